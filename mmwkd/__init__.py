@@ -1,0 +1,20 @@
+"""Distil MMDetection detectors with Wasserstein distances.
+
+Importing the package registers its components, so a config needs no more
+than ``custom_imports = dict(imports=['mmwkd'])``.
+"""
+
+from mmwkd.distillers import DetectorDistiller
+from mmwkd.hooks import DistillationWeightHook
+from mmwkd.losses import WKDFeatureLoss, WKDLogitLoss
+from mmwkd.minicoco.dataset import MiniCocoDataset
+from mmwkd.version import __version__
+
+__all__ = [
+    'DetectorDistiller',
+    'DistillationWeightHook',
+    'MiniCocoDataset',
+    'WKDFeatureLoss',
+    'WKDLogitLoss',
+    '__version__',
+]

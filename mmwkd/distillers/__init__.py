@@ -1,0 +1,14 @@
+"""The distiller and its parts."""
+
+from mmwkd.distillers.capture import RoIStage, TrainingPass, capture
+from mmwkd.distillers.detector_distiller import DetectorDistiller
+from mmwkd.distillers.teacher import FrozenTeacher, build_teacher
+
+__all__ = [
+    'DetectorDistiller',
+    'FrozenTeacher',
+    'RoIStage',
+    'TrainingPass',
+    'build_teacher',
+    'capture',
+]

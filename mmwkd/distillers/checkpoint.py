@@ -1,0 +1,170 @@
+"""Read a detector's checkpoint without executing anything in it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, ContextManager
+from urllib.parse import urlparse
+
+import torch
+from mmengine.dist import barrier, get_local_rank
+from mmengine.runner import checkpoint as mmengine_checkpoint
+from torch import Tensor, nn
+
+# OpenMMLab's published files end with the first digits of their SHA-256
+_HASH_SUFFIX = re.compile(r'-([0-9a-f]{8})\.pth$')
+
+
+@dataclass(frozen=True)
+class DetectorWeights:
+    """Weights of a detector and what their file says about them."""
+
+    state_dict: Mapping[str, Tensor]
+    classes: tuple[str, ...] | None  # foreground classes; None if not stored
+    sha256: str  # of the file
+
+
+def read_weights(source: str) -> DetectorWeights:
+    """Read a checkpoint from a path or an HTTP(S) URL.
+
+    The file is loaded with ``weights_only=True``: tensors and plain data
+    come in, code does not. A download is kept in torch's hub folder, once
+    for each machine.
+
+    Args:
+        source: Path or URL.
+
+    Returns:
+        The weights.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no checkpoint that can be read safely.
+    """
+    path = _fetch(source) if _is_url(source) else Path(source).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'teacher checkpoint {path} does not exist')
+    checkpoint = _load_safely(path)
+    state_dict = checkpoint.get('state_dict', checkpoint)
+    if not state_dict or not all(
+            isinstance(value, Tensor) for value in state_dict.values()):
+        raise ValueError(f'teacher checkpoint {path} holds no weights: it '
+                         f'has the entries {list(checkpoint)[:5]}')
+    return DetectorWeights(
+        {re.sub(r'^module\.', '', key): value
+         for key, value in state_dict.items()},
+        _stored_classes(checkpoint.get('meta', {})), _sha256(path))
+
+
+def load_strictly(detector: nn.Module, weights: DetectorWeights,
+                  source: str) -> list[str]:
+    """Load weights into a detector; every weight must be there and fit.
+
+    Args:
+        detector: Detector that receives the weights.
+        weights: Weights to load.
+        source: Where they are from, for messages.
+
+    Returns:
+        Keys of the checkpoint that the detector has no use for.
+
+    Raises:
+        ValueError: If a key is missing or has another shape, naming keys.
+    """
+    try:
+        missing, unexpected = detector.load_state_dict(
+            weights.state_dict, strict=False)
+    except RuntimeError as error:  # shapes differ
+        shapes = re.findall(r'size mismatch for ([^:]+): .*?\[([\d, ]*)\].*?'
+                            r'\[([\d, ]*)\]', str(error))
+        listed = '; '.join(f'{key} is ({theirs}) in the file and ({mine}) in '
+                           'the config' for key, theirs, mine in shapes[:3])
+        raise ValueError(
+            f'teacher checkpoint {source} does not fit its config: '
+            f'{len(shapes)} weights have another shape ({listed or error}); '
+            'is it of another architecture or number of classes?') from error
+    missing = [key for key in missing if 'num_batches_tracked' not in key]
+    if missing:
+        raise ValueError(
+            f'teacher checkpoint {source} does not fit its config: '
+            f'{len(missing)} weights are missing, such as '
+            f'{", ".join(missing[:3])}; is it of another architecture?')
+    return list(unexpected)
+
+
+def _is_url(source: str) -> bool:
+    return urlparse(source).scheme in ('http', 'https')
+
+
+def _fetch(url: str) -> Path:
+    """Download once for each machine; other ranks wait for the file."""
+    name = Path(urlparse(url).path).name
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / name
+    failure: Exception | None = None
+    if get_local_rank() == 0 and not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digest = _HASH_SUFFIX.search(name)
+        try:
+            torch.hub.download_url_to_file(
+                url, str(path), digest.group(1) if digest else None)
+        except (OSError, RuntimeError) as error:
+            failure = error
+    barrier()
+    if not path.is_file():
+        raise ValueError(
+            f'teacher checkpoint {url} could not be downloaded'
+            f'{f" ({failure})" if failure else ""}; download it elsewhere and '
+            'pass its path') from failure
+    return path
+
+
+def _load_safely(path: Path) -> dict[str, Any]:
+    try:
+        with _mmengine_globals():
+            checkpoint = torch.load(path, map_location='cpu',
+                                    weights_only=True)
+    except UnpicklingError as error:
+        raise ValueError(
+            f'teacher checkpoint {path} cannot be read safely: '
+            f'{str(error).splitlines()[0]} Only tensors and plain data are '
+            "loaded; mmdet's tools/model_converters/publish_model.py strips a "
+            'training checkpoint to those.') from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(f'teacher checkpoint {path} cannot be read; it may be '
+                         f'truncated or no checkpoint ({error})') from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f'teacher checkpoint {path} is a '
+                         f'{type(checkpoint).__name__}, not a dict of weights')
+    return checkpoint
+
+
+def _mmengine_globals() -> ContextManager[object]:
+    """Allow what mmengine writes beside weights (its log buffers)."""
+    make_list = getattr(mmengine_checkpoint, 'get_torch_safe_globals', None)
+    if make_list is None:  # original mmengine, on a torch without allow lists
+        return nullcontext()
+    return torch.serialization.safe_globals(make_list())
+
+
+def _stored_classes(meta: Any) -> tuple[str, ...] | None:
+    if not isinstance(meta, Mapping):
+        return None
+    dataset_meta = meta.get('dataset_meta') or meta
+    classes = dataset_meta.get('classes') or dataset_meta.get('CLASSES')
+    if not classes or isinstance(classes, str):
+        return None
+    return tuple(map(str, classes))
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        for chunk in iter(lambda: file.read(1 << 20), b''):
+            digest.update(chunk)
+    return digest.hexdigest()

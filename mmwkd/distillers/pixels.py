@@ -1,0 +1,111 @@
+"""Turn a batch prepared for the student into one prepared for the teacher.
+
+Shapes: N images of (3, H, W).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mmdet.structures import DetDataSample
+from mmengine.model import ImgDataPreprocessor
+from torch import Tensor, nn
+
+
+class PixelAdapter:
+    """Map the student's normalised batch to the teacher's.
+
+    The teacher sees what its own preprocessor would have made of the same
+    images: its mean, std, channel order, padding value and size divisor.
+    Values agree to float32 rounding. The images are not read again, so that
+    random augmentation is the same for both.
+
+    Args:
+        student: The student's data preprocessor.
+        teacher: The teacher's data preprocessor.
+
+    Raises:
+        ValueError: If one of them is no :class:`ImgDataPreprocessor`, whose
+            normalisation could be read.
+    """
+
+    def __init__(self, student: nn.Module, teacher: nn.Module) -> None:
+        for role, preprocessor in (('student', student), ('teacher', teacher)):
+            if not isinstance(preprocessor, ImgDataPreprocessor):
+                raise ValueError(
+                    f'the {role} has the data preprocessor '
+                    f'{type(preprocessor).__name__}; images can be shared '
+                    'only between kinds of ImgDataPreprocessor, whose '
+                    'normalisation is known')
+        mean_s, std_s = _normalisation(student)
+        mean_t, std_t = _normalisation(teacher)
+        self._flip = (
+            student._channel_conversion != teacher._channel_conversion)
+        if self._flip:
+            mean_s, std_s = mean_s[::-1], std_s[::-1]
+        # teacher = student * scale + shift, in the teacher's channel order
+        self._scale = [s / t for s, t in zip(std_s, std_t, strict=True)]
+        self._shift = [(a - b) / t
+                       for a, b, t in zip(mean_s, mean_t, std_t, strict=True)]
+        self._same_values = (not self._flip
+                             and mean_s == mean_t and std_s == std_t)
+        self._same_padding = student.pad_value == teacher.pad_value
+        self._pad_value = teacher.pad_value
+        self._divisors = (student.pad_size_divisor, teacher.pad_size_divisor)
+
+    def __call__(self, inputs: Tensor,
+                 data_samples: Sequence[DetDataSample]) -> Tensor:
+        """Adapt one batch.
+
+        Args:
+            inputs: Batch prepared for the student, of shape (N, 3, H, W).
+            data_samples: Samples whose ``img_shape`` tells image from
+                padding; a sample without one is all image.
+
+        Returns:
+            Batch for the teacher, (N, 3, H', W'); ``inputs`` itself where
+            nothing differs.
+        """
+        shapes = [
+            tuple(sample.metainfo.get('img_shape', inputs.shape[-2:]))[:2]
+            for sample in data_samples
+        ]
+        height, width = self._padded_size(inputs, shapes)
+        if (self._same_values and self._same_padding
+                and (height, width) == inputs.shape[-2:]):
+            return inputs
+
+        adapted = inputs.new_full(
+            (*inputs.shape[:2], height, width), self._pad_value)
+        scale = inputs.new_tensor(self._scale)[:, None, None]
+        shift = inputs.new_tensor(self._shift)[:, None, None]
+        for target, image, (h, w) in zip(adapted, inputs, shapes, strict=True):
+            image = image[:, :h, :w]
+            if self._flip:
+                image = image.flip(0)
+            if not self._same_values:
+                image = image * scale + shift
+            target[:, :h, :w] = image
+        return adapted
+
+    def _padded_size(self, inputs: Tensor,
+                     shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        student_divisor, divisor = self._divisors
+        if student_divisor == divisor:
+            height, width = inputs.shape[-2:]
+            return height, width
+        height, width = (
+            math.ceil(max(side) / divisor) * divisor
+            for side in zip(*shapes, strict=True))
+        return height, width
+
+
+def _normalisation(
+        preprocessor: ImgDataPreprocessor) -> tuple[list[float], list[float]]:
+    """Mean and std of the three channels; (0, 1) where there is none."""
+    if not preprocessor._enable_normalize:
+        return [0.0] * 3, [1.0] * 3
+    mean = preprocessor.mean.flatten().tolist()
+    std = preprocessor.std.flatten().tolist()
+    return mean * (3 // len(mean)), std * (3 // len(std))

@@ -1,0 +1,207 @@
+"""The frozen teacher: load it, keep it frozen, run what a loss needs of it.
+
+Shapes: N images, L levels, R RoIs, D channels, K categories, background
+included and last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmwkd.distillers.capture import box_heads, roi_extractors
+from mmwkd.distillers.checkpoint import load_strictly, read_weights
+
+_TEACHER_KEYS = ('config', 'checkpoint', 'classes', 'allow_random')
+
+
+@dataclass(frozen=True)
+class TeacherStage:
+    """What the teacher's RoI head makes of one stage's RoIs."""
+
+    feats: Tensor  # (R, D, h, w)
+    logits: Tensor | None  # (R, K); None where no loss needs them
+
+
+@dataclass(frozen=True)
+class TeacherPass:
+    """What the teacher makes of the student's images and RoIs."""
+
+    neck_feats: tuple[Tensor, ...]  # L maps (N, D, H, W)
+    stages: tuple[TeacherStage, ...]  # as many as RoI sets were given
+
+
+class FrozenTeacher:
+    """A trained detector in eval mode without gradients.
+
+    Not an ``nn.Module``, so that its owner does not register it: no
+    optimizer, state dict, checkpoint or DDP bucket ever sees it, and
+    ``train()`` on the owner does not reach it. The owner forwards device and
+    dtype moves to :meth:`move`. A deep copy (as EMA makes) is the teacher
+    itself: it never changes.
+
+    Args:
+        detector: The detector; it is frozen here.
+        classes: Its foreground classes in order; None if unknown.
+    """
+
+    def __init__(self, detector: nn.Module,
+                 classes: tuple[str, ...] | None) -> None:
+        self.detector = detector.eval().requires_grad_(False)
+        self.classes = classes
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
+        return self
+
+    def move(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """Apply a device or dtype move to all tensors of the teacher."""
+        self.detector._apply(fn)
+
+    @torch.no_grad()
+    def observe(self, inputs: Tensor, rois: Sequence[Tensor], *,
+                logits: bool) -> TeacherPass:
+        """Run the backbone, the neck, and the RoI head on given RoIs.
+
+        Args:
+            inputs: Images with the teacher's own preprocessing, of shape
+                (N, 3, H, W).
+            rois: RoIs of each stage, (R, 5); empty to skip the RoI head.
+            logits: Whether the box head is run behind the RoI extractor.
+
+        Returns:
+            Feature maps, RoI maps and logits, without gradients.
+        """
+        neck_feats = self.detector.extract_feat(inputs)
+        return TeacherPass(
+            neck_feats=tuple(neck_feats),
+            stages=tuple(
+                self._roi_stage(neck_feats, index, stage_rois, logits)
+                for index, stage_rois in enumerate(rois)))
+
+    def _roi_stage(self, neck_feats: Sequence[Tensor], index: int,
+                   rois: Tensor, logits: bool) -> TeacherStage:
+        roi_head = self.detector.roi_head
+        if logits:
+            stage = (index, ) if len(box_heads(self.detector)) > 1 else ()
+            results = roi_head._bbox_forward(*stage, neck_feats, rois)
+            return TeacherStage(results['bbox_feats'], results['cls_score'])
+        return TeacherStage(roi_maps(self.detector, index, neck_feats, rois),
+                            None)
+
+
+def roi_maps(detector: nn.Module, index: int, neck_feats: Sequence[Tensor],
+             rois: Tensor) -> Tensor:
+    """Maps that a stage's box head is fed with, of shape (R, D, h, w)."""
+    extractor = roi_extractors(detector)[index]
+    maps = extractor(neck_feats[:extractor.num_inputs], rois)
+    if detector.roi_head.with_shared_head:
+        maps = detector.roi_head.shared_head(maps)
+    return maps
+
+
+def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
+    """Build a teacher from the ``teacher`` entry of a distiller's config.
+
+    Args:
+        cfg: ``config`` is a path, an external path such as
+            'mmdet::faster_rcnn/faster-rcnn_r101_fpn_2x_coco.py', or a model
+            config; ``checkpoint`` is a path or URL. Without a checkpoint,
+            ``allow_random=True`` has to say that random weights are wanted.
+            ``classes`` overrides the class list stored in the checkpoint.
+
+    Returns:
+        The frozen teacher.
+
+    Raises:
+        FileNotFoundError: If the config or the checkpoint does not exist.
+        ValueError: If an option is unknown, or the checkpoint does not fit.
+    """
+    unknown = sorted(set(cfg) - set(_TEACHER_KEYS))
+    if unknown or 'config' not in cfg:
+        raise ValueError(
+            f'teacher must have a config and may have {_TEACHER_KEYS[1:]}, '
+            f'got {sorted(cfg)}')
+    source, name = cfg.get('checkpoint'), _config_name(cfg['config'])
+    allow_random = cfg.get('allow_random', False)
+    if (source is None) != bool(allow_random):
+        raise ValueError(
+            'teacher.checkpoint is not set: give the path or URL of trained '
+            'weights, or allow_random=True if a random teacher is wanted'
+            if source is None else
+            'teacher.checkpoint and allow_random=True contradict each other')
+
+    detector = MODELS.build(_teacher_model(cfg['config']))
+    classes = tuple(cfg['classes']) if cfg.get('classes') else None
+    if source is None:
+        detector.init_weights()
+        print_log(
+            f'mmwkd: the teacher {name} has RANDOM weights, as asked for; '
+            'nothing can be learnt from it', 'current', level=30)
+        return FrozenTeacher(detector, classes)
+
+    weights = read_weights(str(source))
+    unused = load_strictly(detector, weights, str(source))
+    classes = classes or weights.classes
+    print_log(
+        f'mmwkd: teacher {name} loaded from {source} '
+        f'(sha256 {weights.sha256[:8]}, '
+        f'{len(weights.state_dict) - len(unused)} of '
+        f'{len(weights.state_dict)} tensors used, classes: '
+        f'{_summary(classes)})', 'current')
+    return FrozenTeacher(detector, classes)
+
+
+def _config_name(config: Any) -> str:
+    return config if isinstance(config, str) else f"a {config.get('type')}"
+
+
+def _teacher_model(config: Any) -> Config:
+    """Model config of a teacher, without weights to download."""
+    if isinstance(config, str):
+        try:
+            loaded = (get_config(config)
+                      if '::' in config else Config.fromfile(config))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'teacher config {config} does not exist; give a path, or '
+                "'mmdet::<folder>/<file>.py' for one that mmdet ships"
+            ) from error
+        if 'model' not in loaded:
+            raise ValueError(f'teacher config {config} has no model')
+        model = loaded.model
+        if 'data_preprocessor' in loaded:
+            model.setdefault('data_preprocessor', loaded.data_preprocessor)
+    else:
+        model = Config(dict(model=config)).model
+    if model.get('type') == 'DetectorDistiller':
+        model = model.student  # a distilled student may teach in its turn
+    return _without_pretrained(model)
+
+
+def _without_pretrained(node: Any) -> Any:
+    """Drop pretrained initialisation: the checkpoint has all weights."""
+    if isinstance(node, dict):
+        init_cfg = node.get('init_cfg')
+        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+            node['init_cfg'] = None
+        node.pop('pretrained', None)
+        for value in node.values():
+            _without_pretrained(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            _without_pretrained(value)
+    return node
+
+
+def _summary(classes: tuple[str, ...] | None) -> str:
+    if classes is None:
+        return 'not stored'
+    return f'{len(classes)}, {classes[0]} ... {classes[-1]}'

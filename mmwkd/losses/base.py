@@ -1,0 +1,101 @@
+"""What the distillation losses share: terms, weights and the reduction."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from mmdet.models.losses.utils import weight_reduce_loss
+from torch import Tensor, nn
+
+Reduction = Literal['none', 'mean', 'sum']
+REDUCTIONS = ('none', 'mean', 'sum')
+
+
+class DistillationLoss(nn.Module):
+    """Base of losses between a student's and a teacher's tensors.
+
+    A subclass implements :meth:`terms`. One element is one RoI (logits) or
+    one map (features); the reduction is that of mmdet's losses, except that
+    the mean over nothing is 0, not NaN.
+
+    Args:
+        loss_weight: Factor of the whole loss.
+        reduction: 'none', 'mean' or 'sum' over elements.
+        background_weight: Weight of RoIs whose label is background, in
+            [0, 1]; 0 leaves the sampled negatives out.
+    """
+
+    method: ClassVar[str]
+    """Short name of the method, part of the keys of the loss dict."""
+
+    compares: ClassVar[Literal['logits', 'features']]
+    """What :meth:`terms` is called on."""
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of the summands that :meth:`terms` returns."""
+        raise NotImplementedError
+
+    def __init__(self,
+                 *,
+                 loss_weight: float = 1.0,
+                 reduction: Reduction = 'mean',
+                 background_weight: float = 1.0) -> None:
+        super().__init__()
+        if loss_weight < 0:
+            raise ValueError(
+                f'loss_weight must not be negative, got {loss_weight}')
+        if reduction not in REDUCTIONS:
+            raise ValueError(
+                f'reduction must be one of {REDUCTIONS}, got {reduction!r}')
+        if not 0 <= background_weight <= 1:
+            raise ValueError('background_weight must lie in [0, 1], got '
+                             f'{background_weight}')
+        self.loss_weight = loss_weight
+        self.reduction = reduction
+        self.background_weight = background_weight
+
+    def terms(self, *args: Tensor) -> dict[str, Tensor]:
+        """Summands of the loss by name, each of one value per element.
+
+        Options such as gamma are applied; ``loss_weight`` is not.
+        """
+        raise NotImplementedError
+
+    def reduce(self,
+               term: Tensor,
+               weight: Tensor | None = None,
+               avg_factor: float | Tensor | None = None,
+               reduction_override: Reduction | None = None) -> Tensor:
+        """Weight and reduce one term as mmdet's losses do."""
+        if reduction_override not in (None, *REDUCTIONS):
+            raise ValueError(f'reduction_override must be None or one of '
+                             f'{REDUCTIONS}, got {reduction_override!r}')
+        reduction = reduction_override or self.reduction
+        if term.numel() == 0 and reduction == 'mean':
+            return term.sum()
+        return self.loss_weight * weight_reduce_loss(term, weight, reduction,
+                                                     avg_factor)
+
+    def roi_weights(self, labels: Tensor, label_weights: Tensor,
+                    background: int) -> Tensor:
+        """Weights of RoIs: the head's own, times that of the background.
+
+        Args:
+            labels: Label of each RoI, of shape (R,).
+            label_weights: Weight of each RoI in the head's own
+                classification loss, of shape (R,).
+            background: Index of the background category.
+
+        Returns:
+            Weights, of shape (R,).
+        """
+        if self.background_weight == 1:
+            return label_weights
+        return label_weights.where(labels != background,
+                                   label_weights * self.background_weight)
+
+    def _reduced_sum(self, terms: dict[str, Tensor], **kwargs: Any) -> Tensor:
+        return sum(
+            (self.reduce(term, **kwargs) for term in terms.values()),
+            start=next(iter(terms.values())).new_zeros(()))

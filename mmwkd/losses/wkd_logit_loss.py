@@ -1,0 +1,182 @@
+"""WKD-L as a registered loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from mmwkd.functional import (
+    classifier_interrelation,
+    interrelation_to_cost,
+    target_term,
+    transport_term,
+)
+from mmwkd.losses.base import DistillationLoss, Reduction
+from mmwkd.relations import CostMatrix
+
+
+@MODELS.register_module()
+class WKDLogitLoss(DistillationLoss):
+    r"""Wasserstein distance between class distributions (WKD-L).
+
+    .. math:: L = L_t + \gamma D
+
+    with the target term :math:`L_t` of
+    :func:`mmwkd.functional.target_term` and the transport cost D of
+    :func:`mmwkd.functional.transport_term` over the non-target categories.
+    Without target separation the loss is :math:`\gamma D` over all
+    categories. Source: Lv et al., NeurIPS 2024, arXiv 2412.08139.
+
+    The ground cost is set by :meth:`bind`, which the distiller calls once
+    the teacher is loaded.
+
+    Args:
+        cost: 'classifier' to take the interrelation from the cosine of the
+            teacher's classifier weights, or the path of a
+            :class:`mmwkd.relations.CostMatrix` file.
+        separate_target: Whether to treat the target category apart.
+        temperature: Softening of both distributions in D.
+        gamma: Weight of D against the target term.
+        kappa: Sharpness of the cost ``1 - exp(-kappa (1 - IR))``.
+        reg: Entropic regularisation of the transport, in the unit of cost.
+        num_iters: Number of Sinkhorn iterations.
+        background_weight: Weight of RoIs whose label is background.
+        loss_weight: Factor of the whole loss.
+        reduction: 'none', 'mean' or 'sum' over RoIs.
+    """
+
+    method = 'wkd'
+    compares = 'logits'
+    ground_cost: Tensor | None
+
+    def __init__(self,
+                 *,
+                 cost: str = 'classifier',
+                 separate_target: bool = True,
+                 temperature: float = 2.0,
+                 gamma: float = 5.0,
+                 kappa: float = 1.0,
+                 reg: float = 0.05,
+                 num_iters: int = 10,
+                 background_weight: float = 1.0,
+                 loss_weight: float = 1.0,
+                 reduction: Reduction = 'mean') -> None:
+        super().__init__(
+            loss_weight=loss_weight,
+            reduction=reduction,
+            background_weight=background_weight)
+        for name, value in dict(
+                temperature=temperature, kappa=kappa, reg=reg).items():
+            if not value > 0:
+                raise ValueError(f'{name} must be positive, got {value}')
+        if gamma < 0:
+            raise ValueError(f'gamma must not be negative, got {gamma}')
+        if num_iters < 1:
+            raise ValueError(f'num_iters must be at least 1, got {num_iters}')
+        self.cost = cost
+        self.separate_target = separate_target
+        self.temperature = temperature
+        self.gamma = gamma
+        self.kappa = kappa
+        self.reg = reg
+        self.num_iters = num_iters
+        self.register_buffer('ground_cost', None, persistent=False)
+
+    def bind(self,
+             classifier_weight: Tensor | None,
+             num_categories: int,
+             classes: Sequence[str] | None = None) -> None:
+        """Set the ground cost for a teacher.
+
+        Args:
+            classifier_weight: Rows of the teacher's classifier, of shape
+                (K, D); None if the teacher has no linear classifier.
+            num_categories: K, background included.
+            classes: The teacher's foreground classes in order, to be
+                compared with those of a cost matrix file; None if unknown.
+
+        Raises:
+            ValueError: If the cost cannot be made for this teacher.
+        """
+        if self.cost == 'classifier':
+            if classifier_weight is None:
+                raise ValueError(
+                    "cost='classifier' needs a teacher whose classifier is "
+                    'one linear layer; estimate a cost matrix with '
+                    'tools/estimate_cost_matrix.py and pass its path')
+            interrelation = classifier_interrelation(classifier_weight)
+            ground_cost = interrelation_to_cost(interrelation, self.kappa)
+        else:
+            matrix = CostMatrix.load(self.cost)
+            if classes is not None:
+                matrix.check_categories(classes)
+            ground_cost = matrix.cost(self.kappa)
+        if ground_cost.shape[0] != num_categories:
+            raise ValueError(
+                f'the cost from {self.cost!r} has {ground_cost.shape[0]} '
+                f'categories, the detectors have {num_categories}, '
+                'background included')
+        self.ground_cost = ground_cost
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of the summands that :meth:`terms` returns."""
+        return ('transport', 'target') if self.separate_target else (
+            'transport', )
+
+    def terms(self, student_logits: Tensor, teacher_logits: Tensor,
+              target: Tensor) -> dict[str, Tensor]:
+        """Target and transport term of each RoI, both of shape (R,)."""
+        if self.ground_cost is None:
+            raise ValueError(
+                'WKDLogitLoss has no ground cost yet: call bind() with the '
+                "teacher's classifier first (DetectorDistiller does)")
+        transport = transport_term(
+            student_logits,
+            teacher_logits,
+            self.ground_cost,
+            target if self.separate_target else None,
+            temperature=self.temperature,
+            reg=self.reg,
+            num_iters=self.num_iters)
+        terms = {'transport': self.gamma * transport}
+        if self.separate_target:
+            terms['target'] = target_term(student_logits, teacher_logits,
+                                          target)
+        return terms
+
+    def forward(self,
+                student_logits: Tensor,
+                teacher_logits: Tensor,
+                target: Tensor,
+                weight: Tensor | None = None,
+                avg_factor: float | Tensor | None = None,
+                reduction_override: Reduction | None = None) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            student_logits: Logits of the student, of shape (R, K).
+            teacher_logits: Logits of the teacher on the same RoIs, (R, K).
+            target: Label of each RoI, background is K - 1, of shape (R,).
+            weight: Weight of each RoI, of shape (R,).
+            avg_factor: Divisor of the mean; the number of RoIs if None.
+            reduction_override: Reduction to use instead of the configured.
+
+        Returns:
+            Loss of shape (), or (R,) for the reduction 'none'.
+        """
+        return self._reduced_sum(
+            self.terms(student_logits, teacher_logits, target),
+            weight=weight,
+            avg_factor=avg_factor,
+            reduction_override=reduction_override)
+
+    def extra_repr(self) -> str:
+        """Options, for ``print(model)``."""
+        return (f'cost={self.cost!r}, gamma={self.gamma}, '
+                f'temperature={self.temperature}, kappa={self.kappa}, '
+                f'reg={self.reg}, num_iters={self.num_iters}')
+
+

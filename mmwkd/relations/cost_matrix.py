@@ -1,0 +1,248 @@
+"""The cost matrix as a file: category interrelations and where they are from.
+
+Shapes: K categories, background included and last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmwkd.functional import interrelation_to_cost
+
+BACKGROUND = 'background'
+SCHEMA_VERSION = 1
+_SYMMETRY_TOLERANCE = 1e-5
+# LVIS has 1,204 categories; a matrix of this size takes 1.6 GB
+_MAX_CATEGORIES = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostMatrix:
+    """Category interrelations of a teacher, checked on construction.
+
+    ``kappa`` is not part of the file: it is applied by :meth:`cost`, so that
+    one estimate serves every sharpness.
+
+    Attributes:
+        categories: Names in the order of the logits, 'background' last.
+        interrelation: Similarities in [0, 1], 1 on the diagonal, float32, of
+            shape (K, K).
+        estimator: Name of the estimator, such as 'classifier'.
+        options: Options of the estimator, JSON values only.
+        teacher_config: Name or path of the teacher's config.
+        checkpoint_sha256: Hash of the teacher's checkpoint file.
+        samples: Samples seen of each category, of shape (K,); None where the
+            estimator needs none.
+        versions: Library versions it was made with.
+
+    Raises:
+        ValueError: If the matrix is not a (K, K) interrelation, saying which
+            entry is wrong.
+    """
+
+    categories: tuple[str, ...]
+    interrelation: np.ndarray
+    estimator: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    teacher_config: str = ''
+    checkpoint_sha256: str = ''
+    samples: np.ndarray | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what is not an interrelation."""
+        _check_interrelation(self.interrelation, self.categories)
+        if self.samples is not None and self.samples.shape != (len(
+                self.categories), ):
+            raise ValueError(
+                f'samples must have shape ({len(self.categories)},), got '
+                f'{self.samples.shape}')
+
+    def cost(self, kappa: float) -> Tensor:
+        """Ground cost ``1 - exp(-kappa (1 - IR))``, of shape (K, K)."""
+        return interrelation_to_cost(
+            torch.from_numpy(self.interrelation).float(), kappa)
+
+    def check_categories(self, classes: Sequence[str]) -> None:
+        """Refuse another class list.
+
+        Args:
+            classes: Foreground classes in the order of the logits.
+
+        Raises:
+            ValueError: If names or their order differ, naming the first
+                difference.
+        """
+        expected = (*classes, BACKGROUND)
+        if self.categories == expected:
+            return
+        if len(self.categories) != len(expected):
+            raise ValueError(
+                f'the cost matrix has {len(self.categories)} categories '
+                f'(background included), the detector has {len(expected)}')
+        index = next(i for i, (mine, theirs) in enumerate(
+            zip(self.categories, expected, strict=True)) if mine != theirs)
+        raise ValueError(
+            'the cost matrix was made for other classes: category '
+            f'{index} is {self.categories[index]!r} in the matrix and '
+            f'{expected[index]!r} in the detector')
+
+    def save(self, path: str | os.PathLike[str], *,
+             force: bool = False) -> None:
+        """Write an ``.npz`` without pickles, whole or not at all.
+
+        Args:
+            path: File to write.
+            force: Whether an existing file may be replaced.
+
+        Raises:
+            FileExistsError: If the file exists and ``force`` is not set.
+        """
+        path = Path(path)
+        if path.exists() and not force:
+            raise FileExistsError(
+                f'{path} exists already; pass force=True (--force) to '
+                'replace it')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        samples = self.samples if self.samples is not None else np.zeros(0)
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f'.{path.name}.')
+        try:
+            with os.fdopen(handle, 'wb') as file:
+                np.savez_compressed(
+                    file,
+                    schema_version=np.int64(SCHEMA_VERSION),
+                    categories=np.array(self.categories, dtype=np.str_),
+                    interrelation=self.interrelation.astype(np.float32),
+                    estimator=np.str_(self.estimator),
+                    options=np.str_(json.dumps(dict(self.options))),
+                    teacher_config=np.str_(self.teacher_config),
+                    checkpoint_sha256=np.str_(self.checkpoint_sha256),
+                    samples=samples.astype(np.int64),
+                    versions=np.str_(json.dumps(dict(self.versions))))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> CostMatrix:
+        """Read and check a file; nothing in it is ever unpickled.
+
+        Args:
+            path: File written by :meth:`save`.
+
+        Returns:
+            The checked matrix.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is not a cost matrix, naming the file and
+                what is wrong with it.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'cost matrix {path} does not exist; make it with '
+                "tools/estimate_cost_matrix.py or set cost='classifier'")
+        try:
+            _check_archive(path)
+            with np.load(path, allow_pickle=False) as archive:
+                entries = {name: archive[name] for name in archive.files}
+            version = int(entries['schema_version'])
+            if version != SCHEMA_VERSION:
+                raise ValueError(
+                    f'schema version {version} is not supported, expected '
+                    f'{SCHEMA_VERSION}')
+            samples = entries['samples']
+            return cls(
+                categories=tuple(map(str, entries['categories'])),
+                interrelation=entries['interrelation'],
+                estimator=str(entries['estimator']),
+                options=json.loads(str(entries['options'])),
+                teacher_config=str(entries['teacher_config']),
+                checkpoint_sha256=str(entries['checkpoint_sha256']),
+                samples=samples if samples.size else None,
+                versions=json.loads(str(entries['versions'])))
+        except KeyError as error:
+            raise ValueError(
+                f'{path} is not a cost matrix: entry {error} is missing'
+            ) from error
+        except (ValueError, OSError, EOFError, TypeError,
+                zipfile.BadZipFile) as error:
+            raise ValueError(f'{path} is not a usable cost matrix: {error}'
+                             ) from error
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse pickles and sizes that nobody's category list has.
+
+    Sizes are read from the headers, before an array is allocated.
+    """
+    if not zipfile.is_zipfile(path):
+        raise ValueError('it is no .npz archive')
+    limit = 8 * _MAX_CATEGORIES**2
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            with archive.open(info) as member:
+                version = np.lib.format.read_magic(member)
+                read_header = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0)
+                shape, _, dtype = read_header(member)
+            if dtype.hasobject:
+                raise ValueError(
+                    f'entry {info.filename!r} is a pickle, which is never '
+                    'loaded')
+            if min(shape, default=0) < 0 or (
+                    np.prod(shape, dtype=object) * dtype.itemsize > limit):
+                raise ValueError(
+                    f'entry {info.filename!r} claims a size of {shape}')
+
+
+def _check_interrelation(matrix: np.ndarray,
+                         categories: Sequence[str]) -> None:
+    size = len(categories)
+    if size < 2 or categories[-1] != BACKGROUND:
+        raise ValueError(
+            f'categories must end with {BACKGROUND!r} and have at least one '
+            f'more, got {list(categories)[-3:]}')
+    if len(set(categories)) != size:
+        raise ValueError('categories must be unique')
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(
+            f'the matrix must be square, got shape {matrix.shape}')
+    if matrix.shape[0] != size:
+        raise ValueError(f'the matrix is of size {matrix.shape[0]} for '
+                         f'{size} categories')
+    if not np.issubdtype(matrix.dtype, np.floating):
+        raise ValueError(f'the matrix must be of floats, got {matrix.dtype}')
+    problems = {
+        'is not finite': ~np.isfinite(matrix),
+        'is negative': matrix < 0,
+        'is above 1': matrix > 1 + _SYMMETRY_TOLERANCE,
+        'is not equal to its transpose':
+        ~np.isclose(matrix, matrix.T, atol=_SYMMETRY_TOLERANCE, rtol=0),
+        'is not 1':
+        np.eye(size, dtype=bool)
+        & ~np.isclose(matrix, 1, atol=_SYMMETRY_TOLERANCE),
+    }
+    for problem, where in problems.items():
+        if where.any():
+            i, j = (int(index) for index in np.argwhere(where)[0])
+            raise ValueError(
+                f'entry ({categories[i]}, {categories[j]}) = '
+                f'{matrix[i, j]:g} {problem}')

@@ -1,0 +1,39 @@
+"""What all tests share: silence, seeds, and data that may be absent."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.utils import register_all_modules
+from mmengine.logging import MMLogger
+
+SHARED = Path(__file__).resolve().parents[1].parent / 'shared'
+
+register_all_modules(init_default_scope=True)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_and_seeded():
+    # one line per initialised weight would bury what a failing test prints
+    MMLogger.get_current_instance().setLevel('ERROR')
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def reference():
+    """Inputs and expected outputs of the reference behaviour."""
+    path = SHARED / 'reference' / 'wkd_reference_values.npz'
+    if not path.is_file():
+        pytest.skip('reference values are not on this machine')
+    with np.load(path) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+@pytest.fixture(scope='session')
+def coco_tiny():
+    """A few real COCO photographs in COCO's layout."""
+    path = SHARED / 'coco_tiny'
+    if not path.is_dir():
+        pytest.skip('coco_tiny is not on this machine')
+    return path

@@ -1,0 +1,67 @@
+"""A tiny student and teacher, and a distiller around them."""
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+
+from mmwkd.testing import tiny_batch, tiny_faster_rcnn
+
+LOSSES = dict(
+    logit_loss=dict(type='WKDLogitLoss'),
+    neck_loss=dict(type='WKDFeatureLoss', grid=2),
+    roi_loss=dict(type='WKDFeatureLoss', grid=4))
+
+
+@pytest.fixture(scope='session')
+def teacher_checkpoint(tmp_path_factory):
+    """A checkpoint with random weights, as mmengine writes one."""
+    torch.manual_seed(1)
+    detector = MODELS.build(teacher_config())
+    path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
+    torch.save(
+        dict(
+            state_dict=detector.state_dict(),
+            meta=dict(dataset_meta=dict(classes=('cat', 'dog', 'bus')))),
+        path)
+    return path
+
+
+def teacher_config(**options):
+    return tiny_faster_rcnn(
+        **{**dict(base_channels=12, neck_channels=24), **options})
+
+
+def distiller_config(checkpoint, **changes):
+    """Config of a distiller with all three losses; None removes an entry."""
+    cfg = dict(
+        type='DetectorDistiller',
+        student=tiny_faster_rcnn(),
+        teacher=dict(config=teacher_config(), checkpoint=str(checkpoint)),
+        **LOSSES)
+    cfg.update(changes)
+    return {key: value for key, value in cfg.items() if value is not None}
+
+
+@pytest.fixture()
+def build(teacher_checkpoint):
+    """Build a distiller from changes to the default config."""
+
+    def build_distiller(**changes):
+        distiller = MODELS.build(
+            distiller_config(teacher_checkpoint, **changes))
+        distiller.init_weights()
+        return distiller
+
+    return build_distiller
+
+
+@pytest.fixture()
+def step():
+    """Losses of one training batch."""
+
+    def run(distiller, batch=None, **batch_options):
+        batch = batch or tiny_batch(**batch_options)
+        data = distiller.data_preprocessor(batch, training=True)
+        return distiller(**data, mode='loss')
+
+    return run

@@ -1,0 +1,178 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.logging import HistoryBuffer
+
+from mmwkd.distillers import build_teacher
+from mmwkd.distillers.checkpoint import read_weights
+from mmwkd.testing import tiny_faster_rcnn
+
+
+class Canary:
+    """Pickles to something that would create a file when loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (Path(self.path), )
+
+
+@pytest.fixture()
+def state_dict():
+    return MODELS.build(tiny_faster_rcnn()).state_dict()
+
+
+@pytest.fixture()
+def teacher_of(tmp_path):
+    """Build a teacher from what a checkpoint file holds."""
+
+    def build(content, config=None, **options):
+        path = tmp_path / 'teacher.pth'
+        torch.save(content, path)
+        return build_teacher(
+            dict(config=config or tiny_faster_rcnn(), checkpoint=str(path),
+                 **options))
+
+    return build
+
+
+def test_weights_and_classes_are_loaded(teacher_of, state_dict):
+    meta = dict(dataset_meta=dict(CLASSES=('a', 'b', 'c')))
+    teacher = teacher_of(dict(state_dict=state_dict, meta=meta))
+    assert teacher.classes == ('a', 'b', 'c')
+    for key, value in teacher.detector.state_dict().items():
+        assert torch.equal(value, state_dict[key])
+    assert not any(p.requires_grad for p in teacher.detector.parameters())
+    assert not any(m.training for m in teacher.detector.modules())
+
+
+def test_older_checkpoints_keep_classes_in_meta(teacher_of, state_dict):
+    meta = dict(CLASSES=('a', 'b', 'c'))
+    assert teacher_of(dict(state_dict=state_dict,
+                           meta=meta)).classes == ('a', 'b', 'c')
+    assert teacher_of(state_dict).classes is None
+    assert teacher_of(state_dict, classes=['x', 'y', 'z']).classes == (
+        'x', 'y', 'z')
+
+
+def test_ddp_prefix_is_stripped(teacher_of, state_dict):
+    teacher_of({f'module.{k}': v for k, v in state_dict.items()})
+
+
+def test_training_checkpoints_are_read_without_unpickling(
+        teacher_of, state_dict):
+    buffer = HistoryBuffer([1.0, 2.0], [1, 1])
+    teacher_of(
+        dict(state_dict=state_dict, meta={},
+             message_hub=dict(log_scalars={'train/loss': buffer})))
+
+
+def test_code_in_a_checkpoint_is_not_executed(teacher_of, state_dict,
+                                              tmp_path):
+    canary = tmp_path / 'canary'
+    with pytest.raises(ValueError, match='cannot be read safely'):
+        teacher_of(dict(state_dict=state_dict, meta=Canary(canary)))
+    path = tmp_path / 'old_format.pth'
+    path.write_bytes(pickle.dumps(Canary(canary)))
+    with pytest.raises(ValueError, match='old_format.pth'):
+        read_weights(str(path))
+    assert not canary.exists()
+
+
+def test_missing_file_is_named():
+    with pytest.raises(FileNotFoundError, match='checkpoint /no/such.pth'):
+        build_teacher(
+            dict(config=tiny_faster_rcnn(), checkpoint='/no/such.pth'))
+
+
+@pytest.mark.parametrize('content', [b'', b'PK\x03\x04 not really'])
+def test_unreadable_file_is_named(tmp_path, content):
+    path = tmp_path / 'broken.pth'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match='broken.pth cannot be read'):
+        read_weights(str(path))
+
+
+def test_truncated_file_is_named(tmp_path, state_dict):
+    path = tmp_path / 'half.pth'
+    torch.save(state_dict, path)
+    path.write_bytes(path.read_bytes()[:10_000])
+    with pytest.raises(ValueError, match='half.pth cannot be read'):
+        read_weights(str(path))
+
+
+def test_files_without_weights_are_refused(tmp_path):
+    path = tmp_path / 'other.pth'
+    torch.save(dict(epoch=3, lr=0.1), path)
+    with pytest.raises(ValueError, match=r"no weights.*'epoch', 'lr'"):
+        read_weights(str(path))
+    torch.save([1, 2], path)
+    with pytest.raises(ValueError, match='is a list'):
+        read_weights(str(path))
+
+
+def test_missing_keys_are_named(teacher_of, state_dict):
+    del state_dict['roi_head.bbox_head.fc_cls.weight']
+    with pytest.raises(
+            ValueError, match='1 weights are missing.*bbox_head.fc_cls.weight'):
+        teacher_of(state_dict)
+
+
+def test_another_architecture_is_refused(teacher_of, state_dict):
+    with pytest.raises(ValueError, match=r'backbone.conv1.weight is \(8, 3, '
+                       r'7, 7\) in the file and \(12, 3, 7, 7\)'):
+        teacher_of(state_dict, tiny_faster_rcnn(base_channels=12))
+
+
+def test_another_number_of_classes_is_refused(teacher_of, state_dict):
+    with pytest.raises(ValueError, match='fc_cls.weight is .*classes'):
+        teacher_of(state_dict, tiny_faster_rcnn(num_classes=7))
+
+
+def test_superfluous_keys_are_tolerated(teacher_of, state_dict):
+    teacher_of({**state_dict, 'mask_head.weight': torch.zeros(1)})
+
+
+def test_no_checkpoint_needs_a_word():
+    with pytest.raises(ValueError, match='checkpoint is not set.*allow_rand'):
+        build_teacher(dict(config=tiny_faster_rcnn()))
+    with pytest.raises(ValueError, match='contradict each other'):
+        build_teacher(dict(config=tiny_faster_rcnn(), checkpoint='x.pth',
+                           allow_random=True))
+    build_teacher(dict(config=tiny_faster_rcnn(), allow_random=True))
+
+
+def test_unknown_teacher_options_are_refused():
+    with pytest.raises(ValueError, match="got .*'ckpt'"):
+        build_teacher(dict(config=tiny_faster_rcnn(), ckpt='x.pth'))
+
+
+@pytest.mark.parametrize('config', [
+    'no/such/config.py', 'mmdet::faster_rcnn/no-such-config.py'])
+def test_missing_config_is_named(config):
+    with pytest.raises(FileNotFoundError, match=config):
+        build_teacher(dict(config=config, allow_random=True))
+
+
+def test_external_config_builds_without_downloads():
+    teacher = build_teacher(
+        dict(config='mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+             allow_random=True))
+    assert teacher.detector.roi_head.bbox_head.num_classes == 80
+
+
+def test_a_config_without_model_is_refused(tmp_path):
+    path = tmp_path / 'runtime.py'
+    path.write_text('log_level = 1\n')
+    with pytest.raises(ValueError, match='has no model'):
+        build_teacher(dict(config=str(path), allow_random=True))
+
+
+def test_the_student_of_a_distiller_config_can_teach():
+    config = dict(type='DetectorDistiller', student=tiny_faster_rcnn())
+    teacher = build_teacher(dict(config=config, allow_random=True))
+    assert type(teacher.detector).__name__ == 'FasterRCNN'
