@@ -11,17 +11,21 @@ from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-IMAGENET_RGB = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+IMAGENET_RGB = dict(
+    mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
+)
 
 
-def tiny_faster_rcnn(*,
-                     num_classes: int = 3,
-                     base_channels: int = 8,
-                     neck_channels: int = 16,
-                     num_outs: int = 5,
-                     num_rois: int = 32,
-                     fc_channels: int = 32,
-                     **data_preprocessor: Any) -> ConfigDict:
+def tiny_faster_rcnn(
+    *,
+    num_classes: int = 3,
+    base_channels: int = 8,
+    neck_channels: int = 16,
+    num_outs: int = 5,
+    num_rois: int = 32,
+    fc_channels: int = 32,
+    **data_preprocessor: Any,
+) -> ConfigDict:
     """Config of a Faster R-CNN that trains a step in a blink on a CPU.
 
     Args:
@@ -41,13 +45,15 @@ def tiny_faster_rcnn(*,
         type='DetDataPreprocessor',
         bgr_to_rgb=True,
         pad_size_divisor=32,
-        **IMAGENET_RGB)
+        **IMAGENET_RGB,
+    )
     preprocessor.update(data_preprocessor)
     proposals = dict(
         nms_pre=100,
         max_per_img=64,
         nms=dict(type='nms', iou_threshold=0.7),
-        min_bbox_size=0)
+        min_bbox_size=0,
+    )
 
     def assigner(pos: float, neg: float, low_quality: bool) -> dict[str, Any]:
         return dict(
@@ -56,13 +62,15 @@ def tiny_faster_rcnn(*,
             neg_iou_thr=neg,
             min_pos_iou=neg,
             match_low_quality=low_quality,
-            ignore_iof_thr=-1)
+            ignore_iof_thr=-1,
+        )
 
     def coder(std: Sequence[float]) -> dict[str, Any]:
         return dict(
             type='DeltaXYWHBBoxCoder',
-            target_means=[0.] * 4,
-            target_stds=list(std))
+            target_means=[0.0] * 4,
+            target_stds=list(std),
+        )
 
     model = dict(
         type='FasterRCNN',
@@ -72,12 +80,14 @@ def tiny_faster_rcnn(*,
             depth=18,
             base_channels=base_channels,
             norm_eval=False,
-            norm_cfg=dict(type='BN')),
+            norm_cfg=dict(type='BN'),
+        ),
         neck=dict(
             type='FPN',
             in_channels=[base_channels * 2**i for i in range(4)],
             out_channels=neck_channels,
-            num_outs=num_outs),
+            num_outs=num_outs,
+        ),
         rpn_head=dict(
             type='RPNHead',
             in_channels=neck_channels,
@@ -86,19 +96,23 @@ def tiny_faster_rcnn(*,
                 type='AnchorGenerator',
                 scales=[4],
                 ratios=[0.5, 1.0, 2.0],
-                strides=[4 * 2**i for i in range(num_outs)]),
-            bbox_coder=coder([1.] * 4),
+                strides=[4 * 2**i for i in range(num_outs)],
+            ),
+            bbox_coder=coder([1.0] * 4),
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
-            loss_bbox=dict(type='L1Loss')),
+            loss_bbox=dict(type='L1Loss'),
+        ),
         roi_head=dict(
             type='StandardRoIHead',
             bbox_roi_extractor=dict(
                 type='SingleRoIExtractor',
                 roi_layer=dict(
-                    type='RoIAlign', output_size=7, sampling_ratio=0),
+                    type='RoIAlign', output_size=7, sampling_ratio=0
+                ),
                 out_channels=neck_channels,
                 finest_scale=16,
-                featmap_strides=[4 * 2**i for i in range(min(num_outs, 4))]),
+                featmap_strides=[4 * 2**i for i in range(min(num_outs, 4))],
+            ),
             bbox_head=dict(
                 type='Shared2FCBBoxHead',
                 in_channels=neck_channels,
@@ -107,7 +121,9 @@ def tiny_faster_rcnn(*,
                 num_classes=num_classes,
                 bbox_coder=coder([0.1, 0.1, 0.2, 0.2]),
                 loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-                loss_bbox=dict(type='L1Loss'))),
+                loss_bbox=dict(type='L1Loss'),
+            ),
+        ),
         train_cfg=dict(
             rpn=dict(
                 assigner=assigner(0.7, 0.3, True),
@@ -116,10 +132,12 @@ def tiny_faster_rcnn(*,
                     num=64,
                     pos_fraction=0.5,
                     neg_pos_ub=-1,
-                    add_gt_as_proposals=False),
+                    add_gt_as_proposals=False,
+                ),
                 allowed_border=-1,
                 pos_weight=-1,
-                debug=False),
+                debug=False,
+            ),
             rpn_proposal=proposals,
             rcnn=dict(
                 assigner=assigner(0.5, 0.5, False),
@@ -128,23 +146,31 @@ def tiny_faster_rcnn(*,
                     num=num_rois,
                     pos_fraction=0.25,
                     neg_pos_ub=-1,
-                    add_gt_as_proposals=True),
+                    add_gt_as_proposals=True,
+                ),
                 pos_weight=-1,
-                debug=False)),
+                debug=False,
+            ),
+        ),
         test_cfg=dict(
             rpn=proposals,
             rcnn=dict(
                 score_thr=0.05,
                 nms=dict(type='nms', iou_threshold=0.5),
-                max_per_img=20)))
+                max_per_img=20,
+            ),
+        ),
+    )
     return Config(dict(model=model)).model
 
 
-def tiny_batch(sizes: Sequence[tuple[int, int]] = ((64, 96), (96, 64)),
-               *,
-               boxes_per_image: int = 2,
-               num_classes: int = 3,
-               seed: int = 0) -> dict[str, Any]:
+def tiny_batch(
+    sizes: Sequence[tuple[int, int]] = ((64, 96), (96, 64)),
+    *,
+    boxes_per_image: int = 2,
+    num_classes: int = 3,
+    seed: int = 0,
+) -> dict[str, Any]:
     """Unprocessed batch as a dataloader of mmdet yields it.
 
     Args:
@@ -162,23 +188,29 @@ def tiny_batch(sizes: Sequence[tuple[int, int]] = ((64, 96), (96, 64)),
     for index, (height, width) in enumerate(sizes):
         inputs.append(
             torch.randint(
-                256, (3, height, width), generator=generator,
-                dtype=torch.uint8))
+                256, (3, height, width), generator=generator, dtype=torch.uint8
+            )
+        )
         scale = torch.tensor([width, height, width, height])
         corners = torch.rand(boxes_per_image, 4, generator=generator)
-        corners = 0.5 * corners + torch.tensor([0., 0., 0.5, 0.5])
+        corners = 0.5 * corners + torch.tensor([0.0, 0.0, 0.5, 0.5])
         sample = DetDataSample(
             metainfo=dict(
                 img_id=index,
                 img_path=f'image_{index}.jpg',
                 img_shape=(height, width),
                 ori_shape=(height, width),
-                scale_factor=(1.0, 1.0)))
+                scale_factor=(1.0, 1.0),
+            )
+        )
         sample.gt_instances = InstanceData(
             bboxes=corners * scale,
             labels=torch.randint(
-                num_classes, (boxes_per_image, ), generator=generator))
+                num_classes, (boxes_per_image,), generator=generator
+            ),
+        )
         sample.ignored_instances = InstanceData(
-            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
+        )
         samples.append(sample)
     return dict(inputs=inputs, data_samples=samples)

@@ -10,5 +10,8 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=True,
         init_cfg=dict(
-            type='Pretrained', checkpoint='open-mmlab://mmdet/mobilenet_v2')),
-    neck=dict(in_channels=[24, 32, 96, 320]))
+            type='Pretrained', checkpoint='open-mmlab://mmdet/mobilenet_v2'
+        ),
+    ),
+    neck=dict(in_channels=[24, 32, 96, 320]),
+)

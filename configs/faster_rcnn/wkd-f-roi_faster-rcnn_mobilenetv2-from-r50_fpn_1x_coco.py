@@ -11,4 +11,5 @@ model = dict(
     type='DetectorDistiller',
     student=student,
     teacher=_base_.teacher,
-    roi_loss=_base_.roi_loss)
+    roi_loss=_base_.roi_loss,
+)

@@ -11,4 +11,5 @@ model = dict(
     type='DetectorDistiller',
     student=student,
     teacher=_base_.teacher,
-    neck_loss=_base_.neck_loss)
+    neck_loss=_base_.neck_loss,
+)

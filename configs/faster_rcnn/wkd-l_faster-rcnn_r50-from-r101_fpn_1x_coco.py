@@ -11,4 +11,5 @@ model = dict(
     type='DetectorDistiller',
     student=student,
     teacher=_base_.teacher,
-    logit_loss=_base_.logit_loss)
+    logit_loss=_base_.logit_loss,
+)

@@ -12,4 +12,5 @@ model = dict(
     student=student,
     teacher=_base_.teacher,
     logit_loss=_base_.logit_loss,
-    roi_loss=_base_.roi_loss)
+    roi_loss=_base_.roi_loss,
+)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from mmdet.models.detectors import TwoStageDetector
-from torch import Tensor, nn
+from mmdet.models.detectors import BaseDetector, TwoStageDetector
+from torch import Tensor
 
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.teacher import roi_maps
@@ -36,7 +36,7 @@ class LevelPair:
 
 
 @torch.no_grad()
-def probe_shapes(detector: nn.Module, *, with_rois: bool) -> FeatureShapes:
+def probe_shapes(detector: BaseDetector, *, with_rois: bool) -> FeatureShapes:
     """Run a detector on one blank image to learn the shapes of its features.
 
     Args:
@@ -53,20 +53,29 @@ def probe_shapes(detector: nn.Module, *, with_rois: bool) -> FeatureShapes:
     detector.eval()
     try:
         feats: Sequence[Tensor] = detector.extract_feat(image)
-        maps = tuple(
-            tuple(roi_maps(detector, index, feats, roi).shape[1:])
-            for index in range(len(box_heads(detector)))) if with_rois else ()
+        maps = (
+            tuple(
+                tuple(roi_maps(detector, index, feats, roi).shape[1:])
+                for index in range(len(box_heads(detector)))
+            )
+            if with_rois
+            else ()
+        )
     finally:
         for module, mode in modes:
             module.training = mode
     return FeatureShapes(
         strides=tuple(round(_PROBE_SIZE / feat.shape[-1]) for feat in feats),
         channels=tuple(feat.shape[1] for feat in feats),
-        roi_maps=maps)
+        roi_maps=maps,
+    )
 
 
-def pair_levels(student: FeatureShapes, teacher: FeatureShapes,
-                levels: Sequence[int] | None) -> tuple[LevelPair, ...]:
+def pair_levels(
+    student: FeatureShapes,
+    teacher: FeatureShapes,
+    levels: Sequence[int] | None,
+) -> tuple[LevelPair, ...]:
     """Pair the levels of two necks by their strides.
 
     Args:
@@ -83,11 +92,14 @@ def pair_levels(student: FeatureShapes, teacher: FeatureShapes,
     """
     if levels is None:
         levels = [
-            level for level, stride in enumerate(student.strides)
+            level
+            for level, stride in enumerate(student.strides)
             if stride in teacher.strides
         ]
-    strides = (f'student strides {list(student.strides)}, teacher strides '
-               f'{list(teacher.strides)}')
+    strides = (
+        f'student strides {list(student.strides)}, teacher strides '
+        f'{list(teacher.strides)}'
+    )
     if not levels:
         raise ValueError(f'the necks have no level in common: {strides}')
     pairs = []
@@ -95,18 +107,21 @@ def pair_levels(student: FeatureShapes, teacher: FeatureShapes,
         if not 0 <= level < len(student.strides):
             raise ValueError(
                 f"neck_loss asks for level {level}, but the student's neck "
-                f'has the levels 0 to {len(student.strides) - 1}')
+                f'has the levels 0 to {len(student.strides) - 1}'
+            )
         if student.strides[level] not in teacher.strides:
             raise ValueError(
                 f'neck_loss asks for level {level} of stride '
                 f'{student.strides[level]}, which the teacher does not '
-                f'have: {strides}')
+                f'have: {strides}'
+            )
         pairs.append(
-            LevelPair(level, teacher.strides.index(student.strides[level])))
+            LevelPair(level, teacher.strides.index(student.strides[level]))
+        )
     return tuple(pairs)
 
 
-def check_roi_heads(student: nn.Module, teacher: nn.Module) -> None:
+def check_roi_heads(student: BaseDetector, teacher: BaseDetector) -> None:
     """Refuse RoI heads whose outputs cannot be compared row by row.
 
     Args:
@@ -119,11 +134,13 @@ def check_roi_heads(student: nn.Module, teacher: nn.Module) -> None:
     """
     for role, detector in (('student', student), ('teacher', teacher)):
         if not isinstance(detector, TwoStageDetector) or not (
-                detector.with_roi_head and detector.roi_head.with_bbox):
+            detector.with_roi_head and detector.roi_head.with_bbox
+        ):
             raise ValueError(
                 f'logit_loss and roi_loss need two-stage detectors with a '
                 f'box head, but the {role} is a {type(detector).__name__}; '
-                'neck_loss works for every detector with a neck')
+                'neck_loss works for every detector with a neck'
+            )
         for head in box_heads(detector):
             loss = head.loss_cls
             if getattr(loss, 'use_sigmoid', False) or head.custom_activation:
@@ -131,19 +148,23 @@ def check_roi_heads(student: nn.Module, teacher: nn.Module) -> None:
                     f"the {role}'s box head is trained with "
                     f'{type(loss).__name__}, not with a softmax over '
                     'categories and background; logit_loss and roi_loss work '
-                    'for heads with CrossEntropyLoss(use_sigmoid=False)')
+                    'for heads with CrossEntropyLoss(use_sigmoid=False)'
+                )
     stages = [len(box_heads(detector)) for detector in (student, teacher)]
     if stages[0] != stages[1]:
         raise ValueError(
             f'the student has {stages[0]} box heads, the teacher '
-            f'{stages[1]}: their stages cannot be paired')
+            f'{stages[1]}: their stages cannot be paired'
+        )
     for mine, theirs in zip(
-            box_heads(student), box_heads(teacher), strict=True):
+        box_heads(student), box_heads(teacher), strict=True
+    ):
         if mine.num_classes != theirs.num_classes:
             raise ValueError(
                 f'the student has {mine.num_classes} classes, the teacher '
                 f'{theirs.num_classes}: set roi_head.bbox_head.num_classes '
-                'of both to the same dataset')
+                'of both to the same dataset'
+            )
 
 
 def check_roi_maps(student: FeatureShapes, teacher: FeatureShapes) -> None:
@@ -162,4 +183,5 @@ def check_roi_maps(student: FeatureShapes, teacher: FeatureShapes) -> None:
                 f'roi_loss compares RoIAlign maps, but they are '
                 f'{mine[1]} x {mine[2]} in the student and '
                 f'{theirs[1]} x {theirs[2]} in the teacher: set '
-                'bbox_roi_extractor.roi_layer.output_size of both to one')
+                'bbox_roi_extractor.roi_layer.output_size of both to one'
+            )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, ContextManager
+from typing import Any
 from urllib.parse import urlparse
 
 import torch
@@ -30,7 +30,9 @@ class DetectorWeights:
     sha256: str  # of the file
 
 
-def read_weights(source: str) -> DetectorWeights:
+def read_weights(
+    source: str, role: str = 'teacher checkpoint'
+) -> DetectorWeights:
     """Read a checkpoint from a path or an HTTP(S) URL.
 
     The file is loaded with ``weights_only=True``: tensors and plain data
@@ -39,6 +41,7 @@ def read_weights(source: str) -> DetectorWeights:
 
     Args:
         source: Path or URL.
+        role: What the file is, for messages.
 
     Returns:
         The weights.
@@ -47,29 +50,43 @@ def read_weights(source: str) -> DetectorWeights:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is no checkpoint that can be read safely.
     """
-    path = _fetch(source) if _is_url(source) else Path(source).expanduser()
+    path = (
+        _fetch(source, role) if _is_url(source) else Path(source).expanduser()
+    )
     if not path.is_file():
-        raise FileNotFoundError(f'teacher checkpoint {path} does not exist')
-    checkpoint = _load_safely(path)
+        raise FileNotFoundError(f'{role} {path} does not exist')
+    checkpoint = _load_safely(path, role)
     state_dict = checkpoint.get('state_dict', checkpoint)
     if not state_dict or not all(
-            isinstance(value, Tensor) for value in state_dict.values()):
-        raise ValueError(f'teacher checkpoint {path} holds no weights: it '
-                         f'has the entries {list(checkpoint)[:5]}')
+        isinstance(value, Tensor) for value in state_dict.values()
+    ):
+        raise ValueError(
+            f'{role} {path} holds no weights: it '
+            f'has the entries {list(checkpoint)[:5]}'
+        )
     return DetectorWeights(
-        {re.sub(r'^module\.', '', key): value
-         for key, value in state_dict.items()},
-        _stored_classes(checkpoint.get('meta', {})), _sha256(path))
+        {
+            re.sub(r'^module\.', '', key): value
+            for key, value in state_dict.items()
+        },
+        _stored_classes(checkpoint.get('meta', {})),
+        _sha256(path),
+    )
 
 
-def load_strictly(detector: nn.Module, weights: DetectorWeights,
-                  source: str) -> list[str]:
+def load_strictly(
+    detector: nn.Module,
+    weights: DetectorWeights,
+    source: str,
+    role: str = 'teacher checkpoint',
+) -> list[str]:
     """Load weights into a detector; every weight must be there and fit.
 
     Args:
         detector: Detector that receives the weights.
         weights: Weights to load.
         source: Where they are from, for messages.
+        role: What the file is, for messages.
 
     Returns:
         Keys of the checkpoint that the detector has no use for.
@@ -79,22 +96,30 @@ def load_strictly(detector: nn.Module, weights: DetectorWeights,
     """
     try:
         missing, unexpected = detector.load_state_dict(
-            weights.state_dict, strict=False)
+            weights.state_dict, strict=False
+        )
     except RuntimeError as error:  # shapes differ
-        shapes = re.findall(r'size mismatch for ([^:]+): .*?\[([\d, ]*)\].*?'
-                            r'\[([\d, ]*)\]', str(error))
-        listed = '; '.join(f'{key} is ({theirs}) in the file and ({mine}) in '
-                           'the config' for key, theirs, mine in shapes[:3])
+        shapes = re.findall(
+            r'size mismatch for ([^:]+): .*?\[([\d, ]*)\].*?'
+            r'\[([\d, ]*)\]',
+            str(error),
+        )
+        listed = '; '.join(
+            f'{key} is ({theirs}) in the file and ({mine}) in the config'
+            for key, theirs, mine in shapes[:3]
+        )
         raise ValueError(
-            f'teacher checkpoint {source} does not fit its config: '
+            f'{role} {source} does not fit its config: '
             f'{len(shapes)} weights have another shape ({listed or error}); '
-            'is it of another architecture or number of classes?') from error
+            'is it of another architecture or number of classes?'
+        ) from error
     missing = [key for key in missing if 'num_batches_tracked' not in key]
     if missing:
         raise ValueError(
-            f'teacher checkpoint {source} does not fit its config: '
+            f'{role} {source} does not fit its config: '
             f'{len(missing)} weights are missing, such as '
-            f'{", ".join(missing[:3])}; is it of another architecture?')
+            f'{", ".join(missing[:3])}; is it of another architecture?'
+        )
     return list(unexpected)
 
 
@@ -102,7 +127,7 @@ def _is_url(source: str) -> bool:
     return urlparse(source).scheme in ('http', 'https')
 
 
-def _fetch(url: str) -> Path:
+def _fetch(url: str, role: str) -> Path:
     """Download once for each machine; other ranks wait for the file."""
     name = Path(urlparse(url).path).name
     path = Path(torch.hub.get_dir()) / 'checkpoints' / name
@@ -112,39 +137,47 @@ def _fetch(url: str) -> Path:
         digest = _HASH_SUFFIX.search(name)
         try:
             torch.hub.download_url_to_file(
-                url, str(path), digest.group(1) if digest else None)
+                url, str(path), digest.group(1) if digest else None
+            )
         except (OSError, RuntimeError) as error:
             failure = error
     barrier()
     if not path.is_file():
         raise ValueError(
-            f'teacher checkpoint {url} could not be downloaded'
+            f'{role} {url} could not be downloaded'
             f'{f" ({failure})" if failure else ""}; download it elsewhere and '
-            'pass its path') from failure
+            'pass its path'
+        ) from failure
     return path
 
 
-def _load_safely(path: Path) -> dict[str, Any]:
+def _load_safely(path: Path, role: str) -> dict[str, Any]:
     try:
         with _mmengine_globals():
-            checkpoint = torch.load(path, map_location='cpu',
-                                    weights_only=True)
+            checkpoint = torch.load(
+                path, map_location='cpu', weights_only=True
+            )
     except UnpicklingError as error:
         raise ValueError(
-            f'teacher checkpoint {path} cannot be read safely: '
+            f'{role} {path} cannot be read safely: '
             f'{str(error).splitlines()[0]} Only tensors and plain data are '
             "loaded; mmdet's tools/model_converters/publish_model.py strips a "
-            'training checkpoint to those.') from error
+            'training checkpoint to those.'
+        ) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(f'teacher checkpoint {path} cannot be read; it may be '
-                         f'truncated or no checkpoint ({error})') from error
+        raise ValueError(
+            f'{role} {path} cannot be read; it may be '
+            f'truncated or no checkpoint ({error})'
+        ) from error
     if not isinstance(checkpoint, dict):
-        raise ValueError(f'teacher checkpoint {path} is a '
-                         f'{type(checkpoint).__name__}, not a dict of weights')
+        raise ValueError(
+            f'{role} {path} is a '
+            f'{type(checkpoint).__name__}, not a dict of weights'
+        )
     return checkpoint
 
 
-def _mmengine_globals() -> ContextManager[object]:
+def _mmengine_globals() -> AbstractContextManager[object]:
     """Allow what mmengine writes beside weights (its log buffers)."""
     make_list = getattr(mmengine_checkpoint, 'get_torch_safe_globals', None)
     if make_list is None:  # original mmengine, on a torch without allow lists

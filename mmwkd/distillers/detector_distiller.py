@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, cast
 
 import torch
-from mmcv.cnn import ConvModule
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
+from mmwkd.distillers.adapters import (
+    AdapterConfig,
+    build_adapter,
+    zero_of,
+)
 from mmwkd.distillers.alignment import (
     check_roi_heads,
     check_roi_maps,
@@ -28,9 +32,6 @@ from mmwkd.distillers.capture import RoIStage, TrainingPass, box_heads, capture
 from mmwkd.distillers.pixels import PixelAdapter
 from mmwkd.distillers.teacher import TeacherPass, TeacherStage, build_teacher
 from mmwkd.losses import DistillationLoss
-
-Place = Literal['logit', 'neck', 'roi']
-AdapterConfig = Literal['auto'] | Mapping[str, Any] | None
 
 
 @MODELS.register_module()
@@ -65,48 +66,53 @@ class DetectorDistiller(BaseDetector):
         FileNotFoundError: If a named file does not exist.
     """
 
-    def __init__(self,
-                 student: dict[str, Any],
-                 teacher: dict[str, Any],
-                 logit_loss: dict[str, Any] | None = None,
-                 neck_loss: dict[str, Any] | None = None,
-                 roi_loss: dict[str, Any] | None = None,
-                 neck_adapter: AdapterConfig = 'auto',
-                 roi_adapter: AdapterConfig = 'auto',
-                 data_preprocessor: dict[str, Any] | nn.Module | None = None,
-                 init_cfg: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        student: dict[str, Any],
+        teacher: dict[str, Any],
+        logit_loss: dict[str, Any] | None = None,
+        neck_loss: dict[str, Any] | None = None,
+        roi_loss: dict[str, Any] | None = None,
+        neck_adapter: AdapterConfig = 'auto',
+        roi_adapter: AdapterConfig = 'auto',
+        data_preprocessor: dict[str, Any] | nn.Module | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
         losses = {
             'logit': logit_loss,
             'neck': neck_loss,
             'roi': roi_loss,
         }
-        losses = {place: cfg for place, cfg in losses.items() if cfg}
-        if not losses:
+        configured = {at: cfg for at, cfg in losses.items() if cfg}
+        if not configured:
             raise ValueError(
                 'no distillation loss is configured: set logit_loss, '
-                'neck_loss or roi_loss')
+                'neck_loss or roi_loss'
+            )
         student = dict(student)
         if data_preprocessor is not None:
             student.setdefault('data_preprocessor', data_preprocessor)
         detector = MODELS.build(student)
         super().__init__(
-            data_preprocessor=detector.data_preprocessor, init_cfg=init_cfg)
+            data_preprocessor=detector.data_preprocessor, init_cfg=init_cfg
+        )
         self.student = detector
         self.distillation_losses = nn.ModuleDict(
-            {place: _build_loss(place, cfg)
-             for place, cfg in losses.items()})
+            {at: _build_loss(at, cfg) for at, cfg in configured.items()}
+        )
         self._check_loss_options()
         self._teacher = build_teacher(teacher)
         self._to_teacher_pixels = PixelAdapter(
-            self.student.data_preprocessor, self.teacher.data_preprocessor)
+            self.student.data_preprocessor, self.teacher.data_preprocessor
+        )
         self._align(neck_adapter, roi_adapter)
         self._bind_cost()
-        self._factors = dict.fromkeys(losses, 1.0)
+        self._factors = dict.fromkeys(configured, 1.0)
         self._dataset_checked = False
         self._register_state_dict_hook(_as_plain_student)
 
     @property
-    def teacher(self) -> nn.Module:
+    def teacher(self) -> BaseDetector:
         """The frozen teacher; not a submodule."""
         return self._teacher.detector
 
@@ -115,9 +121,12 @@ class DetectorDistiller(BaseDetector):
         """Where losses are configured, out of 'logit', 'neck', 'roi'."""
         return tuple(self.distillation_losses)
 
-    def set_distillation_weight(self,
-                                factor: float,
-                                places: Iterable[str] | None = None) -> None:
+    def _loss_at(self, place: str) -> DistillationLoss:
+        return cast(DistillationLoss, self.distillation_losses[place])
+
+    def set_distillation_weight(
+        self, factor: float, places: Iterable[str] | None = None
+    ) -> None:
         """Scale distillation losses, as a schedule does.
 
         Where all factors are 0 the teacher is not run.
@@ -132,16 +141,19 @@ class DetectorDistiller(BaseDetector):
         places = self.places if places is None else tuple(places)
         unknown = sorted(set(places) - set(self.places))
         if unknown:
-            raise ValueError(f'no distillation loss at {unknown}; configured '
-                             f'are {list(self.places)}')
+            raise ValueError(
+                f'no distillation loss at {unknown}; configured '
+                f'are {list(self.places)}'
+            )
         if factor < 0:
             raise ValueError(f'factor must not be negative, got {factor}')
         self._factors.update(dict.fromkeys(places, float(factor)))
 
     # --- what mmengine and mmdet call -----------------------------------
 
-    def loss(self, batch_inputs: Tensor,
-             batch_data_samples: SampleList) -> dict[str, Tensor]:
+    def loss(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList
+    ) -> dict[str, Tensor]:
         """Losses of the student and of its distillation.
 
         Args:
@@ -158,32 +170,34 @@ class DetectorDistiller(BaseDetector):
         """
         self._check_dataset()
         if not any(self._factors.values()):
-            losses = dict(
-                self.student.loss(batch_inputs, batch_data_samples))
+            losses = dict(self.student.loss(batch_inputs, batch_data_samples))
             losses.update(self._silent_losses(batch_inputs))
             return losses
         with capture(self.student, roi_stages=self._needs_rois) as seen:
-            losses = dict(
-                self.student.loss(batch_inputs, batch_data_samples))
+            losses = dict(self.student.loss(batch_inputs, batch_data_samples))
         taught = self._teacher.observe(
             self._to_teacher_pixels(batch_inputs, batch_data_samples),
             [stage.rois for stage in seen.record.stages],
-            logits='logit' in self.distillation_losses)
+            logits='logit' in self.places,
+        )
         distillation = self._distil(seen.record, taught)
         if not torch.stack(list(distillation.values())).isfinite().all():
             _refuse_non_finite(taught, batch_data_samples)
         losses.update(distillation)
         return losses
 
-    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList,
-                **kwargs: Any) -> SampleList:
+    def predict(
+        self,
+        batch_inputs: Tensor,
+        batch_data_samples: SampleList,
+        **kwargs: Any,
+    ) -> SampleList:
         """Predictions of the student."""
-        return self.student.predict(batch_inputs, batch_data_samples,
-                                    **kwargs)
+        return self.student.predict(batch_inputs, batch_data_samples, **kwargs)
 
-    def _forward(self,
-                 batch_inputs: Tensor,
-                 batch_data_samples: OptSampleList = None) -> Any:
+    def _forward(
+        self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None
+    ) -> Any:
         return self.student._forward(batch_inputs, batch_data_samples)
 
     def extract_feat(self, batch_inputs: Tensor) -> Any:
@@ -194,124 +208,143 @@ class DetectorDistiller(BaseDetector):
 
     @property
     def _needs_rois(self) -> bool:
-        return bool({'logit', 'roi'} & set(self.distillation_losses))
+        return bool({'logit', 'roi'} & set(self.places))
 
     def _check_loss_options(self) -> None:
-        for place, loss in self.distillation_losses.items():
+        for place in self.places:
+            loss = self._loss_at(place)
             if place == 'neck' and loss.background_weight != 1:
-                raise ValueError('neck_loss has no RoIs, so it cannot take '
-                                 'background_weight')
+                raise ValueError(
+                    'neck_loss has no RoIs, so it cannot take '
+                    'background_weight'
+                )
             if place != 'neck' and getattr(loss, 'levels', None) is not None:
                 raise ValueError(
-                    f'{place}_loss has no levels; levels is for neck_loss')
+                    f'{place}_loss has no levels; levels is for neck_loss'
+                )
             compares = 'logits' if place == 'logit' else 'features'
             if loss.compares != compares:
                 raise ValueError(
                     f'{place}_loss cannot be a {type(loss).__name__}: '
                     'logit_loss compares logits, neck_loss and roi_loss '
-                    'compare feature maps')
+                    'compare feature maps'
+                )
 
-    def _align(self, neck_adapter: AdapterConfig,
-               roi_adapter: AdapterConfig) -> None:
+    def _align(
+        self, neck_adapter: AdapterConfig, roi_adapter: AdapterConfig
+    ) -> None:
         """Pair levels, and adapt channels; refuse what cannot be aligned."""
         if self._needs_rois:
             check_roi_heads(self.student, self.teacher)
         self.adapters = nn.ModuleDict()
-        if not {'neck', 'roi'} & set(self.distillation_losses):
+        if not {'neck', 'roi'} & set(self.places):
             return
-        with_rois = 'roi' in self.distillation_losses
+        with_rois = 'roi' in self.places
         mine = probe_shapes(self.student, with_rois=with_rois)
         theirs = probe_shapes(self.teacher, with_rois=with_rois)
-        if 'neck' in self.distillation_losses:
+        if 'neck' in self.places:
             self._levels = pair_levels(
-                mine, theirs, self.distillation_losses['neck'].levels)
-            self.adapters['neck'] = nn.ModuleList(
-                _build_adapter('neck', mine.channels[pair.student],
-                               theirs.channels[pair.teacher], neck_adapter)
-                for pair in self._levels)
+                mine, theirs, getattr(self._loss_at('neck'), 'levels', None)
+            )
+            for index, pair in enumerate(self._levels):
+                self.adapters[f'neck_{index}'] = build_adapter(
+                    'neck_adapter',
+                    mine.channels[pair.student],
+                    theirs.channels[pair.teacher],
+                    neck_adapter,
+                )
         if with_rois:
             check_roi_maps(mine, theirs)
-            self.adapters['roi'] = nn.ModuleList(
-                _build_adapter('roi', a[0], b[0], roi_adapter) for a, b in zip(
-                    mine.roi_maps, theirs.roi_maps, strict=True))
+            for index, shapes in enumerate(
+                zip(mine.roi_maps, theirs.roi_maps, strict=True)
+            ):
+                self.adapters[f'roi_{index}'] = build_adapter(
+                    'roi_adapter', shapes[0][0], shapes[1][0], roi_adapter
+                )
 
     def _bind_cost(self) -> None:
-        if 'logit' not in self.distillation_losses:
+        if 'logit' not in self.places:
             return
         # of several stages the last has the best boxes, hence classifier
         head = box_heads(self.teacher)[-1]
         classifier = getattr(head, 'fc_cls', None)
-        self.distillation_losses['logit'].bind(
+        self._loss_at('logit').bind(
             classifier.weight if isinstance(classifier, nn.Linear) else None,
-            head.num_classes + 1, self._teacher.classes)
+            head.num_classes + 1,
+            self._teacher.classes,
+        )
 
     # --- one step -------------------------------------------------------
 
-    def _distil(self, seen: TrainingPass,
-                taught: TeacherPass) -> dict[str, Tensor]:
+    def _distil(
+        self, seen: TrainingPass, taught: TeacherPass
+    ) -> dict[str, Tensor]:
+        stages = list(zip(seen.stages, taught.stages, strict=True))
         losses: dict[str, Tensor] = {}
-        for place, loss in self.distillation_losses.items():
+        for place in self.places:
             if place == 'neck':
                 parts = [
-                    self._neck_terms(loss, adapter, mine, theirs)
-                    for adapter, mine, theirs in self._paired_levels(
-                        seen, taught)
+                    self._compare_level(
+                        index,
+                        seen.neck_feats[pair.student],
+                        taught.neck_feats[pair.teacher],
+                    )
+                    for index, pair in enumerate(self._levels)
                 ]
+            elif place == 'logit':
+                parts = [self._compare_logits(*stage) for stage in stages]
             else:
-                compare = (self._logit_terms
-                           if place == 'logit' else self._roi_terms)
                 parts = [
-                    compare(loss, index, mine, theirs)
-                    for index, (mine, theirs) in enumerate(
-                        zip(seen.stages, taught.stages, strict=True))
+                    self._compare_roi_maps(index, *stage)
+                    for index, stage in enumerate(stages)
                 ]
             for term in parts[0]:
                 mean = torch.stack([part[term] for part in parts]).mean()
-                losses[_key(loss, place, term)] = self._factors[place] * mean
+                losses[self._key(place, term)] = self._factors[place] * mean
         return losses
 
-    def _paired_levels(
-        self, seen: TrainingPass, taught: TeacherPass
-    ) -> Iterable[tuple[nn.Module, Tensor, Tensor]]:
-        for adapter, pair in zip(
-                self.adapters['neck'], self._levels, strict=True):
-            yield (adapter, seen.neck_feats[pair.student],
-                   taught.neck_feats[pair.teacher])
-
-    @staticmethod
-    def _neck_terms(loss: DistillationLoss, adapter: nn.Module, mine: Tensor,
-                    theirs: Tensor) -> dict[str, Tensor]:
+    def _compare_level(
+        self, index: int, mine: Tensor, theirs: Tensor
+    ) -> dict[str, Tensor]:
+        loss = self._loss_at('neck')
         # size divisors may pad differently; both pad at the right and bottom
         height = min(mine.shape[-2], theirs.shape[-2])
         width = min(mine.shape[-1], theirs.shape[-1])
         terms = loss.terms(
-            adapter(mine)[..., :height, :width], theirs[..., :height, :width])
+            self.adapters[f'neck_{index}'](mine)[..., :height, :width],
+            theirs[..., :height, :width],
+        )
         return {name: loss.reduce(term) for name, term in terms.items()}
 
-    @staticmethod
-    def _logit_terms(loss: DistillationLoss, index: int, mine: RoIStage,
-                     theirs: TeacherStage) -> dict[str, Tensor]:
-        assert theirs.logits is not None
+    def _compare_logits(
+        self, mine: RoIStage, theirs: TeacherStage
+    ) -> dict[str, Tensor]:
+        loss = self._loss_at('logit')
         terms = loss.terms(mine.logits, theirs.logits, mine.labels)
         return _reduce_rois(loss, terms, mine)
 
-    def _roi_terms(self, loss: DistillationLoss, index: int, mine: RoIStage,
-                   theirs: TeacherStage) -> dict[str, Tensor]:
-        adapter = self.adapters['roi'][index]
+    def _compare_roi_maps(
+        self, index: int, mine: RoIStage, theirs: TeacherStage
+    ) -> dict[str, Tensor]:
+        loss = self._loss_at('roi')
+        adapter = self.adapters[f'roi_{index}']
         if len(mine.rois) == 0:
             # normalisation layers refuse an empty batch; keep the graph
-            zero = mine.feats.sum() + _zero_of(adapter)
+            zero = mine.feats.sum() + zero_of(adapter)
             return dict.fromkeys(loss.term_names, zero)
         terms = loss.terms(adapter(mine.feats), theirs.feats)
         return _reduce_rois(loss, terms, mine)
 
+    def _key(self, place: str, term: str) -> str:
+        return f'loss_{self._loss_at(place).method}_{place}_{term}'
+
     def _silent_losses(self, batch_inputs: Tensor) -> dict[str, Tensor]:
         """Zeros under the same keys, which keep the adapters in the graph."""
-        zero = batch_inputs.new_zeros(()) + _zero_of(self.adapters)
+        zero = batch_inputs.new_zeros(()) + zero_of(self.adapters)
         return {
-            _key(loss, place, term): zero
-            for place, loss in self.distillation_losses.items()
-            for term in loss.term_names
+            self._key(place, term): zero
+            for place in self.places
+            for term in self._loss_at(place).term_names
         }
 
     def _check_dataset(self) -> None:
@@ -335,7 +368,8 @@ class DetectorDistiller(BaseDetector):
             f'the teacher was trained on {len(mine)} classes, which are not '
             f'the {len(classes)} of the dataset, or not in the same order '
             f'(first difference: {next(iter(differing), "the number")}); if '
-            'only their names differ, set teacher.classes')
+            'only their names differ, set teacher.classes'
+        )
 
     # --- state ----------------------------------------------------------
 
@@ -344,9 +378,13 @@ class DetectorDistiller(BaseDetector):
         self._teacher.move(fn)
         return super()._apply(fn, *args, **kwargs)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str,
-                              local_metadata: dict[str, Any],
-                              *args: Any) -> None:
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        *args: Any,
+    ) -> None:
         """Accept a plain student's weights, and adapters where they came."""
         for key in [key for key in state_dict if key.startswith(prefix)]:
             name = key.removeprefix(prefix)
@@ -354,21 +392,25 @@ class DetectorDistiller(BaseDetector):
         # adapters that did not come keep the values they have
         adapters = {
             **self.adapters.state_dict(),
-            **local_metadata.get(_ADAPTERS, {})
+            **local_metadata.get(_ADAPTERS, {}),
         }
         for name, value in adapters.items():
             state_dict[f'{prefix}adapters.{name}'] = value
-        super()._load_from_state_dict(state_dict, prefix, local_metadata,
-                                      *args)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, *args
+        )
 
 
 _ADAPTERS = 'mmwkd_adapters'
 """Entry of the module's state dict metadata that holds the adapters."""
 
 
-def _as_plain_student(distiller: DetectorDistiller,
-                      state_dict: dict[str, Any], prefix: str,
-                      local_metadata: dict[str, Any]) -> None:
+def _as_plain_student(
+    distiller: DetectorDistiller,
+    state_dict: dict[str, Any],
+    prefix: str,
+    local_metadata: dict[str, Any],
+) -> None:
     """Give a state dict the keys of the plain student.
 
     Metadata is what PyTorch offers for data that belongs to a module but is
@@ -394,56 +436,35 @@ def _as_plain_student(distiller: DetectorDistiller,
 def _build_loss(place: str, cfg: Mapping[str, Any]) -> DistillationLoss:
     cls = MODELS.get(cfg.get('type', ''))
     if cls is None or not issubclass(cls, DistillationLoss):
-        raise ValueError(f'{place}_loss.type {cfg.get("type")!r} is not a '
-                         'registered distillation loss')
-    options = [name for name in inspect.signature(cls).parameters]
+        raise ValueError(
+            f'{place}_loss.type {cfg.get("type")!r} is not a '
+            'registered distillation loss'
+        )
+    options = list(inspect.signature(cls).parameters)
     unknown = sorted(set(cfg) - set(options) - {'type', '_scope_'})
     if unknown:
-        raise ValueError(f'{place}_loss has the unknown option {unknown[0]!r}'
-                         f'; {cls.__name__} takes {", ".join(options)}')
+        raise ValueError(
+            f'{place}_loss has the unknown option {unknown[0]!r}'
+            f'; {cls.__name__} takes {", ".join(options)}'
+        )
     return MODELS.build(cfg)
 
 
-def _build_adapter(place: str, student_channels: int, teacher_channels: int,
-                   cfg: AdapterConfig) -> nn.Module:
-    if cfg is None and student_channels != teacher_channels:
-        raise ValueError(
-            f'{place} maps have {student_channels} channels in the student '
-            f'and {teacher_channels} in the teacher: {place}_adapter must '
-            "not be None, set it to 'auto'")
-    if cfg is None or (cfg == 'auto' and student_channels == teacher_channels):
-        return nn.Identity()
-    if cfg == 'auto':
-        return nn.Conv2d(student_channels, teacher_channels, 1)
-    if isinstance(cfg, str):
-        raise ValueError(f"{place}_adapter must be 'auto', None or a dict, "
-                         f'got {cfg!r}')
-    options = {'kernel_size': 1, 'act_cfg': None, **cfg}
-    return ConvModule(student_channels, teacher_channels, **options)
-
-
-def _key(loss: DistillationLoss, place: str, term: str) -> str:
-    return f'loss_{loss.method}_{place}_{term}'
-
-
-def _reduce_rois(loss: DistillationLoss, terms: Mapping[str, Tensor],
-                 stage: RoIStage) -> dict[str, Tensor]:
-    weights = loss.roi_weights(stage.labels, stage.label_weights,
-                               background=stage.logits.shape[1] - 1)
+def _reduce_rois(
+    loss: DistillationLoss, terms: Mapping[str, Tensor], stage: RoIStage
+) -> dict[str, Tensor]:
+    weights = loss.roi_weights(
+        stage.labels, stage.label_weights, background=stage.logits.shape[1] - 1
+    )
     total = weights.sum().clamp(min=1)
     return {
-        name: loss.reduce(term, weights, total)
-        for name, term in terms.items()
+        name: loss.reduce(term, weights, total) for name, term in terms.items()
     }
 
 
-def _zero_of(module: nn.Module) -> Tensor | float:
-    """An exact 0 that depends on all parameters of a module."""
-    return sum(0 * parameter.sum() for parameter in module.parameters())
-
-
-def _refuse_non_finite(taught: TeacherPass,
-                       data_samples: Sequence[Any]) -> None:
+def _refuse_non_finite(
+    taught: TeacherPass, data_samples: Sequence[Any]
+) -> None:
     """Stop if it is the teacher's doing; the student's overflow is not."""
     tensors = {
         f'neck feature map {level}': feat
@@ -462,4 +483,5 @@ def _refuse_non_finite(taught: TeacherPass,
             raise FloatingPointError(
                 f"the teacher's {name} is not finite on the images "
                 f'{", ".join(files)}; check the checkpoint, its '
-                'normalisation, and whether it fits half precision')
+                'normalisation, and whether it fits half precision'
+            )

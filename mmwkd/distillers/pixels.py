@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from mmdet.structures import DetDataSample
 from mmengine.model import ImgDataPreprocessor
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class PixelAdapter:
@@ -30,32 +30,37 @@ class PixelAdapter:
             normalisation could be read.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module) -> None:
+    def __init__(
+        self, student: ImgDataPreprocessor, teacher: ImgDataPreprocessor
+    ) -> None:
         for role, preprocessor in (('student', student), ('teacher', teacher)):
             if not isinstance(preprocessor, ImgDataPreprocessor):
                 raise ValueError(
                     f'the {role} has the data preprocessor '
                     f'{type(preprocessor).__name__}; images can be shared '
                     'only between kinds of ImgDataPreprocessor, whose '
-                    'normalisation is known')
+                    'normalisation is known'
+                )
         mean_s, std_s = _normalisation(student)
         mean_t, std_t = _normalisation(teacher)
-        self._flip = (
-            student._channel_conversion != teacher._channel_conversion)
+        self._flip = student._channel_conversion != teacher._channel_conversion
         if self._flip:
             mean_s, std_s = mean_s[::-1], std_s[::-1]
         # teacher = student * scale + shift, in the teacher's channel order
         self._scale = [s / t for s, t in zip(std_s, std_t, strict=True)]
-        self._shift = [(a - b) / t
-                       for a, b, t in zip(mean_s, mean_t, std_t, strict=True)]
-        self._same_values = (not self._flip
-                             and mean_s == mean_t and std_s == std_t)
+        self._shift = [
+            (a - b) / t for a, b, t in zip(mean_s, mean_t, std_t, strict=True)
+        ]
+        self._same_values = (
+            not self._flip and mean_s == mean_t and std_s == std_t
+        )
         self._same_padding = student.pad_value == teacher.pad_value
         self._pad_value = teacher.pad_value
         self._divisors = (student.pad_size_divisor, teacher.pad_size_divisor)
 
-    def __call__(self, inputs: Tensor,
-                 data_samples: Sequence[DetDataSample]) -> Tensor:
+    def __call__(
+        self, inputs: Tensor, data_samples: Sequence[DetDataSample]
+    ) -> Tensor:
         """Adapt one batch.
 
         Args:
@@ -72,12 +77,16 @@ class PixelAdapter:
             for sample in data_samples
         ]
         height, width = self._padded_size(inputs, shapes)
-        if (self._same_values and self._same_padding
-                and (height, width) == inputs.shape[-2:]):
+        if (
+            self._same_values
+            and self._same_padding
+            and (height, width) == inputs.shape[-2:]
+        ):
             return inputs
 
         adapted = inputs.new_full(
-            (*inputs.shape[:2], height, width), self._pad_value)
+            (*inputs.shape[:2], height, width), self._pad_value
+        )
         scale = inputs.new_tensor(self._scale)[:, None, None]
         shift = inputs.new_tensor(self._shift)[:, None, None]
         for target, image, (h, w) in zip(adapted, inputs, shapes, strict=True):
@@ -89,20 +98,23 @@ class PixelAdapter:
             target[:, :h, :w] = image
         return adapted
 
-    def _padded_size(self, inputs: Tensor,
-                     shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    def _padded_size(
+        self, inputs: Tensor, shapes: Sequence[tuple[int, int]]
+    ) -> tuple[int, int]:
         student_divisor, divisor = self._divisors
         if student_divisor == divisor:
             height, width = inputs.shape[-2:]
             return height, width
         height, width = (
             math.ceil(max(side) / divisor) * divisor
-            for side in zip(*shapes, strict=True))
+            for side in zip(*shapes, strict=True)
+        )
         return height, width
 
 
 def _normalisation(
-        preprocessor: ImgDataPreprocessor) -> tuple[list[float], list[float]]:
+    preprocessor: ImgDataPreprocessor,
+) -> tuple[list[float], list[float]]:
     """Mean and std of the three channels; (0, 1) where there is none."""
     if not preprocessor._enable_normalize:
         return [0.0] * 3, [1.0] * 3

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmwkd.distillers.capture import box_heads, roi_extractors
+from mmwkd.distillers.capture import roi_extractors
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
 
 _TEACHER_KEYS = ('config', 'checkpoint', 'classes', 'allow_random')
@@ -53,8 +54,9 @@ class FrozenTeacher:
         classes: Its foreground classes in order; None if unknown.
     """
 
-    def __init__(self, detector: nn.Module,
-                 classes: tuple[str, ...] | None) -> None:
+    def __init__(
+        self, detector: BaseDetector, classes: tuple[str, ...] | None
+    ) -> None:
         self.detector = detector.eval().requires_grad_(False)
         self.classes = classes
 
@@ -66,8 +68,9 @@ class FrozenTeacher:
         self.detector._apply(fn)
 
     @torch.no_grad()
-    def observe(self, inputs: Tensor, rois: Sequence[Tensor], *,
-                logits: bool) -> TeacherPass:
+    def observe(
+        self, inputs: Tensor, rois: Sequence[Tensor], *, logits: bool
+    ) -> TeacherPass:
         """Run the backbone, the neck, and the RoI head on given RoIs.
 
         Args:
@@ -84,24 +87,37 @@ class FrozenTeacher:
             neck_feats=tuple(neck_feats),
             stages=tuple(
                 self._roi_stage(neck_feats, index, stage_rois, logits)
-                for index, stage_rois in enumerate(rois)))
+                for index, stage_rois in enumerate(rois)
+            ),
+        )
 
-    def _roi_stage(self, neck_feats: Sequence[Tensor], index: int,
-                   rois: Tensor, logits: bool) -> TeacherStage:
+    def _roi_stage(
+        self,
+        neck_feats: Sequence[Tensor],
+        index: int,
+        rois: Tensor,
+        logits: bool,
+    ) -> TeacherStage:
         roi_head = self.detector.roi_head
         if logits:
-            stage = (index, ) if len(box_heads(self.detector)) > 1 else ()
+            cascaded = isinstance(roi_head.bbox_head, nn.ModuleList)
+            stage = (index,) if cascaded else ()
             results = roi_head._bbox_forward(*stage, neck_feats, rois)
             return TeacherStage(results['bbox_feats'], results['cls_score'])
-        return TeacherStage(roi_maps(self.detector, index, neck_feats, rois),
-                            None)
+        return TeacherStage(
+            roi_maps(self.detector, index, neck_feats, rois), None
+        )
 
 
-def roi_maps(detector: nn.Module, index: int, neck_feats: Sequence[Tensor],
-             rois: Tensor) -> Tensor:
+def roi_maps(
+    detector: BaseDetector,
+    index: int,
+    neck_feats: Sequence[Tensor],
+    rois: Tensor,
+) -> Tensor:
     """Maps that a stage's box head is fed with, of shape (R, D, h, w)."""
     extractor = roi_extractors(detector)[index]
-    maps = extractor(neck_feats[:extractor.num_inputs], rois)
+    maps = extractor(neck_feats[: extractor.num_inputs], rois)
     if detector.roi_head.with_shared_head:
         maps = detector.roi_head.shared_head(maps)
     return maps
@@ -128,15 +144,17 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
     if unknown or 'config' not in cfg:
         raise ValueError(
             f'teacher must have a config and may have {_TEACHER_KEYS[1:]}, '
-            f'got {sorted(cfg)}')
+            f'got {sorted(cfg)}'
+        )
     source, name = cfg.get('checkpoint'), _config_name(cfg['config'])
     allow_random = cfg.get('allow_random', False)
     if (source is None) != bool(allow_random):
         raise ValueError(
             'teacher.checkpoint is not set: give the path or URL of trained '
             'weights, or allow_random=True if a random teacher is wanted'
-            if source is None else
-            'teacher.checkpoint and allow_random=True contradict each other')
+            if source is None
+            else 'teacher.checkpoint contradicts allow_random=True'
+        )
 
     detector = MODELS.build(_teacher_model(cfg['config']))
     classes = tuple(cfg['classes']) if cfg.get('classes') else None
@@ -144,7 +162,10 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         detector.init_weights()
         print_log(
             f'mmwkd: the teacher {name} has RANDOM weights, as asked for; '
-            'nothing can be learnt from it', 'current', level=30)
+            'nothing can be learnt from it',
+            'current',
+            level=30,
+        )
         return FrozenTeacher(detector, classes)
 
     weights = read_weights(str(source))
@@ -155,20 +176,25 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         f'(sha256 {weights.sha256[:8]}, '
         f'{len(weights.state_dict) - len(unused)} of '
         f'{len(weights.state_dict)} tensors used, classes: '
-        f'{_summary(classes)})', 'current')
+        f'{_summary(classes)})',
+        'current',
+    )
     return FrozenTeacher(detector, classes)
 
 
 def _config_name(config: Any) -> str:
-    return config if isinstance(config, str) else f"a {config.get('type')}"
+    return config if isinstance(config, str) else f'a {config.get("type")}'
 
 
 def _teacher_model(config: Any) -> Config:
     """Model config of a teacher, without weights to download."""
     if isinstance(config, str):
         try:
-            loaded = (get_config(config)
-                      if '::' in config else Config.fromfile(config))
+            loaded = (
+                get_config(config)
+                if '::' in config
+                else Config.fromfile(config)
+            )
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f'teacher config {config} does not exist; give a path, or '

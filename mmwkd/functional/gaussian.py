@@ -76,15 +76,19 @@ def gaussian_wasserstein(
         raise ValueError(
             'student_feats and teacher_feats must share one shape '
             f'(N, D, H, W), got {tuple(student_feats.shape)} and '
-            f'{tuple(teacher_feats.shape)}')
+            f'{tuple(teacher_feats.shape)}'
+        )
     if 0 in student_feats.shape[1:]:
-        raise ValueError('feature maps must not be empty, got shape '
-                         f'{tuple(student_feats.shape)}')
+        raise ValueError(
+            'feature maps must not be empty, got shape '
+            f'{tuple(student_feats.shape)}'
+        )
     if grid < 1:
         raise ValueError(f'grid must be at least 1, got {grid}')
     if covariance not in COVARIANCES:
         raise ValueError(
-            f'covariance must be one of {COVARIANCES}, got {covariance!r}')
+            f'covariance must be one of {COVARIANCES}, got {covariance!r}'
+        )
 
     student = _moments(_cells(student_feats, grid))
     teacher = _moments(_cells(teacher_feats.detach(), grid))
@@ -103,7 +107,7 @@ def _cells(feats: Tensor, grid: int) -> GridCells:
         h, w = height // grid, width // grid
         samples = feats.reshape(n, d, grid, h, grid, w).transpose(3, 4)
         samples = samples.reshape(n, d, grid * grid, h * w)
-        counts = feats.new_full((grid * grid, ), h * w)
+        counts = feats.new_full((grid * grid,), h * w)
         return GridCells(samples, counts, None)
 
     rows, row_mask = _spans(height, grid, feats.device)  # (g, h)
@@ -115,8 +119,9 @@ def _cells(feats: Tensor, grid: int) -> GridCells:
     return GridCells(samples * mask, mask.sum(dim=1).to(feats), mask)
 
 
-def _spans(size: int, grid: int,
-           device: torch.device) -> tuple[Tensor, Tensor]:
+def _spans(
+    size: int, grid: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Positions of each of ``grid`` spans of a side, and which are real."""
     cell = torch.arange(grid, device=device)
     start = cell * size // grid
@@ -140,11 +145,13 @@ def _moments(cells: GridCells) -> CellMoments:
     return CellMoments(mean, centered, (cells.counts - 1).clamp(min=1))
 
 
-def _diagonal_term(student: CellMoments, teacher: CellMoments,
-                   eps: float) -> Tensor:
+def _diagonal_term(
+    student: CellMoments, teacher: CellMoments, eps: float
+) -> Tensor:
     sigma_s, sigma_t = (
         (m.centered.square().sum(dim=3) / m.dof + eps).sqrt()
-        for m in (student, teacher))  # (N, D, g * g)
+        for m in (student, teacher)
+    )  # (N, D, g * g)
     return (sigma_s - sigma_t).square().sum(dim=1)  # (N, g * g)
 
 
@@ -152,7 +159,8 @@ def _bures_term(student: CellMoments, teacher: CellMoments) -> Tensor:
     """Squared Bures distance between full covariances, (N, g * g)."""
     x, y = (
         (m.centered / m.dof[:, None].sqrt()).transpose(1, 2)
-        for m in (student, teacher))  # (N, g * g, D, n), Sigma = x x^T
+        for m in (student, teacher)
+    )  # (N, g * g, D, n), Sigma = x x^T
     d, n = x.shape[-2:]
     if n <= d:
         # tr((Sigma_T^1/2 Sigma_S Sigma_T^1/2)^1/2) is the sum of singular
@@ -184,18 +192,21 @@ class _Fidelity(torch.autograd.Function):
         eigenvalues, vectors = torch.linalg.eigh(root_t @ s.double() @ root_t)
         roots = eigenvalues.clamp(min=0).sqrt()  # (..., D)
         # s is known to float32 (or float64) rounding: less is noise
-        noise = roots.amax(dim=-1, keepdim=True) * (
-            torch.finfo(s.dtype).eps * s.shape[-1])**0.5
+        noise = (
+            roots.amax(dim=-1, keepdim=True)
+            * (torch.finfo(s.dtype).eps * s.shape[-1]) ** 0.5
+        )
         inverse = torch.where(roots > noise, 1 / roots, 0)
         half = root_t @ vectors  # (..., D, D)
         ctx.save_for_backward(
-            (0.5 * (half * inverse[..., None, :]) @ half.mT).to(s.dtype))
+            (0.5 * (half * inverse[..., None, :]) @ half.mT).to(s.dtype)
+        )
         return roots.sum(dim=-1).to(s.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
-        gradient, = ctx.saved_tensors
+        (gradient,) = ctx.saved_tensors
         return grad_output[..., None, None] * gradient, None
 
 

@@ -31,10 +31,13 @@ def interrelation_to_cost(interrelation: Tensor, kappa: float) -> Tensor:
     Raises:
         ValueError: If the matrix is not square or ``kappa`` not positive.
     """
-    if interrelation.dim() != 2 or (interrelation.shape[0]
-                                    != interrelation.shape[1]):
-        raise ValueError('interrelation must be a square matrix, got shape '
-                         f'{tuple(interrelation.shape)}')
+    if interrelation.dim() != 2 or (
+        interrelation.shape[0] != interrelation.shape[1]
+    ):
+        raise ValueError(
+            'interrelation must be a square matrix, got shape '
+            f'{tuple(interrelation.shape)}'
+        )
     if not kappa > 0:
         raise ValueError(f'kappa must be positive, got {kappa}')
     # expm1 keeps the digits of the small costs of near-identical categories
@@ -63,7 +66,8 @@ def classifier_interrelation(weight: Tensor) -> Tensor:
     if bad:
         raise ValueError(
             f'classifier weight rows {bad} are zero or not finite, so their '
-            'relation to other categories is undefined')
+            'relation to other categories is undefined'
+        )
     unit = F.normalize(weight, dim=1)
     cosine = (unit @ unit.T).clamp_(0, 1)  # (K, K)
     cosine = (cosine + cosine.T) / 2  # exact symmetry, whatever the BLAS

@@ -83,7 +83,8 @@ def transport_term(
     if cost.shape != (num_categories, num_categories):
         raise ValueError(
             f'cost must have shape ({num_categories}, {num_categories}) to '
-            f'match the logits, got {tuple(cost.shape)}')
+            f'match the logits, got {tuple(cost.shape)}'
+        )
     if not temperature > 0:
         raise ValueError(f'temperature must be positive, got {temperature}')
     if not reg > 0:
@@ -105,7 +106,8 @@ def transport_term(
         cost.to(student_logits),
         support=non_target,
         reg=reg,
-        num_iters=num_iters)
+        num_iters=num_iters,
+    )
 
 
 def _check_logits(
@@ -113,16 +115,21 @@ def _check_logits(
     teacher_logits: Tensor,
     target: Tensor | None,
 ) -> None:
-    if student_logits.dim() != 2 or (student_logits.shape
-                                     != teacher_logits.shape):
+    if student_logits.dim() != 2 or (
+        student_logits.shape != teacher_logits.shape
+    ):
         raise ValueError(
             'student_logits and teacher_logits must share one shape (R, K), '
             f'got {tuple(student_logits.shape)} and '
-            f'{tuple(teacher_logits.shape)}')
+            f'{tuple(teacher_logits.shape)}'
+        )
     if student_logits.shape[1] < 2:
-        raise ValueError('at least 2 categories are needed, background '
-                         f'included, got {student_logits.shape[1]}')
+        raise ValueError(
+            'at least 2 categories are needed, background '
+            f'included, got {student_logits.shape[1]}'
+        )
     if target is not None and target.shape != student_logits.shape[:1]:
         raise ValueError(
             f'target must have shape ({student_logits.shape[0]},), one '
-            f'category for each RoI, got {tuple(target.shape)}')
+            f'category for each RoI, got {tuple(target.shape)}'
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,19 +27,25 @@ def full_precision(func: Callable[P, T]) -> Callable[P, T]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         values = (*args, *kwargs.values())
         device_type = next(
-            (value.device.type
-             for value in values if isinstance(value, Tensor)), 'cpu')
+            (
+                value.device.type
+                for value in values
+                if isinstance(value, Tensor)
+            ),
+            'cpu',
+        )
         with torch.autocast(device_type, enabled=False):
-            return func(
-                *map(_promote, args),  # type: ignore[arg-type]
-                **{name: _promote(value)
-                   for name, value in kwargs.items()})  # type: ignore
+            promoted: Any = [_promote(arg) for arg in args]
+            named: Any = {k: _promote(v) for k, v in kwargs.items()}
+            return func(*promoted, **named)
 
     return wrapper
 
 
 def _promote(arg: object) -> object:
-    if isinstance(arg, Tensor) and arg.dtype in (torch.float16,
-                                                 torch.bfloat16):
+    if isinstance(arg, Tensor) and arg.dtype in (
+        torch.float16,
+        torch.bfloat16,
+    ):
         return arg.float()
     return arg

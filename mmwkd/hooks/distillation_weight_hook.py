@@ -14,12 +14,14 @@ from mmengine.runner import Runner
 from mmwkd.distillers import DetectorDistiller
 
 
-def schedule_factor(step: float,
-                    *,
-                    warmup: float = 0,
-                    decay_begin: float | None = None,
-                    decay_end: float | None = None,
-                    stop: float | None = None) -> float:
+def schedule_factor(
+    step: float,
+    *,
+    warmup: float = 0,
+    decay_begin: float | None = None,
+    decay_end: float | None = None,
+    stop: float | None = None,
+) -> float:
     r"""Factor of the distillation weights at a point of training.
 
     Linear from 0 to 1 over ``warmup``; then 1; from ``decay_begin`` on half
@@ -64,27 +66,32 @@ class DistillationWeightHook(Hook):
             for all.
     """
 
-    def __init__(self,
-                 *,
-                 warmup: float = 0,
-                 decay_begin: float | None = None,
-                 decay_end: float | None = None,
-                 stop: float | None = None,
-                 by_epoch: bool = True,
-                 places: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        warmup: float = 0,
+        decay_begin: float | None = None,
+        decay_end: float | None = None,
+        stop: float | None = None,
+        by_epoch: bool = True,
+        places: Sequence[str] | None = None,
+    ) -> None:
         times = dict(
             warmup=warmup,
             decay_begin=decay_begin,
             decay_end=decay_end,
-            stop=stop)
+            stop=stop,
+        )
         for name, value in times.items():
             if value is not None and value < 0:
                 raise ValueError(f'{name} must not be negative, got {value}')
-        if decay_end is not None and (decay_begin is None
-                                      or decay_end <= decay_begin):
+        if decay_end is not None and (
+            decay_begin is None or decay_end <= decay_begin
+        ):
             raise ValueError(
                 f'decay_end ({decay_end}) must come after decay_begin '
-                f'({decay_begin})')
+                f'({decay_begin})'
+            )
         self.warmup = warmup
         self.decay_begin = decay_begin
         self.decay_end = decay_end
@@ -95,21 +102,25 @@ class DistillationWeightHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Refuse a model or a schedule that cannot work."""
         self._distiller(runner).set_distillation_weight(1.0, self.places)
-        if self.decay_begin is not None and (self._decay_end(runner)
-                                             <= self.decay_begin):
+        if self.decay_begin is not None and (
+            self._decay_end(runner) <= self.decay_begin
+        ):
             raise ValueError(
                 f'decay_begin ({self.decay_begin}) must come before the end '
-                f'of training ({self._decay_end(runner):g})')
+                f'of training ({self._decay_end(runner):g})'
+            )
 
-    def before_train_iter(self, runner: Runner, batch_idx: int,
-                          data_batch: Any = None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
         """Set the factor of the coming iteration."""
         factor = schedule_factor(
             runner.iter / self._unit(runner),
             warmup=self.warmup,
             decay_begin=self.decay_begin,
             decay_end=self._decay_end(runner),
-            stop=self.stop)
+            stop=self.stop,
+        )
         self._distiller(runner).set_distillation_weight(factor, self.places)
         runner.message_hub.update_scalar('train/distillation_weight', factor)
 
@@ -130,5 +141,6 @@ class DistillationWeightHook(Hook):
         if not isinstance(model, DetectorDistiller):
             raise ValueError(
                 'DistillationWeightHook schedules a DetectorDistiller, but '
-                f'the model is a {type(model).__name__}')
+                f'the model is a {type(model).__name__}'
+            )
         return model

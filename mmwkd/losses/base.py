@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from mmdet.models.losses.utils import weight_reduce_loss
@@ -36,49 +37,77 @@ class DistillationLoss(nn.Module):
         """Names of the summands that :meth:`terms` returns."""
         raise NotImplementedError
 
-    def __init__(self,
-                 *,
-                 loss_weight: float = 1.0,
-                 reduction: Reduction = 'mean',
-                 background_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        loss_weight: float = 1.0,
+        reduction: Reduction = 'mean',
+        background_weight: float = 1.0,
+    ) -> None:
         super().__init__()
         if loss_weight < 0:
             raise ValueError(
-                f'loss_weight must not be negative, got {loss_weight}')
+                f'loss_weight must not be negative, got {loss_weight}'
+            )
         if reduction not in REDUCTIONS:
             raise ValueError(
-                f'reduction must be one of {REDUCTIONS}, got {reduction!r}')
+                f'reduction must be one of {REDUCTIONS}, got {reduction!r}'
+            )
         if not 0 <= background_weight <= 1:
-            raise ValueError('background_weight must lie in [0, 1], got '
-                             f'{background_weight}')
+            raise ValueError(
+                'background_weight must lie in [0, 1], got '
+                f'{background_weight}'
+            )
         self.loss_weight = loss_weight
         self.reduction = reduction
         self.background_weight = background_weight
 
-    def terms(self, *args: Tensor) -> dict[str, Tensor]:
+    def terms(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Summands of the loss by name, each of one value per element.
 
         Options such as gamma are applied; ``loss_weight`` is not.
         """
         raise NotImplementedError
 
-    def reduce(self,
-               term: Tensor,
-               weight: Tensor | None = None,
-               avg_factor: float | Tensor | None = None,
-               reduction_override: Reduction | None = None) -> Tensor:
+    def bind(
+        self,
+        classifier_weight: Tensor | None,
+        num_categories: int,
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        """Take what a loss on logits needs of a teacher; nothing by default.
+
+        Args:
+            classifier_weight: Rows of the teacher's classifier, of shape
+                (K, D); None if the teacher has no linear classifier.
+            num_categories: K, background included.
+            classes: The teacher's foreground classes in order; None if
+                unknown.
+        """
+
+    def reduce(
+        self,
+        term: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: Reduction | None = None,
+    ) -> Tensor:
         """Weight and reduce one term as mmdet's losses do."""
         if reduction_override not in (None, *REDUCTIONS):
-            raise ValueError(f'reduction_override must be None or one of '
-                             f'{REDUCTIONS}, got {reduction_override!r}')
+            raise ValueError(
+                f'reduction_override must be None or one of '
+                f'{REDUCTIONS}, got {reduction_override!r}'
+            )
         reduction = reduction_override or self.reduction
         if term.numel() == 0 and reduction == 'mean':
             return term.sum()
-        return self.loss_weight * weight_reduce_loss(term, weight, reduction,
-                                                     avg_factor)
+        return self.loss_weight * weight_reduce_loss(
+            term, weight, reduction, avg_factor
+        )
 
-    def roi_weights(self, labels: Tensor, label_weights: Tensor,
-                    background: int) -> Tensor:
+    def roi_weights(
+        self, labels: Tensor, label_weights: Tensor, background: int
+    ) -> Tensor:
         """Weights of RoIs: the head's own, times that of the background.
 
         Args:
@@ -92,10 +121,12 @@ class DistillationLoss(nn.Module):
         """
         if self.background_weight == 1:
             return label_weights
-        return label_weights.where(labels != background,
-                                   label_weights * self.background_weight)
+        return label_weights.where(
+            labels != background, label_weights * self.background_weight
+        )
 
     def _reduced_sum(self, terms: dict[str, Tensor], **kwargs: Any) -> Tensor:
         return sum(
             (self.reduce(term, **kwargs) for term in terms.values()),
-            start=next(iter(terms.values())).new_zeros(()))
+            start=next(iter(terms.values())).new_zeros(()),
+        )

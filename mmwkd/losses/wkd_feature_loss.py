@@ -39,25 +39,29 @@ class WKDFeatureLoss(DistillationLoss):
     compares = 'features'
     term_names = ('mean', 'cov')
 
-    def __init__(self,
-                 *,
-                 ratio: float = 2.0,
-                 covariance: Covariance = 'diag',
-                 grid: int = 1,
-                 levels: Sequence[int] | None = None,
-                 eps: float = 1e-5,
-                 background_weight: float = 1.0,
-                 loss_weight: float = 1.0,
-                 reduction: Reduction = 'mean') -> None:
+    def __init__(
+        self,
+        *,
+        ratio: float = 2.0,
+        covariance: Covariance = 'diag',
+        grid: int = 1,
+        levels: Sequence[int] | None = None,
+        eps: float = 1e-5,
+        background_weight: float = 1.0,
+        loss_weight: float = 1.0,
+        reduction: Reduction = 'mean',
+    ) -> None:
         super().__init__(
             loss_weight=loss_weight,
             reduction=reduction,
-            background_weight=background_weight)
+            background_weight=background_weight,
+        )
         if ratio < 0:
             raise ValueError(f'ratio must not be negative, got {ratio}')
         if covariance not in COVARIANCES:
-            raise ValueError(f'covariance must be one of {COVARIANCES}, got '
-                             f'{covariance!r}')
+            raise ValueError(
+                f'covariance must be one of {COVARIANCES}, got {covariance!r}'
+            )
         if grid < 1:
             raise ValueError(f'grid must be at least 1, got {grid}')
         if not eps > 0:
@@ -70,23 +74,27 @@ class WKDFeatureLoss(DistillationLoss):
         self.levels = None if levels is None else tuple(levels)
         self.eps = eps
 
-    def terms(self, student_feats: Tensor,
-              teacher_feats: Tensor) -> dict[str, Tensor]:
+    def terms(
+        self, student_feats: Tensor, teacher_feats: Tensor
+    ) -> dict[str, Tensor]:
         """Mean and covariance term of each map, both of shape (N,)."""
         mean_term, cov_term = gaussian_wasserstein(
             student_feats,
             teacher_feats,
             grid=self.grid,
             covariance=self.covariance,
-            eps=self.eps)
+            eps=self.eps,
+        )
         return {'mean': self.ratio * mean_term, 'cov': cov_term}
 
-    def forward(self,
-                student_feats: Tensor,
-                teacher_feats: Tensor,
-                weight: Tensor | None = None,
-                avg_factor: float | Tensor | None = None,
-                reduction_override: Reduction | None = None) -> Tensor:
+    def forward(
+        self,
+        student_feats: Tensor,
+        teacher_feats: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: Reduction | None = None,
+    ) -> Tensor:
         """Compute the loss.
 
         Args:
@@ -104,9 +112,12 @@ class WKDFeatureLoss(DistillationLoss):
             self.terms(student_feats, teacher_feats),
             weight=weight,
             avg_factor=avg_factor,
-            reduction_override=reduction_override)
+            reduction_override=reduction_override,
+        )
 
     def extra_repr(self) -> str:
         """Options, for ``print(model)``."""
-        return (f'ratio={self.ratio}, covariance={self.covariance!r}, '
-                f'grid={self.grid}, loss_weight={self.loss_weight}')
+        return (
+            f'ratio={self.ratio}, covariance={self.covariance!r}, '
+            f'grid={self.grid}, loss_weight={self.loss_weight}'
+        )

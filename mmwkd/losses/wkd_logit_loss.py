@@ -51,24 +51,28 @@ class WKDLogitLoss(DistillationLoss):
     compares = 'logits'
     ground_cost: Tensor | None
 
-    def __init__(self,
-                 *,
-                 cost: str = 'classifier',
-                 separate_target: bool = True,
-                 temperature: float = 2.0,
-                 gamma: float = 5.0,
-                 kappa: float = 1.0,
-                 reg: float = 0.05,
-                 num_iters: int = 10,
-                 background_weight: float = 1.0,
-                 loss_weight: float = 1.0,
-                 reduction: Reduction = 'mean') -> None:
+    def __init__(
+        self,
+        *,
+        cost: str = 'classifier',
+        separate_target: bool = True,
+        temperature: float = 2.0,
+        gamma: float = 5.0,
+        kappa: float = 1.0,
+        reg: float = 0.05,
+        num_iters: int = 10,
+        background_weight: float = 1.0,
+        loss_weight: float = 1.0,
+        reduction: Reduction = 'mean',
+    ) -> None:
         super().__init__(
             loss_weight=loss_weight,
             reduction=reduction,
-            background_weight=background_weight)
+            background_weight=background_weight,
+        )
         for name, value in dict(
-                temperature=temperature, kappa=kappa, reg=reg).items():
+            temperature=temperature, kappa=kappa, reg=reg
+        ).items():
             if not value > 0:
                 raise ValueError(f'{name} must be positive, got {value}')
         if gamma < 0:
@@ -84,10 +88,12 @@ class WKDLogitLoss(DistillationLoss):
         self.num_iters = num_iters
         self.register_buffer('ground_cost', None, persistent=False)
 
-    def bind(self,
-             classifier_weight: Tensor | None,
-             num_categories: int,
-             classes: Sequence[str] | None = None) -> None:
+    def bind(
+        self,
+        classifier_weight: Tensor | None,
+        num_categories: int,
+        classes: Sequence[str] | None = None,
+    ) -> None:
         """Set the ground cost for a teacher.
 
         Args:
@@ -105,7 +111,8 @@ class WKDLogitLoss(DistillationLoss):
                 raise ValueError(
                     "cost='classifier' needs a teacher whose classifier is "
                     'one linear layer; estimate a cost matrix with '
-                    'tools/estimate_cost_matrix.py and pass its path')
+                    'tools/estimate_cost_matrix.py and pass its path'
+                )
             interrelation = classifier_interrelation(classifier_weight)
             ground_cost = interrelation_to_cost(interrelation, self.kappa)
         else:
@@ -117,22 +124,26 @@ class WKDLogitLoss(DistillationLoss):
             raise ValueError(
                 f'the cost from {self.cost!r} has {ground_cost.shape[0]} '
                 f'categories, the detectors have {num_categories}, '
-                'background included')
+                'background included'
+            )
         self.ground_cost = ground_cost
 
     @property
     def term_names(self) -> tuple[str, ...]:
         """Names of the summands that :meth:`terms` returns."""
-        return ('transport', 'target') if self.separate_target else (
-            'transport', )
+        return (
+            ('transport', 'target') if self.separate_target else ('transport',)
+        )
 
-    def terms(self, student_logits: Tensor, teacher_logits: Tensor,
-              target: Tensor) -> dict[str, Tensor]:
+    def terms(
+        self, student_logits: Tensor, teacher_logits: Tensor, target: Tensor
+    ) -> dict[str, Tensor]:
         """Target and transport term of each RoI, both of shape (R,)."""
         if self.ground_cost is None:
             raise ValueError(
                 'WKDLogitLoss has no ground cost yet: call bind() with the '
-                "teacher's classifier first (DetectorDistiller does)")
+                "teacher's classifier first (DetectorDistiller does)"
+            )
         transport = transport_term(
             student_logits,
             teacher_logits,
@@ -140,20 +151,24 @@ class WKDLogitLoss(DistillationLoss):
             target if self.separate_target else None,
             temperature=self.temperature,
             reg=self.reg,
-            num_iters=self.num_iters)
+            num_iters=self.num_iters,
+        )
         terms = {'transport': self.gamma * transport}
         if self.separate_target:
-            terms['target'] = target_term(student_logits, teacher_logits,
-                                          target)
+            terms['target'] = target_term(
+                student_logits, teacher_logits, target
+            )
         return terms
 
-    def forward(self,
-                student_logits: Tensor,
-                teacher_logits: Tensor,
-                target: Tensor,
-                weight: Tensor | None = None,
-                avg_factor: float | Tensor | None = None,
-                reduction_override: Reduction | None = None) -> Tensor:
+    def forward(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: Reduction | None = None,
+    ) -> Tensor:
         """Compute the loss.
 
         Args:
@@ -171,12 +186,13 @@ class WKDLogitLoss(DistillationLoss):
             self.terms(student_logits, teacher_logits, target),
             weight=weight,
             avg_factor=avg_factor,
-            reduction_override=reduction_override)
+            reduction_override=reduction_override,
+        )
 
     def extra_repr(self) -> str:
         """Options, for ``print(model)``."""
-        return (f'cost={self.cost!r}, gamma={self.gamma}, '
-                f'temperature={self.temperature}, kappa={self.kappa}, '
-                f'reg={self.reg}, num_iters={self.num_iters}')
-
-
+        return (
+            f'cost={self.cost!r}, gamma={self.gamma}, '
+            f'temperature={self.temperature}, kappa={self.kappa}, '
+            f'reg={self.reg}, num_iters={self.num_iters}'
+        )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmwkd.atomic import atomic_write
 from mmwkd.functional import interrelation_to_cost
 
 BACKGROUND = 'background'
@@ -63,16 +63,19 @@ class CostMatrix:
     def __post_init__(self) -> None:
         """Refuse what is not an interrelation."""
         _check_interrelation(self.interrelation, self.categories)
-        if self.samples is not None and self.samples.shape != (len(
-                self.categories), ):
+        if self.samples is not None and self.samples.shape != (
+            len(self.categories),
+        ):
             raise ValueError(
                 f'samples must have shape ({len(self.categories)},), got '
-                f'{self.samples.shape}')
+                f'{self.samples.shape}'
+            )
 
     def cost(self, kappa: float) -> Tensor:
         """Ground cost ``1 - exp(-kappa (1 - IR))``, of shape (K, K)."""
         return interrelation_to_cost(
-            torch.from_numpy(self.interrelation).float(), kappa)
+            torch.from_numpy(self.interrelation).float(), kappa
+        )
 
     def check_categories(self, classes: Sequence[str]) -> None:
         """Refuse another class list.
@@ -90,16 +93,24 @@ class CostMatrix:
         if len(self.categories) != len(expected):
             raise ValueError(
                 f'the cost matrix has {len(self.categories)} categories '
-                f'(background included), the detector has {len(expected)}')
-        index = next(i for i, (mine, theirs) in enumerate(
-            zip(self.categories, expected, strict=True)) if mine != theirs)
+                f'(background included), the detector has {len(expected)}'
+            )
+        index = next(
+            i
+            for i, (mine, theirs) in enumerate(
+                zip(self.categories, expected, strict=True)
+            )
+            if mine != theirs
+        )
         raise ValueError(
             'the cost matrix was made for other classes: category '
             f'{index} is {self.categories[index]!r} in the matrix and '
-            f'{expected[index]!r} in the detector')
+            f'{expected[index]!r} in the detector'
+        )
 
-    def save(self, path: str | os.PathLike[str], *,
-             force: bool = False) -> None:
+    def save(
+        self, path: str | os.PathLike[str], *, force: bool = False
+    ) -> None:
         """Write an ``.npz`` without pickles, whole or not at all.
 
         Args:
@@ -109,34 +120,20 @@ class CostMatrix:
         Raises:
             FileExistsError: If the file exists and ``force`` is not set.
         """
-        path = Path(path)
-        if path.exists() and not force:
-            raise FileExistsError(
-                f'{path} exists already; pass force=True (--force) to '
-                'replace it')
-        path.parent.mkdir(parents=True, exist_ok=True)
         samples = self.samples if self.samples is not None else np.zeros(0)
-        handle, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f'.{path.name}.')
-        try:
-            with os.fdopen(handle, 'wb') as file:
-                np.savez_compressed(
-                    file,
-                    schema_version=np.int64(SCHEMA_VERSION),
-                    categories=np.array(self.categories, dtype=np.str_),
-                    interrelation=self.interrelation.astype(np.float32),
-                    estimator=np.str_(self.estimator),
-                    options=np.str_(json.dumps(dict(self.options))),
-                    teacher_config=np.str_(self.teacher_config),
-                    checkpoint_sha256=np.str_(self.checkpoint_sha256),
-                    samples=samples.astype(np.int64),
-                    versions=np.str_(json.dumps(dict(self.versions))))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with atomic_write(path, force=force) as file:
+            np.savez_compressed(
+                file,
+                schema_version=np.int64(SCHEMA_VERSION),
+                categories=np.array(self.categories, dtype=np.str_),
+                interrelation=self.interrelation.astype(np.float32),
+                estimator=np.str_(self.estimator),
+                options=np.str_(json.dumps(dict(self.options))),
+                teacher_config=np.str_(self.teacher_config),
+                checkpoint_sha256=np.str_(self.checkpoint_sha256),
+                samples=samples.astype(np.int64),
+                versions=np.str_(json.dumps(dict(self.versions))),
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CostMatrix:
@@ -157,7 +154,8 @@ class CostMatrix:
         if not path.is_file():
             raise FileNotFoundError(
                 f'cost matrix {path} does not exist; make it with '
-                "tools/estimate_cost_matrix.py or set cost='classifier'")
+                "tools/estimate_cost_matrix.py or set cost='classifier'"
+            )
         try:
             _check_archive(path)
             with np.load(path, allow_pickle=False) as archive:
@@ -166,7 +164,8 @@ class CostMatrix:
             if version != SCHEMA_VERSION:
                 raise ValueError(
                     f'schema version {version} is not supported, expected '
-                    f'{SCHEMA_VERSION}')
+                    f'{SCHEMA_VERSION}'
+                )
             samples = entries['samples']
             return cls(
                 categories=tuple(map(str, entries['categories'])),
@@ -176,15 +175,22 @@ class CostMatrix:
                 teacher_config=str(entries['teacher_config']),
                 checkpoint_sha256=str(entries['checkpoint_sha256']),
                 samples=samples if samples.size else None,
-                versions=json.loads(str(entries['versions'])))
+                versions=json.loads(str(entries['versions'])),
+            )
         except KeyError as error:
             raise ValueError(
                 f'{path} is not a cost matrix: entry {error} is missing'
             ) from error
-        except (ValueError, OSError, EOFError, TypeError,
-                zipfile.BadZipFile) as error:
-            raise ValueError(f'{path} is not a usable cost matrix: {error}'
-                             ) from error
+        except (
+            ValueError,
+            OSError,
+            EOFError,
+            TypeError,
+            zipfile.BadZipFile,
+        ) as error:
+            raise ValueError(
+                f'{path} is not a usable cost matrix: {error}'
+            ) from error
 
 
 def _check_archive(path: Path) -> None:
@@ -200,44 +206,53 @@ def _check_archive(path: Path) -> None:
             with archive.open(info) as member:
                 version = np.lib.format.read_magic(member)
                 read_header = (
-                    np.lib.format.read_array_header_1_0 if version == (1, 0)
-                    else np.lib.format.read_array_header_2_0)
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
                 shape, _, dtype = read_header(member)
             if dtype.hasobject:
                 raise ValueError(
                     f'entry {info.filename!r} is a pickle, which is never '
-                    'loaded')
+                    'loaded'
+                )
             if min(shape, default=0) < 0 or (
-                    np.prod(shape, dtype=object) * dtype.itemsize > limit):
+                np.prod(shape, dtype=object) * dtype.itemsize > limit
+            ):
                 raise ValueError(
-                    f'entry {info.filename!r} claims a size of {shape}')
+                    f'entry {info.filename!r} claims a size of {shape}'
+                )
 
 
-def _check_interrelation(matrix: np.ndarray,
-                         categories: Sequence[str]) -> None:
+def _check_interrelation(
+    matrix: np.ndarray, categories: Sequence[str]
+) -> None:
     size = len(categories)
     if size < 2 or categories[-1] != BACKGROUND:
         raise ValueError(
             f'categories must end with {BACKGROUND!r} and have at least one '
-            f'more, got {list(categories)[-3:]}')
+            f'more, got {list(categories)[-3:]}'
+        )
     if len(set(categories)) != size:
         raise ValueError('categories must be unique')
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(
-            f'the matrix must be square, got shape {matrix.shape}')
+            f'the matrix must be square, got shape {matrix.shape}'
+        )
     if matrix.shape[0] != size:
-        raise ValueError(f'the matrix is of size {matrix.shape[0]} for '
-                         f'{size} categories')
+        raise ValueError(
+            f'the matrix is of size {matrix.shape[0]} for {size} categories'
+        )
     if not np.issubdtype(matrix.dtype, np.floating):
         raise ValueError(f'the matrix must be of floats, got {matrix.dtype}')
     problems = {
         'is not finite': ~np.isfinite(matrix),
         'is negative': matrix < 0,
         'is above 1': matrix > 1 + _SYMMETRY_TOLERANCE,
-        'is not equal to its transpose':
-        ~np.isclose(matrix, matrix.T, atol=_SYMMETRY_TOLERANCE, rtol=0),
-        'is not 1':
-        np.eye(size, dtype=bool)
+        'is not equal to its transpose': ~np.isclose(
+            matrix, matrix.T, atol=_SYMMETRY_TOLERANCE, rtol=0
+        ),
+        'is not 1': np.eye(size, dtype=bool)
         & ~np.isclose(matrix, 1, atol=_SYMMETRY_TOLERANCE),
     }
     for problem, where in problems.items():
@@ -245,4 +260,5 @@ def _check_interrelation(matrix: np.ndarray,
             i, j = (int(index) for index in np.argwhere(where)[0])
             raise ValueError(
                 f'entry ({categories[i]}, {categories[j]}) = '
-                f'{matrix[i, j]:g} {problem}')
+                f'{matrix[i, j]:g} {problem}'
+            )

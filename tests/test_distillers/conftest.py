@@ -9,7 +9,8 @@ from mmwkd.testing import tiny_batch, tiny_faster_rcnn
 LOSSES = dict(
     logit_loss=dict(type='WKDLogitLoss'),
     neck_loss=dict(type='WKDFeatureLoss', grid=2),
-    roi_loss=dict(type='WKDFeatureLoss', grid=4))
+    roi_loss=dict(type='WKDFeatureLoss', grid=4),
+)
 
 
 @pytest.fixture(scope='session')
@@ -21,41 +22,46 @@ def teacher_checkpoint(tmp_path_factory):
     torch.save(
         dict(
             state_dict=detector.state_dict(),
-            meta=dict(dataset_meta=dict(classes=('cat', 'dog', 'bus')))),
-        path)
+            meta=dict(dataset_meta=dict(classes=('cat', 'dog', 'bus'))),
+        ),
+        path,
+    )
     return path
 
 
 def teacher_config(**options):
     return tiny_faster_rcnn(
-        **{**dict(base_channels=12, neck_channels=24), **options})
+        **{**dict(base_channels=12, neck_channels=24), **options}
+    )
 
 
 def distiller_config(checkpoint, **changes):
-    """Config of a distiller with all three losses; None removes an entry."""
+    """Config of a distiller with all three losses; None leaves one out."""
     cfg = dict(
         type='DetectorDistiller',
         student=tiny_faster_rcnn(),
         teacher=dict(config=teacher_config(), checkpoint=str(checkpoint)),
-        **LOSSES)
+        **LOSSES,
+    )
     cfg.update(changes)
-    return {key: value for key, value in cfg.items() if value is not None}
+    return cfg
 
 
-@pytest.fixture()
+@pytest.fixture
 def build(teacher_checkpoint):
     """Build a distiller from changes to the default config."""
 
     def build_distiller(**changes):
         distiller = MODELS.build(
-            distiller_config(teacher_checkpoint, **changes))
+            distiller_config(teacher_checkpoint, **changes)
+        )
         distiller.init_weights()
         return distiller
 
     return build_distiller
 
 
-@pytest.fixture()
+@pytest.fixture
 def step():
     """Losses of one training batch."""
 

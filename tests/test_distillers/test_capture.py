@@ -7,32 +7,36 @@ from mmwkd.distillers import capture
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn
 
 
-@pytest.fixture()
+@pytest.fixture
 def detector():
     return MODELS.build(tiny_faster_rcnn())
 
 
 def run(detector, **batch_options):
     data = detector.data_preprocessor(
-        tiny_batch(**batch_options), training=True)
+        tiny_batch(**batch_options), training=True
+    )
     with capture(detector, roi_stages=True) as seen:
-        losses = detector.loss(**{
-            'batch_inputs': data['inputs'],
-            'batch_data_samples': data['data_samples']
-        })
+        losses = detector.loss(
+            **{
+                'batch_inputs': data['inputs'],
+                'batch_data_samples': data['data_samples'],
+            }
+        )
     return data['inputs'], losses, seen.record
 
 
 def num_hooks(detector):
     return sum(
         len(m._forward_hooks) + len(m._forward_pre_hooks)
-        for m in detector.modules())
+        for m in detector.modules()
+    )
 
 
 def test_captured_equals_run_again(detector):
     detector.eval()  # batch statistics would differ between the two runs
     inputs, losses, record = run(detector)
-    stage, = record.stages
+    (stage,) = record.stages
 
     feats = detector.extract_feat(inputs)
     for captured, again in zip(record.neck_feats, feats, strict=True):
@@ -41,21 +45,24 @@ def test_captured_equals_run_again(detector):
     assert_close(stage.feats, results['bbox_feats'], rtol=0, atol=0)
     assert_close(stage.logits, results['cls_score'], rtol=0, atol=0)
     loss_cls = detector.roi_head.bbox_head.loss_cls(
-        stage.logits, stage.labels, stage.label_weights,
-        avg_factor=stage.label_weights.sum())
+        stage.logits,
+        stage.labels,
+        stage.label_weights,
+        avg_factor=stage.label_weights.sum(),
+    )
     assert_close(loss_cls, losses['loss_cls'])
 
 
 def test_captured_tensors_are_in_the_graph(detector):
     _, _, record = run(detector)
-    stage, = record.stages
+    (stage,) = record.stages
     for tensor in (*record.neck_feats, stage.feats, stage.logits):
         assert tensor.requires_grad
 
 
 def test_labels_mark_background_last(detector):
     _, _, record = run(detector)
-    stage, = record.stages
+    (stage,) = record.stages
     assert stage.logits.shape == (len(stage.rois), 4)
     assert stage.labels.min() >= 0
     assert stage.labels.max() == 3
@@ -85,8 +92,10 @@ def test_hooks_are_removed(detector):
 
 
 def test_record_before_the_end_is_refused(detector):
-    with pytest.raises(RuntimeError, match='has not finished'), capture(
-            detector, roi_stages=False) as seen:
+    with (
+        pytest.raises(RuntimeError, match='has not finished'),
+        capture(detector, roi_stages=False) as seen,
+    ):
         seen.record  # noqa: B018
 
 
@@ -110,14 +119,14 @@ def test_calls_for_hard_example_mining_are_left_out():
     cfg.train_cfg.rcnn.sampler.type = 'OHEMSampler'
     detector = MODELS.build(cfg)
     _, _, record = run(detector)
-    stage, = record.stages
+    (stage,) = record.stages
     assert len(stage.rois) == len(stage.labels) == len(stage.logits)
     assert stage.logits.requires_grad
 
 
 def test_images_without_ground_truth(detector):
     _, _, record = run(detector, boxes_per_image=0)
-    stage, = record.stages
+    (stage,) = record.stages
     assert (stage.labels == 3).all()
 
 
@@ -125,9 +134,9 @@ def test_no_rois_at_all(detector):
     cfg = detector.train_cfg.rpn_proposal
     cfg.min_bbox_size = 10_000  # no proposal survives
     _, _, record = run(detector, boxes_per_image=0)
-    stage, = record.stages
+    (stage,) = record.stages
     assert stage.rois.shape == (0, 5)
-    assert stage.labels.shape == stage.label_weights.shape == (0, )
+    assert stage.labels.shape == stage.label_weights.shape == (0,)
 
 
 def test_feature_maps_of_a_detector_without_neck():

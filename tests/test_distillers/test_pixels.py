@@ -11,21 +11,37 @@ RGB = dict(
     type='DetDataPreprocessor',
     bgr_to_rgb=True,
     pad_size_divisor=32,
-    **IMAGENET_RGB)
-CAFFE = dict(RGB, mean=[103.530, 116.280, 123.675], std=[1.0, 1.0, 1.0],
-             bgr_to_rgb=False)
+    **IMAGENET_RGB,
+)
+CAFFE = dict(
+    RGB,
+    mean=[103.530, 116.280, 123.675],
+    std=[1.0, 1.0, 1.0],
+    bgr_to_rgb=False,
+)
 
 
-@pytest.mark.parametrize('teacher', [
-    CAFFE,
-    dict(RGB, std=[1.0, 2.0, 3.0]),
-    dict(RGB, pad_size_divisor=64),
-    dict(RGB, pad_size_divisor=16),
-    dict(RGB, pad_value=7),
-    dict(CAFFE, pad_size_divisor=128, pad_value=-3),
-    dict(RGB, mean=None, std=None),
-], ids=['caffe', 'std', 'larger divisor', 'smaller divisor', 'pad value',
-        'everything', 'raw'])
+@pytest.mark.parametrize(
+    'teacher',
+    [
+        CAFFE,
+        dict(RGB, std=[1.0, 2.0, 3.0]),
+        dict(RGB, pad_size_divisor=64),
+        dict(RGB, pad_size_divisor=16),
+        dict(RGB, pad_value=7),
+        dict(CAFFE, pad_size_divisor=128, pad_value=-3),
+        dict(RGB, mean=None, std=None),
+    ],
+    ids=[
+        'caffe',
+        'std',
+        'larger divisor',
+        'smaller divisor',
+        'pad value',
+        'everything',
+        'raw',
+    ],
+)
 @pytest.mark.parametrize('swap', [False, True])
 def test_teacher_sees_what_its_own_preprocessor_makes(teacher, swap):
     student = MODELS.build(RGB)
@@ -35,16 +51,18 @@ def test_teacher_sees_what_its_own_preprocessor_makes(teacher, swap):
     sizes = [(70, 90), (64, 40)]
     batch = student(tiny_batch(sizes), training=True)
     expected = teacher(tiny_batch(sizes), training=True)['inputs']
-    actual = PixelAdapter(student, teacher)(batch['inputs'],
-                                            batch['data_samples'])
+    actual = PixelAdapter(student, teacher)(
+        batch['inputs'], batch['data_samples']
+    )
     assert_close(actual, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_equal_preprocessors_share_the_batch():
     student, teacher = MODELS.build(RGB), MODELS.build(RGB)
     batch = student(tiny_batch(), training=True)
-    adapted = PixelAdapter(student, teacher)(batch['inputs'],
-                                             batch['data_samples'])
+    adapted = PixelAdapter(student, teacher)(
+        batch['inputs'], batch['data_samples']
+    )
     assert adapted is batch['inputs']
 
 

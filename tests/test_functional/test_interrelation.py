@@ -18,11 +18,14 @@ def test_cost_of_near_identical_categories_keeps_its_digits():
     assert cost[0, 0] == 0
 
 
-@pytest.mark.parametrize(('shape', 'kappa', 'message'), [
-    ((3, 4), 1.0, r'square matrix, got shape \(3, 4\)'),
-    ((3, 3), 0.0, 'kappa must be positive, got 0.0'),
-    ((3, 3), float('nan'), 'kappa must be positive, got nan'),
-])
+@pytest.mark.parametrize(
+    ('shape', 'kappa', 'message'),
+    [
+        ((3, 4), 1.0, r'square matrix, got shape \(3, 4\)'),
+        ((3, 3), 0.0, 'kappa must be positive, got 0.0'),
+        ((3, 3), float('nan'), 'kappa must be positive, got nan'),
+    ],
+)
 def test_bad_cost_arguments_are_refused(shape, kappa, message):
     with pytest.raises(ValueError, match=message):
         interrelation_to_cost(torch.ones(shape), kappa)
@@ -30,8 +33,9 @@ def test_bad_cost_arguments_are_refused(shape, kappa, message):
 
 def test_classifier_interrelation_is_a_clamped_cosine():
     weight = torch.tensor([[1.0, 0.0], [1.0, 1.0], [-3.0, 0.0]])
-    expected = torch.tensor([[1.0, 0.5**0.5, 0.0], [0.5**0.5, 1.0, 0.0],
-                             [0.0, 0.0, 1.0]])
+    expected = torch.tensor(
+        [[1.0, 0.5**0.5, 0.0], [0.5**0.5, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    )
     assert_close(classifier_interrelation(weight), expected)
 
 

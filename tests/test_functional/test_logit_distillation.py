@@ -18,13 +18,16 @@ def random_cost(size, *, dtype=torch.float64):
 
 
 def random_logits(rows, size, *, scale=2.0, dtype=torch.float64):
-    return (scale * torch.randn(rows, size, dtype=dtype),
-            scale * torch.randn(rows, size, dtype=dtype),
-            torch.randint(size, (rows, )))
+    return (
+        scale * torch.randn(rows, size, dtype=dtype),
+        scale * torch.randn(rows, size, dtype=dtype),
+        torch.randint(size, (rows,)),
+    )
 
 
-def per_sample_transport(student, teacher, cost, target, *, temperature, reg,
-                         num_iters):
+def per_sample_transport(
+    student, teacher, cost, target, *, temperature, reg, num_iters
+):
     """The textbook formulation: cut the target out of every row's problem."""
     values = []
     for s, t, index in zip(student, teacher, target, strict=True):
@@ -45,27 +48,31 @@ def per_sample_transport(student, teacher, cost, target, *, temperature, reg,
 def test_terms_reproduce_reference(reference, case):
     data = {
         key.removeprefix(f'logit{case}_'): torch.as_tensor(value)
-        for key, value in reference.items() if key.startswith(f'logit{case}_')
+        for key, value in reference.items()
+        if key.startswith(f'logit{case}_')
     }
     student = data['student_logits'].requires_grad_()
     cost = interrelation_to_cost(data['interrelation'], float(data['kappa']))
     options = dict(
         temperature=float(data['temperature']),
         reg=float(data['reg']),
-        num_iters=int(data['num_iters']))
+        num_iters=int(data['num_iters']),
+    )
     args = (student, data['teacher_logits'])
 
     target = target_term(*args, data['target']).mean()
     transport = transport_term(*args, cost, data['target'], **options).mean()
-    gradient, = torch.autograd.grad(target + transport, student)
+    (gradient,) = torch.autograd.grad(target + transport, student)
     unseparated = transport_term(*args, cost, **options).mean()
-    unseparated_gradient, = torch.autograd.grad(unseparated, student)
+    (unseparated_gradient,) = torch.autograd.grad(unseparated, student)
 
-    for actual, name in ((target, 'target_loss'),
-                         (transport, 'transport_loss'),
-                         (gradient, 'separated_grad'),
-                         (unseparated, 'unseparated_transport_loss'),
-                         (unseparated_gradient, 'unseparated_grad')):
+    for actual, name in (
+        (target, 'target_loss'),
+        (transport, 'transport_loss'),
+        (gradient, 'separated_grad'),
+        (unseparated, 'unseparated_transport_loss'),
+        (unseparated_gradient, 'unseparated_grad'),
+    ):
         assert_relative(actual.detach(), data[name], 1e-5)
 
 
@@ -77,12 +84,14 @@ def assert_relative(actual, expected, tolerance):
 def test_defaults_are_those_of_the_reference(reference):
     data = {
         key.removeprefix('logit2_'): torch.as_tensor(value)
-        for key, value in reference.items() if key.startswith('logit2_')
+        for key, value in reference.items()
+        if key.startswith('logit2_')
     }
     # this case uses temperature 1, reg 0.05 and 10 iterations
     cost = interrelation_to_cost(data['interrelation'], float(data['kappa']))
-    actual = transport_term(data['student_logits'], data['teacher_logits'],
-                            cost, data['target']).mean()
+    actual = transport_term(
+        data['student_logits'], data['teacher_logits'], cost, data['target']
+    ).mean()
     assert_relative(actual, data['transport_loss'], 1e-5)
 
 
@@ -97,15 +106,18 @@ def test_target_separation_equals_cutting_the_category_out():
     weights = torch.rand(6, dtype=torch.float64)
     assert_close(
         torch.autograd.grad((weights * actual).sum(), student)[0],
-        torch.autograd.grad((weights * expected).sum(), student)[0])
+        torch.autograd.grad((weights * expected).sum(), student)[0],
+    )
 
 
 def test_transport_has_no_gradient_at_the_target_logit():
     student, teacher, target = random_logits(5, 8)
     student.requires_grad_()
     transport_term(student, teacher, random_cost(8), target).sum().backward()
-    assert_close(student.grad.gather(1, target[:, None]),
-                 torch.zeros(5, 1, dtype=torch.float64))
+    assert_close(
+        student.grad.gather(1, target[:, None]),
+        torch.zeros(5, 1, dtype=torch.float64),
+    )
     assert (student.grad != 0).sum() == 5 * 7
 
 
@@ -113,8 +125,9 @@ def test_sinkhorn_converges_to_pot():
     p, q = (torch.randn(8, dtype=torch.float64).softmax(0) for _ in range(2))
     cost = random_cost(8)
     ours = sinkhorn_cost(p[None], q[None], cost, reg=0.1, num_iters=2000)
-    plan = ot.sinkhorn(p, q, cost, 0.1, method='sinkhorn_log',
-                       numItermax=5000, stopThr=1e-14)
+    plan = ot.sinkhorn(
+        p, q, cost, 0.1, method='sinkhorn_log', numItermax=5000, stopThr=1e-14
+    )
     assert_close(ours[0], (plan * cost).sum(), rtol=1e-5, atol=0)
 
 
@@ -123,8 +136,10 @@ def test_sinkhorn_approaches_exact_transport_as_reg_vanishes():
     cost = random_cost(8)
     exact = ot.emd2(p, q, cost)
     biases = [
-        float(sinkhorn_cost(p[None], q[None], cost, reg=reg,
-                            num_iters=3000)[0] - exact)
+        float(
+            sinkhorn_cost(p[None], q[None], cost, reg=reg, num_iters=3000)[0]
+            - exact
+        )
         for reg in (0.4, 0.2, 0.1, 0.05)
     ]
     assert all(bias > -1e-6 for bias in biases)
@@ -147,8 +162,12 @@ def test_transport_is_invariant_to_shifts_and_permutations():
     value = transport_term(student, teacher, cost, target)
     assert_close(transport_term(student + 3, teacher - 5, cost, target), value)
     order = torch.randperm(7)
-    permuted = transport_term(student[:, order], teacher[:, order],
-                              cost[order][:, order], order.argsort()[target])
+    permuted = transport_term(
+        student[:, order],
+        teacher[:, order],
+        cost[order][:, order],
+        order.argsort()[target],
+    )
     assert_close(permuted, value)
 
 
@@ -161,7 +180,8 @@ def test_equal_logits_cost_nothing_where_categories_are_far_apart():
 def test_target_term_is_weighted_cross_entropy():
     student, teacher, target = random_logits(5, 6)
     expected = teacher.softmax(1)[torch.arange(5), target] * F.cross_entropy(
-        student, target, reduction='none')
+        student, target, reduction='none'
+    )
     assert_close(target_term(student, teacher, target), expected)
 
 
@@ -171,20 +191,24 @@ def test_gradients_pass_gradcheck():
     cost = random_cost(5)
     assert torch.autograd.gradcheck(
         lambda z: transport_term(z, teacher, cost, target, temperature=1.3),
-        student)
+        student,
+    )
     assert torch.autograd.gradcheck(
         lambda z: transport_term(z, teacher, cost, None, temperature=1.3),
-        student)
+        student,
+    )
     assert torch.autograd.gradcheck(
-        lambda z: target_term(z, teacher, target), student)
+        lambda z: target_term(z, teacher, target), student
+    )
 
 
 def test_teacher_receives_no_gradient():
     student, teacher, target = random_logits(3, 5)
     student.requires_grad_()
     teacher.requires_grad_()
-    total = (target_term(student, teacher, target)
-             + transport_term(student, teacher, random_cost(5), target))
+    total = target_term(student, teacher, target) + transport_term(
+        student, teacher, random_cost(5), target
+    )
     total.sum().backward()
     assert teacher.grad is None
 
@@ -200,7 +224,7 @@ def test_extreme_logits_stay_finite(kappa):
     for index in (target, None):
         value = transport_term(student, teacher, cost, index)
         total = value + target_term(student, teacher, target)
-        gradient, = torch.autograd.grad(total.sum(), student)
+        (gradient,) = torch.autograd.grad(total.sum(), student)
         assert total.isfinite().all()
         assert gradient.isfinite().all()
 
@@ -209,7 +233,7 @@ def test_no_rois_give_an_empty_term_in_the_graph():
     student = torch.zeros(0, 5, requires_grad=True)
     empty = torch.zeros(0, dtype=torch.long)
     value = transport_term(student, torch.zeros(0, 5), torch.ones(5, 5), empty)
-    assert value.shape == (0, )
+    assert value.shape == (0,)
     value.sum().backward()
     assert student.grad.shape == (0, 5)
 
@@ -218,9 +242,12 @@ def test_non_contiguous_input_gives_the_same():
     student, teacher, target = random_logits(4, 6)
     cost = random_cost(6)
     expected = transport_term(student, teacher, cost, target)
-    strided = transport_term(student.T.contiguous().T,
-                             teacher.T.contiguous().T, cost.T.contiguous().T,
-                             target)
+    strided = transport_term(
+        student.T.contiguous().T,
+        teacher.T.contiguous().T,
+        cost.T.contiguous().T,
+        target,
+    )
     assert_close(strided, expected)
 
 
@@ -242,27 +269,46 @@ def test_half_precision_is_computed_in_float32(dtype):
     assert_close(actual, expected, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    (dict(reg=0), 'reg must be positive, got 0'),
-    (dict(temperature=-1), 'temperature must be positive, got -1'),
-    (dict(num_iters=0), 'num_iters must be at least 1, got 0'),
-])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(reg=0), 'reg must be positive, got 0'),
+        (dict(temperature=-1), 'temperature must be positive, got -1'),
+        (dict(num_iters=0), 'num_iters must be at least 1, got 0'),
+    ],
+)
 def test_bad_options_are_refused(options, message):
     logits = torch.zeros(2, 4)
     with pytest.raises(ValueError, match=message):
         transport_term(logits, logits, torch.ones(4, 4), **options)
 
 
-@pytest.mark.parametrize(('args', 'message'), [
-    ((torch.zeros(2, 4), torch.zeros(2, 5), torch.ones(4, 4)),
-     r'share one shape .* got \(2, 4\) and \(2, 5\)'),
-    ((torch.zeros(2, 4), torch.zeros(2, 4), torch.ones(5, 5)),
-     r'cost must have shape \(4, 4\).* got \(5, 5\)'),
-    ((torch.zeros(2, 4), torch.zeros(2, 4), torch.ones(4, 4),
-      torch.zeros(3, dtype=torch.long)), r'target must have shape \(2,\)'),
-    ((torch.zeros(2, 1), torch.zeros(2, 1), torch.ones(1, 1)),
-     'at least 2 categories'),
-])
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (
+            (torch.zeros(2, 4), torch.zeros(2, 5), torch.ones(4, 4)),
+            r'share one shape .* got \(2, 4\) and \(2, 5\)',
+        ),
+        (
+            (torch.zeros(2, 4), torch.zeros(2, 4), torch.ones(5, 5)),
+            r'cost must have shape \(4, 4\).* got \(5, 5\)',
+        ),
+        (
+            (
+                torch.zeros(2, 4),
+                torch.zeros(2, 4),
+                torch.ones(4, 4),
+                torch.zeros(3, dtype=torch.long),
+            ),
+            r'target must have shape \(2,\)',
+        ),
+        (
+            (torch.zeros(2, 1), torch.zeros(2, 1), torch.ones(1, 1)),
+            'at least 2 categories',
+        ),
+    ],
+)
 def test_bad_shapes_are_refused(args, message):
     with pytest.raises(ValueError, match=message):
         transport_term(*args)

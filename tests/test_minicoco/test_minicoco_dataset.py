@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip('mmdet')
 
+from mmcv.transforms import LoadImageFromFile  # noqa: E402
+from mmdet.datasets.transforms import LoadAnnotations  # noqa: E402
 from mmdet.registry import DATASETS  # noqa: E402
 
 from mmwkd.minicoco.dataset import MiniCocoDataset  # noqa: E402
@@ -40,14 +42,10 @@ def test_mmdet_reads_boxes_labels_and_masks(root):
             'ann_file': 'annotations/instances_train.json',
             'data_prefix': {'img': 'train/'},
             'filter_cfg': {'filter_empty_gt': True},
-            # By full name: no default scope is set outside a runner.
+            # Built ones: names would need a default scope.
             'pipeline': [
-                {'type': 'mmdet.LoadImageFromFile'},
-                {
-                    'type': 'mmdet.LoadAnnotations',
-                    'with_bbox': True,
-                    'with_mask': True,
-                },
+                LoadImageFromFile(),
+                LoadAnnotations(with_bbox=True, with_mask=True),
             ],
         }
     )
@@ -73,6 +71,6 @@ def test_mmdet_reads_boxes_labels_and_masks(root):
         assert not sample['gt_ignore_flags'].any()
         # mmdet's own reading of the run lengths encloses the same pixels.
         np.testing.assert_allclose(
-            sample['gt_masks'].get_bboxes().numpy(),
+            sample['gt_masks'].get_bboxes('hbox').numpy(),
             sample['gt_bboxes'].numpy(),
         )

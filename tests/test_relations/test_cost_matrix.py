@@ -22,9 +22,16 @@ def interrelation(size=4):
 
 
 def make(**fields):
-    return CostMatrix(**{
-        **dict(categories=CATEGORIES, interrelation=interrelation(),
-               estimator='centroid'), **fields})
+    return CostMatrix(
+        **{
+            **dict(
+                categories=CATEGORIES,
+                interrelation=interrelation(),
+                estimator='centroid',
+            ),
+            **fields,
+        }
+    )
 
 
 def test_round_trip_keeps_everything(tmp_path):
@@ -33,11 +40,18 @@ def test_round_trip_keeps_everything(tmp_path):
         teacher_config='faster-rcnn.py',
         checkpoint_sha256='ab' * 32,
         samples=np.array([5, 0, 7, 9]),
-        versions=dict(torch='2.13.0'))
+        versions=dict(torch='2.13.0'),
+    )
     matrix.save(tmp_path / 'folder' / 'cost.npz')
     loaded = CostMatrix.load(tmp_path / 'folder' / 'cost.npz')
-    for name in ('categories', 'estimator', 'options', 'teacher_config',
-                 'checkpoint_sha256', 'versions'):
+    for name in (
+        'categories',
+        'estimator',
+        'options',
+        'teacher_config',
+        'checkpoint_sha256',
+        'versions',
+    ):
         assert getattr(loaded, name) == getattr(matrix, name), name
     np.testing.assert_array_equal(loaded.interrelation, matrix.interrelation)
     np.testing.assert_array_equal(loaded.samples, matrix.samples)
@@ -45,10 +59,12 @@ def test_round_trip_keeps_everything(tmp_path):
 
 def test_cost_applies_kappa(tmp_path):
     import torch
+
     matrix = make()
     assert_close(
         matrix.cost(2.0),
-        interrelation_to_cost(torch.from_numpy(matrix.interrelation), 2.0))
+        interrelation_to_cost(torch.from_numpy(matrix.interrelation), 2.0),
+    )
 
 
 def test_existing_file_is_kept_unless_forced(tmp_path):
@@ -91,27 +107,37 @@ def set_pair(value):
     return change
 
 
-@pytest.mark.parametrize(('matrix', 'message'), [
-    (broken(set_pair(np.nan)), r'entry \(cat, bus\) = nan is not finite'),
-    (broken(set_pair(-0.5)), r'entry \(cat, bus\) = -0.5 is negative'),
-    (broken(set_pair(1.5)), r'entry \(cat, bus\) = 1.5 is above 1'),
-    (broken(lambda m: m.__setitem__((1, 2), 0.95)),
-     r'entry \(dog, bus\) = 0.95 is not equal to its transpose'),
-    (broken(lambda m: m.__setitem__((1, 1), 0.5)),
-     r'entry \(dog, dog\) = 0.5 is not 1'),
-    (interrelation(3), 'size 3 for 4 categories'),
-    (interrelation()[:3], r'must be square, got shape \(3, 4\)'),
-    (np.eye(4, dtype=np.int64), 'must be of floats'),
-])
+@pytest.mark.parametrize(
+    ('matrix', 'message'),
+    [
+        (broken(set_pair(np.nan)), r'entry \(cat, bus\) = nan is not finite'),
+        (broken(set_pair(-0.5)), r'entry \(cat, bus\) = -0.5 is negative'),
+        (broken(set_pair(1.5)), r'entry \(cat, bus\) = 1.5 is above 1'),
+        (
+            broken(lambda m: m.__setitem__((1, 2), 0.95)),
+            r'entry \(dog, bus\) = 0.95 is not equal to its transpose',
+        ),
+        (
+            broken(lambda m: m.__setitem__((1, 1), 0.5)),
+            r'entry \(dog, dog\) = 0.5 is not 1',
+        ),
+        (interrelation(3), 'size 3 for 4 categories'),
+        (interrelation()[:3], r'must be square, got shape \(3, 4\)'),
+        (np.eye(4, dtype=np.int64), 'must be of floats'),
+    ],
+)
 def test_bad_matrices_are_refused(matrix, message):
     with pytest.raises(ValueError, match=message):
         make(interrelation=matrix)
 
 
-@pytest.mark.parametrize(('categories', 'message'), [
-    (('cat', 'dog', 'bus', 'car'), "must end with 'background'"),
-    (('cat', 'cat', 'bus', BACKGROUND), 'must be unique'),
-])
+@pytest.mark.parametrize(
+    ('categories', 'message'),
+    [
+        (('cat', 'dog', 'bus', 'car'), "must end with 'background'"),
+        (('cat', 'cat', 'bus', BACKGROUND), 'must be unique'),
+    ],
+)
 def test_bad_categories_are_refused(categories, message):
     with pytest.raises(ValueError, match=message):
         make(categories=categories)
@@ -132,7 +158,7 @@ class Canary:
         self.path = path
 
     def __reduce__(self):
-        return Path.touch, (Path(self.path), )
+        return Path.touch, (Path(self.path),)
 
 
 def test_pickles_are_never_loaded(tmp_path):
@@ -152,7 +178,8 @@ def test_absurd_sizes_are_refused_before_allocation(tmp_path, shape):
     path = tmp_path / 'cost.npz'
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
-        header, dict(descr='<f4', fortran_order=False, shape=shape))
+        header, dict(descr='<f4', fortran_order=False, shape=shape)
+    )
     with zipfile.ZipFile(path, 'w') as archive:
         archive.writestr('interrelation.npy', header.getvalue())
     with pytest.raises(ValueError, match='interrelation.npy'):

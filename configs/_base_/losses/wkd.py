@@ -7,7 +7,8 @@ logit_loss = dict(
     gamma=5.0,
     kappa=1.0,
     reg=0.05,
-    num_iters=10)
+    num_iters=10,
+)
 
 # WKD-F on FPN maps
 neck_loss = dict(
@@ -15,7 +16,8 @@ neck_loss = dict(
     covariance='diag',
     grid=4,
     ratio=2.0,
-    loss_weight=0.01)
+    loss_weight=0.01,
+)
 
 # WKD-F on the RoIAlign maps fed to the box head
 roi_loss = dict(
@@ -23,4 +25,5 @@ roi_loss = dict(
     covariance='diag',
     grid=4,
     ratio=2.0,
-    loss_weight=0.01)
+    loss_weight=0.01,
+)

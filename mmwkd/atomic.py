@@ -1,0 +1,56 @@
+"""Write a file whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def atomic_write(
+    path: str | os.PathLike[str], *, force: bool = False
+) -> Iterator[IO[bytes]]:
+    """Open a temporary file that becomes ``path`` when the context ends.
+
+    By an exception, by a kill or on a full disk, what was at ``path`` stays
+    as it was.
+
+    Args:
+        path: File to write; its folder is made if needed.
+        force: Whether an existing file may be replaced.
+
+    Yields:
+        Binary file to write to.
+
+    Raises:
+        FileExistsError: If the file exists and ``force`` is not set.
+    """
+    path = Path(path)
+    if path.exists() and not force:
+        raise FileExistsError(
+            f'{path} exists already; pass force=True (--force) to replace it'
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f'.{path.name}.'
+    )
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,49 @@
+"""Run the tools that mmdet ships, with mmwkd's components registered."""
+
+from __future__ import annotations
+
+import os
+import runpy
+from pathlib import Path
+
+import mmdet
+import torch
+from torch import distributed
+
+
+def mmdet_tool(name: str) -> Path:
+    """Path of a tool that mmdet installs beside its package.
+
+    Args:
+        name: File name, such as 'train.py'.
+
+    Returns:
+        Path of the tool.
+
+    Raises:
+        FileNotFoundError: If this installation of mmdet has no tools.
+    """
+    path = Path(mmdet.__file__).parent / '.mim' / 'tools' / name
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path} does not exist: install mmdet with pip, or run '
+            f"tools/{name} of mmdet's source tree with the same arguments"
+        )
+    return path
+
+
+def run_mmdet_tool(name: str) -> None:
+    """Run a tool of mmdet on the arguments of this process.
+
+    Configs need ``custom_imports`` for the tool to know mmwkd when it is run
+    directly; through here they do not. Launched by torchrun on a machine
+    without GPU, processes are joined with gloo, which mmengine does not do.
+
+    Args:
+        name: File name, such as 'train.py'.
+    """
+    import mmwkd  # noqa: F401  registers the components
+
+    if 'LOCAL_RANK' in os.environ and not torch.cuda.is_available():
+        distributed.init_process_group('gloo')
+    runpy.run_path(str(mmdet_tool(name)), run_name='__main__')

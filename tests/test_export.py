@@ -1,0 +1,83 @@
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from torch.testing import assert_close
+
+from mmwkd.export import export_student, student_config
+from mmwkd.testing import tiny_faster_rcnn
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Config and checkpoint of a distillation run, and its student."""
+    teacher = dict(config=tiny_faster_rcnn(), allow_random=True)
+    model = dict(
+        type='DetectorDistiller',
+        student=tiny_faster_rcnn(),
+        teacher=teacher,
+        neck_loss=dict(type='WKDFeatureLoss'),
+    )
+    distiller = MODELS.build(model)
+    config = Config(
+        dict(
+            model=model,
+            student=model['student'],
+            teacher=teacher,
+            custom_imports=dict(imports=['mmwkd']),
+            custom_hooks=[
+                dict(type='DistillationWeightHook'),
+                dict(type='NumClassCheckHook'),
+            ],
+        )
+    )
+    config.dump(tmp_path / 'run.py')
+    torch.save(
+        dict(
+            state_dict=distiller.state_dict(),
+            optimizer=dict(lr=1),
+            meta=dict(dataset_meta=dict(classes=('a', 'b', 'c'))),
+        ),
+        tmp_path / 'epoch_1.pth',
+    )
+    return tmp_path / 'run.py', tmp_path / 'epoch_1.pth', distiller.student
+
+
+def test_exported_files_are_a_plain_detector(run, tmp_path):
+    config, checkpoint, student = run
+    paths = export_student(config, checkpoint, tmp_path / 'out')
+    exported = Config.fromfile(paths[0])
+    assert exported.model.type == 'FasterRCNN'
+    assert 'teacher' not in exported
+    assert [h.type for h in exported.custom_hooks] == ['NumClassCheckHook']
+    content = torch.load(paths[1], weights_only=True)
+    assert set(content) == {'state_dict', 'meta'}
+    assert content['meta']['dataset_meta']['classes'] == ('a', 'b', 'c')
+    plain = MODELS.build(exported.model)
+    plain.load_state_dict(content['state_dict'], strict=True)
+    assert_close(plain.state_dict(), student.state_dict())
+
+
+def test_existing_files_are_kept_unless_forced(run, tmp_path):
+    config, checkpoint, _ = run
+    paths = export_student(config, checkpoint, tmp_path)
+    paths[0].write_text('mine')
+    with pytest.raises(FileExistsError, match='run_student.py exists'):
+        export_student(config, checkpoint, tmp_path)
+    assert paths[0].read_text() == 'mine'
+    export_student(config, checkpoint, tmp_path, force=True)
+    assert paths[0].read_text() != 'mine'
+
+
+def test_checkpoint_of_another_student_is_refused(run, tmp_path):
+    config, checkpoint, _ = run
+    other = MODELS.build(tiny_faster_rcnn(base_channels=4))
+    torch.save(other.state_dict(), checkpoint)
+    with pytest.raises(ValueError, match='checkpoint .* does not fit'):
+        export_student(config, checkpoint, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_plain_config_is_returned_as_it_is():
+    config = Config(dict(model=tiny_faster_rcnn(), lr=3))
+    assert student_config(config).to_dict() == config.to_dict()

@@ -1,0 +1,156 @@
+"""mmengine runs of a tiny distiller on a few drawn images."""
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmwkd.minicoco.categories import CLASSES
+from mmwkd.minicoco.generate import generate_minicoco
+from mmwkd.testing import tiny_faster_rcnn
+
+NUM_IMAGES = 8
+
+
+@pytest.fixture(scope='session')
+def minicoco(tmp_path_factory):
+    root = tmp_path_factory.mktemp('minicoco') / 'data'
+    generate_minicoco(root, num_train=NUM_IMAGES, num_val=4, image_size=64)
+    return root
+
+
+@pytest.fixture(scope='session')
+def teacher_checkpoint(tmp_path_factory):
+    torch.manual_seed(1)
+    detector = MODELS.build(teacher_config())
+    path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
+    torch.save(
+        dict(
+            state_dict=detector.state_dict(),
+            meta=dict(dataset_meta=dict(classes=CLASSES)),
+        ),
+        path,
+    )
+    return path
+
+
+def teacher_config():
+    return tiny_faster_rcnn(
+        num_classes=len(CLASSES), base_channels=12, neck_channels=24
+    )
+
+
+def student_config():
+    """A student that samples every proposal: no randomness in a step."""
+    return tiny_faster_rcnn(num_classes=len(CLASSES), num_rois=10_000)
+
+
+def dataloader(root, split, batch_size, *, test_mode=False):
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='Resize', scale_factor=1.0, keep_ratio=True),
+        dict(type='LoadAnnotations', with_bbox=True),
+        dict(
+            type='PackDetInputs',
+            meta_keys=(
+                'img_id',
+                'img_path',
+                'ori_shape',
+                'img_shape',
+                'scale_factor',
+            ),
+        ),
+    ]
+    return dict(
+        batch_size=batch_size,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(
+            type='MiniCocoDataset',
+            data_root=str(root),
+            ann_file=f'annotations/instances_{split}.json',
+            data_prefix=dict(img=f'{split}/'),
+            test_mode=test_mode,
+            pipeline=pipeline,
+        ),
+    )
+
+
+@pytest.fixture
+def run_config(minicoco, teacher_checkpoint, tmp_path):
+    """Config of a run: 2 epochs of 4 iterations, validated at the end."""
+    model = dict(
+        type='DetectorDistiller',
+        student=student_config(),
+        teacher=dict(
+            config=teacher_config(), checkpoint=str(teacher_checkpoint)
+        ),
+        logit_loss=dict(type='WKDLogitLoss'),
+        neck_loss=dict(type='WKDFeatureLoss', loss_weight=0.01),
+        roi_loss=dict(type='WKDFeatureLoss', grid=4, loss_weight=0.01),
+    )
+    # every anchor counts: nothing is left to draw
+    model['student'].train_cfg.rpn.sampler.num = 100_000
+    evaluator = dict(
+        type='CocoMetric',
+        metric='bbox',
+        ann_file=str(minicoco / 'annotations' / 'instances_val.json'),
+    )
+    return Config(
+        dict(
+            default_scope='mmdet',
+            custom_imports=dict(imports=['mmwkd']),
+            model=model,
+            work_dir=str(tmp_path / 'run'),
+            train_dataloader=dataloader(minicoco, 'train', 2),
+            val_dataloader=dataloader(minicoco, 'val', 2, test_mode=True),
+            val_evaluator=evaluator,
+            train_cfg=dict(
+                type='EpochBasedTrainLoop', max_epochs=2, val_interval=2
+            ),
+            val_cfg=dict(type='ValLoop'),
+            optim_wrapper=dict(
+                type='OptimWrapper',
+                optimizer=dict(type='SGD', lr=0.01, momentum=0.9),
+            ),
+            param_scheduler=[
+                dict(
+                    type='LinearLR',
+                    start_factor=0.1,
+                    by_epoch=False,
+                    begin=0,
+                    end=6,
+                )
+            ],
+            default_hooks=dict(
+                checkpoint=dict(type='CheckpointHook', interval=1),
+                logger=dict(type='LoggerHook', interval=1),
+            ),
+            custom_hooks=[],
+            visualizer=dict(
+                type='DetLocalVisualizer', vis_backends=[], name='visualizer'
+            ),
+            randomness=dict(seed=0),
+            log_level='ERROR',
+        )
+    )
+
+
+@pytest.fixture
+def train(run_config):
+    """Train with changes to the config and further hooks; the runner."""
+
+    def run(work_dir=None, *, hooks=(), **changes):
+        cfg = Config(run_config.to_dict())
+        if work_dir is not None:
+            cfg.work_dir = str(work_dir)
+        cfg.merge_from_dict(changes)
+        cfg.experiment_name = f'test_{id(cfg)}'  # runners have unique names
+        runner = Runner.from_cfg(cfg)
+        for hook in hooks:
+            runner.register_hook(hook)
+        runner.train()
+        return runner
+
+    return run

@@ -1,0 +1,235 @@
+"""Distillation under mmengine's runner: the guarantees that need a run."""
+
+import copy
+import logging
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.hooks import Hook
+from mmengine.runner import load_checkpoint
+from torch.testing import assert_close
+
+from .conftest import student_config
+
+DECAY = dict(
+    type='DistillationWeightHook', warmup=2, decay_begin=4, by_epoch=False
+)
+
+
+def load(path):
+    return torch.load(path, weights_only=False)
+
+
+def test_checkpoint_is_the_plain_students(train, caplog):
+    runner = train()
+    path = f'{runner.work_dir}/epoch_2.pth'
+    plain = MODELS.build(student_config())
+    with caplog.at_level(logging.WARNING):
+        load_checkpoint(plain, path, map_location='cpu', strict=True)
+    assert_close(plain.state_dict(), runner.model.student.state_dict())
+    assert not any('teacher' in key for key in load(path)['state_dict'])
+
+
+def test_checkpoint_is_no_larger_than_the_plain_students(train):
+    runner = train()
+    content = load(f'{runner.work_dir}/epoch_2.pth')
+    in_file = sum(value.numel() for value in content['state_dict'].values())
+    plain = sum(
+        value.numel()
+        for value in MODELS.build(student_config()).state_dict().values()
+    )
+    assert in_file == plain
+
+
+def test_optimizer_has_no_teacher(train):
+    runner = train()
+    trained = {
+        id(p)
+        for group in runner.optim_wrapper.param_groups
+        for p in group['params']
+    }
+    assert trained == {id(p) for p in runner.model.parameters()}
+    assert not trained & {id(p) for p in runner.model.teacher.parameters()}
+
+
+class Interrupt(Hook):
+    """Stop training before an epoch, as a killed job does."""
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(train, tmp_path):
+    whole = train(tmp_path / 'whole', custom_hooks=[DECAY])
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / 'parts', hooks=[Interrupt()], custom_hooks=[DECAY])
+    # other seeds draw other initial weights, which resuming must overwrite
+    resumed = train(
+        tmp_path / 'parts',
+        custom_hooks=[DECAY],
+        resume=True,
+        randomness=dict(seed=None),
+    )
+    for name, value in whole.model.named_parameters():
+        assert torch.equal(resumed.model.get_parameter(name), value), name
+    assert resumed.model._factors == whole.model._factors
+    assert whole.model._factors['logit'] < 1
+
+
+def test_weight_schedule_follows_the_iterations(train):
+    seen = []
+
+    class Spy(Hook):
+        priority = 'LOWEST'
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            seen.append(runner.model._factors['logit'])
+
+    train(hooks=[Spy()], custom_hooks=[DECAY])
+    half_cosine = [
+        0.5 * (1 + torch.cos(torch.tensor(x * torch.pi)).item())
+        for x in (0, 0.25, 0.5, 0.75)
+    ]
+    assert_close(seen, [0.0, 0.5, 1.0, 1.0, *half_cosine], atol=1e-6, rtol=0)
+
+
+def test_weight_hook_refuses_a_plain_detector(train):
+    with pytest.raises(ValueError, match='the model is a FasterRCNN'):
+        train(
+            model=dict(_delete_=True, **student_config()), custom_hooks=[DECAY]
+        )
+
+
+def test_load_from_a_plain_student(train, tmp_path):
+    torch.manual_seed(7)
+    plain = MODELS.build(student_config())
+    path = tmp_path / 'plain.pth'
+    torch.save(dict(state_dict=plain.state_dict(), meta={}), path)
+    loaded = []
+
+    class Spy(Hook):
+        def before_train_epoch(self, runner):
+            loaded.append(
+                {
+                    key: value.clone()
+                    for key, value in runner.model.state_dict().items()
+                }
+            )
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(hooks=[Spy()], load_from=str(path))
+    assert_close(loaded[0], dict(plain.state_dict()))
+
+
+def test_ema_shares_the_teacher_and_saves_plain_students(train, tmp_path):
+    ema = dict(type='EMAHook', momentum=0.1)
+    runner = train(tmp_path / 'whole', custom_hooks=[ema])
+    hook = next(h for h in runner.hooks if type(h).__name__ == 'EMAHook')
+    assert hook.ema_model.module.teacher is runner.model.teacher
+    content = load(f'{runner.work_dir}/epoch_2.pth')
+    plain = MODELS.build(student_config())
+    plain.load_state_dict(content['state_dict'], strict=True)
+    averaged = hook.ema_model.module.student.state_dict()
+    assert_close(plain.state_dict(), averaged)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / 'parts', hooks=[Interrupt()], custom_hooks=[ema])
+    resumed = train(tmp_path / 'parts', custom_hooks=[ema], resume=True)
+    for name, value in runner.model.named_parameters():
+        assert torch.equal(resumed.model.get_parameter(name), value), name
+
+
+class EvalMode(Hook):
+    """Train in eval mode, where normalisation does not couple images."""
+
+    priority = 'LOWEST'
+
+    def before_train(self, runner):
+        self.initial = copy.deepcopy(runner.model.adapters.state_dict())
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        runner.model.eval()
+
+
+def test_accumulated_gradients_equal_a_larger_batch(train, tmp_path):
+    # FPN maps alone: a mean over images, while a mean over RoIs weights
+    # images by how many RoIs they have
+    changes = {
+        'train_cfg': dict(max_epochs=1, val_interval=5),
+        'param_scheduler': [],
+        'model.logit_loss': None,
+        'model.roi_loss': None,
+    }
+    hook = EvalMode()
+    large = train(
+        tmp_path / 'large',
+        hooks=[hook],
+        **changes,
+        **{'train_dataloader.batch_size': 4},
+    )
+    small = train(
+        tmp_path / 'small',
+        hooks=[EvalMode()],
+        **changes,
+        **{'optim_wrapper.accumulative_counts': 2},
+    )
+    expected = large.model.adapters.state_dict()
+    assert_close(
+        small.model.adapters.state_dict(), expected, rtol=1e-3, atol=1e-5
+    )
+    moved = [
+        (expected[key] - value).abs().max()
+        for key, value in hook.initial.items()
+    ]
+    assert min(moved) > 0
+    assert max(moved) > 1e-3  # far above the tolerance
+
+
+def test_gradient_clipping_covers_the_adapters(train):
+    runner = train(
+        **{
+            'optim_wrapper.clip_grad': dict(max_norm=1e-9),
+            'param_scheduler': [],
+        }
+    )
+    fresh = MODELS.build(runner.cfg.model)
+    assert (
+        runner.model.adapters.state_dict().keys()
+        == fresh.adapters.state_dict().keys()
+    )
+    assert 'train/grad_norm' in runner.message_hub.log_scalars
+
+
+def test_validation_scores_the_student(train):
+    runner = train()
+    calls = []
+    runner.model._teacher.observe = lambda *a, **k: calls.append(a)
+    metrics = runner.val()
+    assert 'coco/bbox_mAP' in metrics or metrics == {}
+    assert not calls
+
+
+def test_teacher_of_other_classes_stops_before_the_first_step(
+    train, teacher_checkpoint, tmp_path
+):
+    content = load(teacher_checkpoint)
+    classes = list(content['meta']['dataset_meta']['classes'])
+    classes[0], classes[1] = classes[1], classes[0]
+    content['meta']['dataset_meta']['classes'] = classes
+    path = tmp_path / 'swapped.pth'
+    torch.save(content, path)
+    with pytest.raises(ValueError, match="first difference: 0: 'van'"):
+        train(**{'model.teacher.checkpoint': str(path)})
+
+
+def test_broken_image_is_reported_with_its_path(train, minicoco, tmp_path):
+    import shutil
+
+    root = tmp_path / 'copy'
+    shutil.copytree(minicoco, root)
+    image = sorted((root / 'train').iterdir())[3]
+    image.write_bytes(b'no image')
+    with pytest.raises(Exception, match=image.name):
+        train(**{'train_dataloader.dataset.data_root': str(root)})

@@ -1,0 +1,6 @@
+"""Train a detector: mmdet's tools/train.py, with mmwkd registered."""
+
+from mmwkd.mmdet_tools import run_mmdet_tool
+
+if __name__ == '__main__':
+    run_mmdet_tool('train.py')
