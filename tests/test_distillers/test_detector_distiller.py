@@ -386,8 +386,8 @@ def test_levels_are_paired_by_stride(build):
                 ),
                 neck_loss=dict(type='WKDFeatureLoss', levels=(4,)),
             ),
-            r'level 4 of stride 64.*strides \[4, 8, 16, 32, 64\], teacher strides '
-            r'\[4, 8, 16, 32\]',
+            r'level 4 of stride 64.*strides \[4, 8, 16, 32, 64\], teacher '
+            r'strides \[4, 8, 16, 32\]',
         ),
         (
             dict(neck_adapter=None),

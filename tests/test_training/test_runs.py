@@ -175,16 +175,11 @@ def test_accumulated_gradients_equal_a_larger_batch(train, tmp_path):
         **changes,
         **{'optim_wrapper.accumulative_counts': 2},
     )
-    expected = large.model.adapters.state_dict()
-    assert_close(
-        small.model.adapters.state_dict(), expected, rtol=1e-3, atol=1e-5
-    )
-    moved = [
-        (expected[key] - value).abs().max()
-        for key, value in hook.initial.items()
-    ]
-    assert min(moved) > 0
-    assert max(moved) > 1e-3  # far above the tolerance
+    for key, initial in hook.initial.items():
+        moved = large.model.adapters.state_dict()[key] - initial
+        assert moved.abs().max() > 1e-5
+        other = small.model.adapters.state_dict()[key] - initial
+        assert_close(other, moved, rtol=1e-2, atol=1e-6)
 
 
 def test_gradient_clipping_covers_the_adapters(train):
