@@ -94,17 +94,16 @@ def transport_term(
 
     student_logits = student_logits / temperature
     teacher_logits = teacher_logits.detach() / temperature
-    non_target = None
     if target is not None:
         categories = torch.arange(num_categories, device=target.device)
-        non_target = target[:, None] != categories  # (R, K)
-        student_logits = student_logits.where(non_target, -torch.inf)
-        teacher_logits = teacher_logits.where(non_target, -torch.inf)
+        is_target = target[:, None] == categories  # (R, K)
+        student_logits = student_logits.masked_fill(is_target, -torch.inf)
+        teacher_logits = teacher_logits.masked_fill(is_target, -torch.inf)
     return sinkhorn_cost(
         F.softmax(student_logits, dim=1),
         F.softmax(teacher_logits, dim=1),
         cost.to(student_logits),
-        support=non_target,
+        excluded=target,
         reg=reg,
         num_iters=num_iters,
     )

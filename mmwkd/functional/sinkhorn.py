@@ -5,8 +5,11 @@ Shapes: R pairs of histograms (one per RoI), K categories.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 # The guards of the reference implementation: they are part of the values.
 _GUARD = 1e-8
@@ -17,7 +20,7 @@ def sinkhorn_cost(
     sink: Tensor,
     cost: Tensor,
     *,
-    support: Tensor | None = None,
+    excluded: Tensor | None = None,
     reg: float = 0.05,
     num_iters: int = 10,
 ) -> Tensor:
@@ -33,19 +36,20 @@ def sinkhorn_cost(
     updated last, hence it holds exactly and the sink's approximately.
 
     The kernel ``G = exp(-c / reg)`` is the same for all rows, so every
-    half-step is one (R, K) x (K, K) product. A category outside ``support``
-    has no mass and starts with a zero scaling: it leaves the problem, as if
-    its row and column had been cut out of ``cost``.
+    half-step is one (R, K) x (K, K) product: 2n for n iterations forward
+    and 2n - 1 backward. A category without mass on either side, and with a
+    zero initial scaling, leaves the problem as if its row and column had
+    been cut out of ``cost``.
 
-    Gradients flow through the unrolled iterations to ``source`` and, where
-    it requires grad, to ``sink``; ``cost`` is a constant.
+    The gradient reaches ``source`` through the unrolled iterations; ``sink``
+    and ``cost`` are constants.
 
     Args:
         source: Histograms p that sum to 1, of shape (R, K).
         sink: Histograms q that sum to 1, of shape (R, K).
         cost: Non-negative ground cost, of shape (K, K).
-        support: Categories that take part in each row, a boolean mask of
-            shape (R, K); histograms must be 0 elsewhere. None for all.
+        excluded: One category of each row that takes no part, of shape
+            (R,); both histograms must be 0 there. None for no such category.
         reg: Entropic regularisation epsilon, in the unit of ``cost``.
         num_iters: Number of iterations; an iteration updates both scalings.
 
@@ -54,11 +58,83 @@ def sinkhorn_cost(
     """
     cost = cost.detach().clamp(min=0) + _GUARD
     kernel = (-cost / reg).exp()  # (K, K)
-    if support is None:
-        u = torch.full_like(source, 1 / source.shape[1])  # (R, K)
+    # u starts uniform, so its product with the kernel is a sum over rows
+    start = kernel.sum(dim=0)  # (K,)
+    if excluded is None:
+        start = (start / len(cost)).expand_as(source)  # (R, K)
     else:
-        u = support.to(source) / support.sum(dim=1, keepdim=True)  # (R, K)
-    for _ in range(num_iters):
-        v = sink / (u @ kernel + _GUARD)  # (R, K)
-        u = source / (v @ kernel.T + _GUARD)  # (R, K)
-    return (u * (v @ (kernel * cost).T)).sum(dim=1)
+        start = (start - kernel[excluded]) / (len(cost) - 1)  # (R, K)
+    return _UnrolledSinkhorn.apply(
+        source, sink.detach(), kernel, kernel * cost, start, num_iters
+    )
+
+
+class _UnrolledSinkhorn(torch.autograd.Function):
+    r"""Iterations of Sinkhorn and their derivative, in place where possible.
+
+    Forward, with the guard g and :math:`a_1` = ``start`` + g:
+
+    .. math:: v_k = q / a_k, \quad b_k = v_k G^\top + g, \quad
+              u_k = p / b_k, \quad a_{k+1} = u_k G + g, \quad
+              D = \langle u_n, v_n (G \circ c)^\top \rangle
+
+    Backward, from the last iteration to the first (a bar is the derivative
+    of D):
+
+    .. math:: \bar p \mathrel{+}= \bar u_k / b_k, \quad
+              \bar b_k = -\bar u_k u_k / b_k, \quad
+              \bar v_k = \bar b_k G, \quad
+              \bar a_k = -\bar v_k v_k / a_k, \quad
+              \bar u_{k-1} = \bar a_k G^\top
+
+    :math:`a_1` does not depend on p, so the walk ends at :math:`u_1`.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        source: Tensor,
+        sink: Tensor,
+        kernel: Tensor,
+        kernel_cost: Tensor,
+        start: Tensor,
+        num_iters: int,
+    ) -> Tensor:
+        guard = source.new_tensor(_GUARD)
+        differentiate = ctx.needs_input_grad[0]
+        u = source  # replaced before it is read
+        history = []  # v_k / a_k, 1 / b_k and u_k of each iteration
+        inverse_a = (start + guard).reciprocal_()  # (R, K)
+        for step in range(num_iters):
+            if step > 0:
+                inverse_a = torch.addmm(guard, u, kernel).reciprocal_()
+            v = sink * inverse_a  # (R, K)
+            inverse_b = torch.addmm(guard, v, kernel.T).reciprocal_()
+            u = source * inverse_b  # (R, K)
+            if differentiate:
+                history += [inverse_a.mul_(v), inverse_b, u]
+        moved = v @ kernel_cost.T  # (R, K)
+        if differentiate:
+            ctx.save_for_backward(kernel, kernel_cost, moved, *history)
+        return (u * moved).sum(dim=1)  # (R,)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        kernel, kernel_cost, moved, *history = ctx.saved_tensors
+        grad_output = grad_output[:, None]  # (R, 1)
+        grad_source = torch.zeros_like(moved)
+        grad_u = moved * grad_output  # (R, K)
+        last = len(history) - 3
+        for index in range(last, -1, -3):
+            ratio, inverse_b, u = history[index : index + 3]
+            grad_u.mul_(inverse_b)
+            grad_source.add_(grad_u)
+            if index == 0:
+                break
+            # two minus signs, of b and of a, cancel along the way
+            grad_v = grad_u.mul_(u) @ kernel
+            if index == last:
+                grad_v.addmm_(u * grad_output, kernel_cost, alpha=-1)
+            grad_u = grad_v.mul_(ratio) @ kernel.T
+        return grad_source, None, None, None, None, None
