@@ -49,7 +49,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/losses.py
+	$(BIN)/python benchmarks/losses.py --quick
 	$(BIN)/python benchmarks/step.py
 
 clean:

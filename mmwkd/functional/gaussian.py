@@ -6,31 +6,17 @@ n positions each. The positions of a cell are the samples of one Gaussian.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from mmwkd.functional.precision import full_precision
 
 Covariance = Literal['diag', 'full']
 COVARIANCES = ('diag', 'full')
-
-
-class GridCells(NamedTuple):
-    """The positions of every cell of a grid over a map."""
-
-    samples: Tensor  # (N, D, g * g, n), 0 where a cell has no n-th position
-    counts: Tensor  # (g * g,), positions in each cell
-    mask: Tensor | None  # (g * g, n), True on positions; None if all are
-
-
-class CellMoments(NamedTuple):
-    """First moment of every cell, and the samples around it."""
-
-    mean: Tensor  # (N, D, g * g)
-    centered: Tensor  # (N, D, g * g, n), 0 outside a cell
-    dof: Tensor  # (g * g,), counts - 1, and 1 for a cell of one position
 
 
 @full_precision
@@ -90,79 +76,97 @@ def gaussian_wasserstein(
             f'covariance must be one of {COVARIANCES}, got {covariance!r}'
         )
 
-    student = _moments(_cells(student_feats, grid))
-    teacher = _moments(_cells(teacher_feats.detach(), grid))
-    mean_term = (student.mean - teacher.mean).square().sum(dim=1)  # (N, g*g)
+    teacher_feats = teacher_feats.detach()
     if covariance == 'diag':
-        cov_term = _diagonal_term(student, teacher, eps)
+        mean_s, sigma_s = _cell_deviations(student_feats, grid, eps)
+        mean_t, sigma_t = _cell_deviations(teacher_feats, grid, eps)
+        cov_term = (sigma_s - sigma_t).square().sum(dim=1)  # (N, g * g)
     else:
-        cov_term = _bures_term(student, teacher)
+        mean_s, root_s = _cell_roots(student_feats, grid)
+        mean_t, root_t = _cell_roots(teacher_feats, grid)
+        cov_term = _squared_bures(root_s, root_t)  # (N, g * g)
+    mean_term = (mean_s - mean_t).square().sum(dim=1)  # (N, g * g)
     return mean_term.mean(dim=1), cov_term.mean(dim=1)
 
 
-def _cells(feats: Tensor, grid: int) -> GridCells:
-    """Gather the positions of every cell; a view where the grid divides."""
-    n, d, height, width = feats.shape
-    if height % grid == 0 and width % grid == 0:
-        h, w = height // grid, width // grid
-        samples = feats.reshape(n, d, grid, h, grid, w).transpose(3, 4)
-        samples = samples.reshape(n, d, grid * grid, h * w)
-        counts = feats.new_full((grid * grid,), h * w)
-        return GridCells(samples, counts, None)
-
-    rows, row_mask = _spans(height, grid, feats.device)  # (g, h)
-    cols, col_mask = _spans(width, grid, feats.device)  # (g, w)
-    windows = feats[:, :, rows[:, None, :, None], cols[None, :, None, :]]
-    mask = row_mask[:, None, :, None] & col_mask[None, :, None, :]
-    mask = mask.flatten(0, 1).flatten(1)  # (g * g, h * w)
-    samples = windows.flatten(2, 3).flatten(3)  # (N, D, g * g, h * w)
-    return GridCells(samples * mask, mask.sum(dim=1).to(feats), mask)
+def _spans(size: int, grid: int) -> list[range]:
+    """Positions of each cell along a side, as in adaptive average pooling."""
+    return [
+        range(i * size // grid, -(-(i + 1) * size // grid))
+        for i in range(grid)
+    ]
 
 
-def _spans(
-    size: int, grid: int, device: torch.device
+def _cell_deviations(
+    feats: Tensor, grid: int, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """Positions of each of ``grid`` spans of a side, and which are real."""
-    cell = torch.arange(grid, device=device)
-    start = cell * size // grid
-    stop = -(-(cell + 1) * size // grid)
-    # two borders are rounded, so a span is at most one longer than size/grid
-    longest = -(-size // grid) + 1
-    index = start[:, None] + torch.arange(longest, device=device)  # (g, h)
-    return index.clamp(max=size - 1), index < stop[:, None]
+    """Mean and standard deviation of every cell, each (N, D, g * g).
 
-
-def _moments(cells: GridCells) -> CellMoments:
-    """Mean, and samples centred by it.
-
-    Centring before squaring is what keeps a variance accurate when the mean
-    is thousands of standard deviations away from 0.
+    Moments are taken around the mean of the whole map. That shift changes
+    no result, but without it a mean that is thousands of deviations away
+    from 0 would leave no digits for the variance.
     """
-    mean = cells.samples.sum(dim=3) / cells.counts  # (N, D, g * g)
-    centered = cells.samples - mean[..., None]
-    if cells.mask is not None:
-        centered = centered * cells.mask
-    return CellMoments(mean, centered, (cells.counts - 1).clamp(min=1))
+    height, width = feats.shape[2:]
+    counts = feats.new_tensor(
+        [
+            len(rows) * len(cols)
+            for rows in _spans(height, grid)
+            for cols in _spans(width, grid)
+        ]
+    )  # (g * g,)
+
+    def pool(values: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(values, grid).flatten(2)
+
+    shift = feats.detach().mean(dim=(2, 3), keepdim=True)  # (N, D, 1, 1)
+    shifted = feats - shift
+    mean = pool(shifted)  # (N, D, g * g)
+    variance = pool(shifted.square()) - mean.square()
+    # rounding may leave a constant cell a little below 0
+    variance = variance.clamp(min=0) * counts / (counts - 1).clamp(min=1)
+    return mean + shift.flatten(2), (variance + eps).sqrt()
 
 
-def _diagonal_term(
-    student: CellMoments, teacher: CellMoments, eps: float
-) -> Tensor:
-    sigma_s, sigma_t = (
-        (m.centered.square().sum(dim=3) / m.dof + eps).sqrt()
-        for m in (student, teacher)
-    )  # (N, D, g * g)
-    return (sigma_s - sigma_t).square().sum(dim=1)  # (N, g * g)
+def _cell_roots(feats: Tensor, grid: int) -> tuple[Tensor, Tensor]:
+    """Mean of every cell and a square root of its covariance.
+
+    Returns:
+        Means (N, D, g * g), and x (N, g * g, D, n) with the covariance
+        ``x x^T``: the centred samples over the root of their number less one.
+        A cell with fewer than n positions is filled up with zeros.
+    """
+    height, width = feats.shape[2:]
+    positions = torch.arange(height * width).view(height, width)
+    cells = [
+        positions[rows.start : rows.stop, cols.start : cols.stop].flatten()
+        for rows in _spans(height, grid)
+        for cols in _spans(width, grid)
+    ]
+    index = pad_sequence(cells, batch_first=True).to(feats.device)
+    counts = feats.new_tensor([len(cell) for cell in cells])  # (g * g,)
+    ranks = torch.arange(index.shape[1], device=feats.device)
+    mask = ranks < counts[:, None]  # (g * g, n)
+
+    samples = feats.flatten(2).index_select(2, index.flatten())
+    samples = samples.unflatten(2, index.shape) * mask  # (N, D, g * g, n)
+    mean = samples.sum(dim=3) / counts  # (N, D, g * g)
+    centered = (samples - mean[..., None]) * mask
+    dof = (counts - 1).clamp(min=1)
+    return mean, (centered / dof[:, None].sqrt()).transpose(1, 2)
 
 
-def _bures_term(student: CellMoments, teacher: CellMoments) -> Tensor:
-    """Squared Bures distance between full covariances, (N, g * g)."""
-    x, y = (
-        (m.centered / m.dof[:, None].sqrt()).transpose(1, 2)
-        for m in (student, teacher)
-    )  # (N, g * g, D, n), Sigma = x x^T
-    d, n = x.shape[-2:]
-    if n <= d:
+def _squared_bures(x: Tensor, y: Tensor) -> Tensor:
+    """Squared Bures distance between ``x x^T`` and ``y y^T``.
+
+    Args:
+        x: Root of the student's covariances, of shape (..., D, n).
+        y: Root of the teacher's, of the same shape.
+
+    Returns:
+        Distance of each pair, of shape (...).
+    """
+    num_channels, num_samples = x.shape[-2:]
+    if num_samples <= num_channels:
         # tr((Sigma_T^1/2 Sigma_S Sigma_T^1/2)^1/2) is the sum of singular
         # values of y^T x whatever square roots x and y of the covariances
         # are taken; its derivative U V^T never divides by a gap or a zero.

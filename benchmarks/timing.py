@@ -1,0 +1,117 @@
+"""How every benchmark here measures: alternating, in one process, medians."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+
+def alternate(
+    candidates: Mapping[str, Callable[[], Any]], rounds: int
+) -> dict[str, dict[str, float]]:
+    """Time candidates in turn, so that drift of the machine hits all alike.
+
+    Args:
+        candidates: Functions by name.
+        rounds: Timed calls of each, after one that is not timed.
+
+    Returns:
+        Median and interquartile range of each, in milliseconds.
+    """
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for run in candidates.values():
+        run()
+    for _ in range(rounds):
+        for name, run in candidates.items():
+            started = time.perf_counter()
+            run()
+            times[name].append(1e3 * (time.perf_counter() - started))
+    summary = {}
+    for name, values in times.items():
+        low, _, high = statistics.quantiles(values, n=4)
+        summary[name] = {
+            'median_ms': statistics.median(values),
+            'iqr_ms': high - low,
+        }
+    return summary
+
+
+def peak_extra_mib(run: Callable[[], Any]) -> float | None:
+    """Peak resident memory of a call beyond that before it, in MiB.
+
+    Measured in a forked process, so that memory which earlier calls freed
+    is not reused unseen. None where Linux's counters are missing.
+    """
+    if not Path('/proc/self/clear_refs').exists():
+        return None
+    context = multiprocessing.get_context('fork')
+    receiver, sender = context.Pipe(duplex=False)
+
+    def child() -> None:
+        torch.set_num_threads(1)
+        Path('/proc/self/clear_refs').write_text('5')  # resets the peak
+        before = _status('VmRSS')
+        run()
+        sender.send(_status('VmHWM') - before)
+
+    process = context.Process(target=child)
+    process.start()
+    process.join()
+    return receiver.recv() / 1024 if receiver.poll() else None
+
+
+def _status(field: str) -> int:
+    for line in Path('/proc/self/status').read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1])
+    raise RuntimeError(f'no {field} in /proc/self/status')
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    cpu = platform.processor() or platform.machine()
+    cpuinfo = Path('/proc/cpuinfo')
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith('model name'):
+                cpu = line.split(':', 1)[1].strip()
+                break
+    return {
+        'cpu': cpu,
+        'device': torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else 'cpu',
+        'threads': torch.get_num_threads(),
+        'torch': torch.__version__,
+        'date': date.today().isoformat(),
+    }
+
+
+def report(title: str, rows: list[dict[str, Any]], out: Path) -> None:
+    """Print a table and write the same rows as JSON."""
+    table = Table(title=title)
+    for name in rows[0]:
+        table.add_column(name, justify='right')
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console(width=160).print(table)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({'machine': machine(), 'rows': rows}, indent=2))
+    Console().print(f'written to {out}')
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return 'not run'
+    return f'{value:.3g}' if isinstance(value, float) else str(value)
