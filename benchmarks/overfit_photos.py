@@ -67,8 +67,8 @@ def run_config(args: argparse.Namespace, name: str, iters: int) -> Config:
     ann_file = str((args.work_dir / 'subset.json').resolve())
     pipeline = [
         dict(type='LoadImageFromFile'),
-        dict(type='Resize', scale=size, keep_ratio=True),
         dict(type='LoadAnnotations', with_bbox=True),
+        dict(type='Resize', scale=size, keep_ratio=True),
         dict(
             type='PackDetInputs',
             meta_keys=(
@@ -133,9 +133,14 @@ def train(cfg: Config) -> dict[str, float]:
     runner = Runner.from_cfg(cfg)
     runner.train()
     scalars = runner.message_hub.log_scalars
+    # without a single detection CocoMetric reports nothing
+    ap, ap50 = (
+        scalars[name].current() if name in scalars else 0.0
+        for name in ('val/coco/bbox_mAP', 'val/coco/bbox_mAP_50')
+    )
     return {
-        'box AP': scalars['val/coco/bbox_mAP'].current(),
-        'AP50': scalars['val/coco/bbox_mAP_50'].current(),
+        'box AP': ap,
+        'AP50': ap50,
         'minutes': (time.time() - started) / 60,
     }
 

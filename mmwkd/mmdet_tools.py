@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 from pathlib import Path
 
@@ -44,6 +43,9 @@ def run_mmdet_tool(name: str) -> None:
     """
     import mmwkd  # noqa: F401  registers the components
 
-    if 'LOCAL_RANK' in os.environ and not torch.cuda.is_available():
+    if (
+        distributed.is_torchelastic_launched()
+        and not torch.cuda.is_available()
+    ):
         distributed.init_process_group('gloo')
     runpy.run_path(str(mmdet_tool(name)), run_name='__main__')
