@@ -135,7 +135,7 @@ def train(cfg: Config) -> dict[str, float]:
     scalars = runner.message_hub.log_scalars
     # without a single detection CocoMetric reports nothing
     ap, ap50 = (
-        scalars[name].current() if name in scalars else 0.0
+        float(scalars[name].current()) if name in scalars else 0.0
         for name in ('val/coco/bbox_mAP', 'val/coco/bbox_mAP_50')
     )
     return {
