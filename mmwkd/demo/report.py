@@ -1,0 +1,85 @@
+"""The report: one HTML file with everything in it, to open, keep or send."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from mmwkd.demo.detections import SCORE_THRESHOLD
+from mmwkd.demo.recipes import DISTILLED, RECIPES
+from mmwkd.demo.results import Results, table_rows, verdict
+
+
+class Pictures(NamedTuple):
+    """The pictures of a report."""
+
+    curves: bytes  # PNG for a light page
+    curves_dark: bytes  # PNG for a dark page
+    detections: Image.Image
+
+
+class Snippet(NamedTuple):
+    """A config file to show."""
+
+    name: str
+    text: str
+
+
+def render_report(
+    results: Results,
+    pictures: Pictures,
+    *,
+    shipped: Snippet,
+    derived: list[Snippet],
+) -> str:
+    """Render the report.
+
+    Args:
+        results: The numbers.
+        pictures: The pictures.
+        shipped: The distillation config of the repository.
+        derived: The configs that this demo has trained with.
+
+    Returns:
+        An HTML page that refers to nothing outside itself.
+    """
+    environment = Environment(
+        loader=PackageLoader('mmwkd.demo', '.'),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    header, *rows = table_rows(results)
+    return environment.get_template('report.html.j2').render(
+        results=results,
+        verdict=verdict(results),
+        # Bars from 0: their lengths compare as the numbers do.
+        longest=max(model.accuracy.ap for model in results.models) or 1.0,
+        roles=[recipe.role for recipe in RECIPES],
+        header=header,
+        rows=list(zip(results.models, rows, strict=True)),
+        curves=_data_url('png', pictures.curves),
+        curves_dark=_data_url('png', pictures.curves_dark),
+        detections=_data_url('webp', _webp(pictures.detections)),
+        detections_size=pictures.detections.size,
+        score_threshold=SCORE_THRESHOLD,
+        distilled_config=DISTILLED.config,
+        shipped=shipped,
+        derived=derived,
+    )
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
+
+
+def _webp(image: Image.Image) -> bytes:
+    """A tenth of the PNG's size, so that the page stays easy to send."""
+    buffer = io.BytesIO()
+    image.save(buffer, format='WEBP', quality=88, method=4)
+    return buffer.getvalue()

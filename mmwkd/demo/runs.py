@@ -1,0 +1,248 @@
+"""Run a training in a process of its own: watch, skip, resume, explain.
+
+A folder of a training holds, beside what mmengine writes, ``train.log`` (all
+that the process printed) and ``stage.json``: the fingerprint of the training,
+whether it has finished, and how long each attempt took.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from mmwkd.atomic import atomic_write
+from mmwkd.demo.scalars import History, read_history
+
+Start = Literal['done', 'resume', 'afresh']
+
+_TAIL_LINES = 25
+
+
+class Training(NamedTuple):
+    """A training to run."""
+
+    title: str
+    command: Sequence[str]
+    work_dir: Path
+    fingerprint: str
+    cwd: Path
+
+
+class Finished(NamedTuple):
+    """A training that has come to its end."""
+
+    checkpoint: Path
+    history: History
+    minutes: float
+    attempts: int
+
+
+class TrainingFailedError(RuntimeError):
+    """A training process has ended with an error.
+
+    The message has the last lines that it printed, and where the others are.
+    """
+
+    def __init__(self, training: Training, returncode: int, log: Path) -> None:
+        self.returncode = returncode
+        self.log = log
+        super().__init__(
+            f'training failed: {training.title} (exit code {returncode})\n\n'
+            f'{tail(log)}\n\n'
+            f'whole log: {log}\n'
+            f'command:   {shlex.join(training.command)}'
+        )
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What ``stage.json`` says."""
+
+    fingerprint: str
+    finished: bool = False
+    seconds: list[float] = field(default_factory=list)  # of each attempt
+
+
+def how_to_start(training: Training) -> Start:
+    """Whether a training is done, can be resumed, or begins afresh.
+
+    What has another fingerprint, such as that of an older config, does not
+    count.
+    """
+    stage = _read_stage(training.work_dir)
+    if stage is None or stage.fingerprint != training.fingerprint:
+        return 'afresh'
+    if latest_checkpoint(training.work_dir) is None:
+        return 'afresh'
+    return 'done' if stage.finished else 'resume'
+
+
+def run_training(
+    training: Training,
+    on_progress: Callable[[History], None],
+    *,
+    poll_seconds: float = 0.5,
+) -> Finished:
+    """Train until the end, from wherever an earlier call has come to.
+
+    Args:
+        training: The training.
+        on_progress: Called several times a second with what was logged.
+        poll_seconds: Seconds between two calls of it.
+
+    Raises:
+        TrainingFailedError: If the process fails.
+        ValueError: If the folder has files of somebody else.
+    """
+    start = how_to_start(training)
+    if start == 'afresh':
+        clear(training.work_dir)
+    if start != 'done':
+        _run_process(training, start, on_progress, poll_seconds)
+    return _finished(training)
+
+
+def clear(work_dir: Path) -> None:
+    """Remove a training's folder, if a demo has made it.
+
+    Raises:
+        ValueError: If it has content that no demo has written.
+    """
+    if not work_dir.exists():
+        return
+    if any(work_dir.iterdir()) and _read_stage(work_dir) is None:
+        raise ValueError(
+            f'{work_dir} has files that the demo did not write; move them '
+            'away or choose another --work-dir'
+        )
+    shutil.rmtree(work_dir)
+
+
+def latest_checkpoint(work_dir: Path) -> Path | None:
+    """The last checkpoint that mmengine has written, if there is one."""
+    note = work_dir / 'last_checkpoint'
+    if not note.is_file():
+        return None
+    # The note has an absolute path, which is stale in a folder that moved.
+    checkpoint = work_dir / Path(note.read_text(encoding='utf-8').strip()).name
+    return checkpoint if checkpoint.is_file() else None
+
+
+def tail(log: Path, num_lines: int = _TAIL_LINES) -> str:
+    """The last lines of a file."""
+    if not log.is_file():
+        return ''
+    with log.open(encoding='utf-8', errors='replace') as file:
+        return ''.join(deque(file, maxlen=num_lines)).rstrip()
+
+
+def _run_process(
+    training: Training,
+    start: Start,
+    on_progress: Callable[[History], None],
+    poll_seconds: float,
+) -> None:
+    work_dir = training.work_dir
+    work_dir.mkdir(parents=True, exist_ok=True)
+    log = work_dir / 'train.log'
+    command = list(training.command)
+    if start == 'resume':
+        command.append('--resume')
+    attempt = _Attempt(training)
+    attempt.note()
+    with log.open('ab') as output:
+        process = subprocess.Popen(
+            command,
+            cwd=training.cwd,
+            # The demo is about CPUs, also on a machine that has a GPU.
+            env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    with _terminated(process):
+        while process.poll() is None:
+            attempt.note()
+            on_progress(read_history(work_dir))
+            time.sleep(poll_seconds)
+    if process.returncode:
+        raise TrainingFailedError(training, process.returncode, log)
+    attempt.note(finished=True)
+    on_progress(read_history(work_dir))
+
+
+class _Attempt:
+    """Keeps ``stage.json`` up to date, so that a kill loses no minutes."""
+
+    def __init__(self, training: Training) -> None:
+        self._work_dir = training.work_dir
+        self._earlier = _read_stage(self._work_dir) or _Stage(
+            training.fingerprint
+        )
+        self._started = time.monotonic()
+
+    def note(self, *, finished: bool = False) -> None:
+        """Write how long this attempt has taken so far."""
+        seconds = round(time.monotonic() - self._started, 1)
+        _write_stage(
+            self._work_dir,
+            replace(
+                self._earlier,
+                finished=finished,
+                seconds=[*self._earlier.seconds, seconds],
+            ),
+        )
+
+
+@contextmanager
+def _terminated(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Leave no process behind, whatever happens to this one."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _finished(training: Training) -> Finished:
+    stage = _read_stage(training.work_dir)
+    checkpoint = latest_checkpoint(training.work_dir)
+    if stage is None or checkpoint is None:
+        raise RuntimeError(
+            f'{training.title} ended without a checkpoint in '
+            f'{training.work_dir}; see {training.work_dir / "train.log"}'
+        )
+    return Finished(
+        checkpoint,
+        read_history(training.work_dir),
+        sum(stage.seconds) / 60,
+        len(stage.seconds),
+    )
+
+
+def _read_stage(work_dir: Path) -> _Stage | None:
+    file = work_dir / 'stage.json'
+    if not file.is_file():
+        return None
+    content: dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
+    return _Stage(**content)
+
+
+def _write_stage(work_dir: Path, stage: _Stage) -> None:
+    with atomic_write(work_dir / 'stage.json', force=True) as file:
+        file.write(json.dumps(asdict(stage), indent=2).encode())

@@ -1,0 +1,104 @@
+"""Small stand-ins for what a demo makes."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mmwkd.demo.measure import Boxes
+from mmwkd.demo.results import (
+    Accuracy,
+    Dataset,
+    Machine,
+    Model,
+    Results,
+)
+from mmwkd.demo.scalars import parse_scalars
+
+
+def make_model(title, ap, **changes):
+    model = Model(
+        title=title,
+        config=f'configs/{title}.py',
+        command=f'python tools/train.py {title}',
+        checkpoint='iter_40.pth',
+        accuracy=Accuracy(ap, ap + 20.3, ap - 4.1, ap - 1, ap + 1, None),
+        ap_in_training=ap,
+        parameters=1_234_567,
+        gflops=0.0625,
+        images_per_second=41.7,
+        iterations=40,
+        minutes=3.25,
+        attempts=1,
+    )
+    return replace(model, **changes)
+
+
+def make_results(teacher, baseline, distilled):
+    return Results(
+        command='python tools/demo.py --seed 3',
+        date='2020-02-02T20:20:20+00:00',
+        commit='0123456789',
+        seed=3,
+        machine=Machine(
+            'A <fast> CPU & more', 2, 2, 'Linux', {'torch': '9.8.7'}
+        ),
+        dataset=Dataset(2000, 400, 128, 24, 0),
+        teacher=make_model(
+            'teacher', teacher, parameters=7_650_000, gflops=0.7125
+        ),
+        baseline=make_model('student, alone', baseline),
+        distilled=make_model(
+            'student, distilled', distilled, images_per_second=43.9
+        ),
+    )
+
+
+@pytest.fixture
+def results():
+    return make_results(teacher=38.4, baseline=24.6, distilled=28.7)
+
+
+def scalars_text(iterations, **extra):
+    """What mmengine logs: a line for training, then one of validation."""
+    lines = []
+    for iteration in iterations:
+        train = {
+            'lr': 0.04,
+            'loss': 3.0 / iteration + sum(extra.values()),
+            'loss_cls': 2.0 / iteration,
+            'loss_bbox': 1.0 / iteration,
+            **extra,
+            'acc': 93.0,
+            'iter': iteration,
+            'step': iteration,
+        }
+        validation = {
+            'coco/bbox_mAP': iteration / 1000,
+            'coco/bbox_mAP_50': iteration / 500,
+            'coco/bbox_mAP_75': iteration / 2000,
+            'coco/bbox_mAP_s': iteration / 4000,
+            'coco/bbox_mAP_m': iteration / 1000,
+            'coco/bbox_mAP_l': -1.0,
+            'time': 0.1,
+            'step': iteration,
+        }
+        lines += [json.dumps(train), json.dumps(validation)]
+    return '\n'.join(lines) + '\n'
+
+
+@pytest.fixture
+def history():
+    return parse_scalars(scalars_text([10, 20, 30, 40]))
+
+
+@pytest.fixture
+def distilled_history():
+    return parse_scalars(scalars_text([10, 20, 30, 40], loss_wkd_roi_mean=0.5))
+
+
+def make_boxes(*rows):
+    """Boxes from rows of x1, y1, x2, y2, label, score."""
+    table = np.reshape(np.array(rows, dtype=np.float32), (-1, 6))
+    return Boxes(table[:, :4], table[:, 4].astype(np.int64), table[:, 5])
