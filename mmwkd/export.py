@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from mmwkd.atomic import atomic_write
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
+from mmwkd.distillers.teacher import is_distiller
 
 
 def student_config(config: Config) -> Config:
@@ -25,7 +26,7 @@ def student_config(config: Config) -> Config:
         distillation reads.
     """
     config = Config(config.to_dict())
-    if config.model.type != 'DetectorDistiller':
+    if not is_distiller(config.model):
         return config
     student = config.model.student
     if 'data_preprocessor' in config.model:
@@ -38,6 +39,13 @@ def student_config(config: Config) -> Config:
         for hook in config.get('custom_hooks', [])
         if hook['type'] != 'DistillationWeightHook'
     ]
+    dataset = config.get('train_dataloader', {}).get('dataset', {})
+    if dataset.get('type') != 'MiniCocoDataset':
+        # plain mmdet need not have mmwkd
+        imports = config.get('custom_imports', {}).get('imports', [])
+        config.custom_imports = dict(
+            imports=[name for name in imports if name != 'mmwkd']
+        )
     return config
 
 

@@ -49,6 +49,7 @@ def test_exported_files_are_a_plain_detector(run, tmp_path):
     exported = Config.fromfile(paths[0])
     assert exported.model.type == 'FasterRCNN'
     assert 'teacher' not in exported
+    assert exported.custom_imports.imports == []
     assert [h.type for h in exported.custom_hooks] == ['NumClassCheckHook']
     content = torch.load(paths[1], weights_only=True)
     assert set(content) == {'state_dict', 'meta'}

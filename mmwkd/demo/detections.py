@@ -26,8 +26,7 @@ Outcome = Literal['right', 'wrong category', 'extra']
 Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]
 
-# On a dark ground, which suits a light page as well as a dark one; the colours
-# are told apart by colour-blind eyes too.
+# On a dark ground, which suits a light page as well as a dark one.
 _GROUND: Colour = (22, 25, 31)
 _TEXT: Colour = (236, 238, 242)
 _FAINT: Colour = (158, 166, 178)

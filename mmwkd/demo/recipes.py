@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from mmwkd.version import __version__
+
 _HALF = 'configs/minicoco/faster-rcnn_r18-half_fpn_800_minicoco.py'
 _EIGHTH = 'configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py'
 _WKD = (
@@ -81,8 +83,8 @@ def plan_training(
 
     Returns:
         The plan. Its fingerprint covers the config with all its bases, the
-        seed, the iterations, the data and the teacher, but no paths: a demo
-        folder may be moved.
+        seed, the iterations, the data, the teacher and the version of mmwkd,
+        but no paths, for a demo folder may be moved, and no source code.
     """
     config = Config.fromfile(repo / recipe.config)
     full_length = config.train_cfg.max_iters
@@ -116,6 +118,7 @@ def plan_training(
             }
         }
     fingerprint = _digest(
+        __version__,
         config.to_dict(),
         seed,
         length,

@@ -45,8 +45,19 @@ def build_adapter(
         return nn.Conv2d(student_channels, teacher_channels, 1)
     if isinstance(cfg, str):
         raise ValueError(f"{name} must be 'auto', None or a dict, got {cfg!r}")
-    options = {'kernel_size': 1, 'act_cfg': None, **cfg}
-    return ConvModule(student_channels, teacher_channels, **options)
+    kernel_size = cfg.get('kernel_size', 1)
+    options = {
+        'kernel_size': kernel_size,
+        'padding': kernel_size // 2,
+        'act_cfg': None,
+        **cfg,
+    }
+    try:
+        return ConvModule(student_channels, teacher_channels, **options)
+    except TypeError as error:
+        raise ValueError(
+            f'{name} takes the options of mmcv.cnn.ConvModule: {error}'
+        ) from error
 
 
 def zero_of(module: nn.Module) -> Tensor | float:

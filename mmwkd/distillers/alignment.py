@@ -5,17 +5,19 @@ Shapes: L levels, D channels, K categories, background included and last.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from mmdet.models.detectors import BaseDetector, TwoStageDetector
+from mmdet.models.roi_heads import BaseRoIHead
 from torch import Tensor
 
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.teacher import roi_maps
 
-_PROBE_SIZE = 128  # pixels, a multiple of every stride in use
+_PROBE_SIZE = 256  # pixels, a multiple of every stride in use
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,12 @@ def probe_shapes(detector: BaseDetector, *, with_rois: bool) -> FeatureShapes:
             if with_rois
             else ()
         )
+    except RuntimeError as error:
+        raise ValueError(
+            f'the {type(detector).__name__} could not be run on a blank image '
+            f'of {_PROBE_SIZE} pixels to learn the shapes of its features: '
+            f'{error}'
+        ) from error
     finally:
         for module, mode in modes:
             module.training = mode
@@ -90,18 +98,20 @@ def pair_levels(
         ValueError: If a level does not exist in the student, or its stride
             not in the teacher, with both lists of strides.
     """
+    strides = (
+        f'student strides {list(student.strides)}, teacher strides '
+        f'{list(teacher.strides)}'
+    )
     if levels is None:
         levels = [
             level
             for level, stride in enumerate(student.strides)
             if stride in teacher.strides
         ]
-    strides = (
-        f'student strides {list(student.strides)}, teacher strides '
-        f'{list(teacher.strides)}'
-    )
+        if not levels:
+            raise ValueError(f'the necks have no level in common: {strides}')
     if not levels:
-        raise ValueError(f'the necks have no level in common: {strides}')
+        raise ValueError('neck_loss.levels is empty; leave it out for all')
     pairs = []
     for level in levels:
         if not 0 <= level < len(student.strides):
@@ -141,6 +151,7 @@ def check_roi_heads(student: BaseDetector, teacher: BaseDetector) -> None:
                 f'box head, but the {role} is a {type(detector).__name__}; '
                 'neck_loss works for every detector with a neck'
             )
+        _check_inputs_of_heads(role, detector.roi_head)
         for head in box_heads(detector):
             loss = head.loss_cls
             if getattr(loss, 'use_sigmoid', False) or head.custom_activation:
@@ -165,6 +176,21 @@ def check_roi_heads(student: BaseDetector, teacher: BaseDetector) -> None:
                 f'{theirs.num_classes}: set roi_head.bbox_head.num_classes '
                 'of both to the same dataset'
             )
+
+
+def _check_inputs_of_heads(role: str, roi_head: BaseRoIHead) -> None:
+    """Refuse box heads that are fed with more than maps of their RoIs."""
+    forward = inspect.signature(roi_head._bbox_forward)
+    extra = sorted(set(forward.parameters) - {'stage', 'x', 'rois'})
+    if extra and any(
+        getattr(roi_head, name, False)
+        for name in ('with_semantic', 'with_glbctx', 'with_feat_relay')
+    ):
+        raise ValueError(
+            f"the {role}'s {type(roi_head).__name__} also feeds "
+            f'{", ".join(extra)} to its box heads, which cannot be computed '
+            'for given RoIs; use neck_loss'
+        )
 
 
 def check_roi_maps(student: FeatureShapes, teacher: FeatureShapes) -> None:

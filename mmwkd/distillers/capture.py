@@ -78,8 +78,8 @@ def capture(detector: BaseDetector, *, roi_stages: bool) -> Iterator[Capture]:
         A handle whose ``record`` is set when the context ends normally.
 
     Raises:
-        RuntimeError: If the pass did not call the neck once and each box
-            head once, so that the record would not be of that pass.
+        RuntimeError: If the pass did not call the neck once, or a box head
+            never, so that the record would not be of that pass.
     """
     seen = Capture()
     neck = detector.neck if detector.with_neck else detector.backbone
@@ -109,10 +109,22 @@ def capture(detector: BaseDetector, *, roi_stages: bool) -> Iterator[Capture]:
     feats = neck_calls.outputs[0]
     seen._record = TrainingPass(
         neck_feats=(feats,) if isinstance(feats, Tensor) else tuple(feats),
-        stages=tuple(
-            observer.stage(i) for i, observer in enumerate(observers)
-        ),
+        stages=_stages_of_pass(observers),
     )
+
+
+def _stages_of_pass(
+    observers: Sequence[_StageObserver],
+) -> tuple[RoIStage, ...]:
+    stages: list[RoIStage] = []
+    for index, observer in enumerate(observers):
+        out_of_rois = bool(stages) and len(stages[-1].rois) == 0
+        if out_of_rois and not observer.was_called:
+            # a cascade stops when it has no box left to refine
+            stages.append(stages[-1])
+        else:
+            stages.append(observer.stage(index))
+    return tuple(stages)
 
 
 class _Calls:
@@ -188,33 +200,40 @@ class _StageObserver:
     def _on_loss(
         self, module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
     ) -> None:
-        names = ('cls_score', 'label', 'weight')
-        logits, labels, weights = (
-            args[i] if len(args) > i else kwargs[name]
-            for i, name in enumerate(names)
-        )
-        self._loss_calls.append((logits, labels, weights))
+        logits = args[0] if args else kwargs['cls_score']
+        # heads may score subsets or reweighted logits beside their own
+        if any(logits is call[2] for call in self._head_calls):
+            names = ('cls_score', 'label', 'weight')
+            labels, weights = (
+                args[i] if len(args) > i else kwargs[names[i]] for i in (1, 2)
+            )
+            self._loss_calls.append((logits, labels, weights))
+
+    @property
+    def was_called(self) -> bool:
+        """Whether the box head ran in the pass."""
+        return bool(self._head_calls)
 
     def stage(self, index: int) -> RoIStage:
-        if len(self._head_calls) != 1:
+        """The record of the pass, once it is over."""
+        if not self._head_calls:
             raise RuntimeError(
-                f'expected one call of box head {index} in a training pass, '
-                f'saw {len(self._head_calls)}; this detector cannot be '
-                'observed'
+                f'expected a call of box head {index} in a training pass, '
+                'saw 0; this detector cannot be observed'
             )
-        rois, feats, logits = self._head_calls[0]
+        # of several calls (hard example mining) the last is the pass's own
+        rois, feats, logits = self._head_calls[-1]
         if len(rois) == 0:  # mmdet then skips the classification loss
             labels = rois.new_zeros(0, dtype=torch.long)
             return RoIStage(rois, feats, logits, labels, rois.new_zeros(0))
-        if len(self._loss_calls) != 1 or (
-            self._loss_calls[0][0] is not logits
-        ):
+        of_pass = [call for call in self._loss_calls if call[0] is logits]
+        if not of_pass:
             raise RuntimeError(
                 f'the classification loss of box head {index} was not '
                 'computed on the logits that the head returned; this head '
                 'cannot be observed'
             )
-        _, labels, label_weights = self._loss_calls[0]
+        _, labels, label_weights = of_pass[0]
         return RoIStage(rois, feats, logits, labels, label_weights)
 
 

@@ -57,8 +57,10 @@ def read_weights(
         raise FileNotFoundError(f'{role} {path} does not exist')
     checkpoint = _load_safely(path, role)
     state_dict = checkpoint.get('state_dict', checkpoint)
-    if not state_dict or not all(
-        isinstance(value, Tensor) for value in state_dict.values()
+    if (
+        not isinstance(state_dict, Mapping)
+        or not state_dict
+        or not all(isinstance(value, Tensor) for value in state_dict.values())
     ):
         raise ValueError(
             f'{role} {path} holds no weights: it '
@@ -159,15 +161,15 @@ def _load_safely(path: Path, role: str) -> dict[str, Any]:
             )
     except UnpicklingError as error:
         raise ValueError(
-            f'{role} {path} cannot be read safely: '
-            f'{str(error).splitlines()[0]} Only tensors and plain data are '
-            "loaded; mmdet's tools/model_converters/publish_model.py strips a "
-            'training checkpoint to those.'
+            f'{role} {path} cannot be read safely: it holds more than tensors '
+            'and plain data, which is never executed. If you trust it, keep '
+            'its weights alone: torch.save(torch.load(path, '
+            "weights_only=False)['state_dict'], new_path)"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise ValueError(
-            f'{role} {path} cannot be read; it may be '
-            f'truncated or no checkpoint ({error})'
+            f'{role} {path} cannot be read; it may be truncated or no '
+            f'checkpoint ({type(error).__name__}: {error})'
         ) from error
     if not isinstance(checkpoint, dict):
         raise ValueError(

@@ -89,6 +89,10 @@ class DetectorDistiller(BaseDetector):
                 'no distillation loss is configured: set logit_loss, '
                 'neck_loss or roi_loss'
             )
+        if not isinstance(student, Mapping):
+            raise ValueError(
+                f'student must be the config of a detector, got {student!r}'
+            )
         student = dict(student)
         if data_preprocessor is not None:
             student.setdefault('data_preprocessor', data_preprocessor)
@@ -101,6 +105,7 @@ class DetectorDistiller(BaseDetector):
             {at: _build_loss(at, cfg) for at, cfg in configured.items()}
         )
         self._check_loss_options()
+        self._check_adapter_options(neck=neck_adapter, roi=roi_adapter)
         self._teacher = build_teacher(teacher)
         self._to_teacher_pixels = PixelAdapter(
             self.student.data_preprocessor, self.teacher.data_preprocessor
@@ -180,6 +185,7 @@ class DetectorDistiller(BaseDetector):
             [stage.rois for stage in seen.record.stages],
             logits='logit' in self.places,
         )
+        _check_batch(len(batch_inputs), seen.record, taught)
         distillation = self._distil(seen.record, taught)
         if not torch.stack(list(distillation.values())).isfinite().all():
             _refuse_non_finite(taught, batch_data_samples)
@@ -199,6 +205,11 @@ class DetectorDistiller(BaseDetector):
         self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None
     ) -> Any:
         return self.student._forward(batch_inputs, batch_data_samples)
+
+    @property
+    def bbox_head(self) -> nn.Module:
+        """The dense head of a single-stage student, for hooks that ask."""
+        return self.student.bbox_head
 
     def extract_feat(self, batch_inputs: Tensor) -> Any:
         """Feature maps of the student."""
@@ -222,12 +233,25 @@ class DetectorDistiller(BaseDetector):
                 raise ValueError(
                     f'{place}_loss has no levels; levels is for neck_loss'
                 )
+            if loss.reduction != 'mean':
+                raise ValueError(
+                    f"{place}_loss.reduction must be 'mean' in a distiller, "
+                    f'got {loss.reduction!r}; scale it with loss_weight'
+                )
             compares = 'logits' if place == 'logit' else 'features'
             if loss.compares != compares:
                 raise ValueError(
                     f'{place}_loss cannot be a {type(loss).__name__}: '
                     'logit_loss compares logits, neck_loss and roi_loss '
                     'compare feature maps'
+                )
+
+    def _check_adapter_options(self, **adapters: AdapterConfig) -> None:
+        for place, cfg in adapters.items():
+            if cfg != 'auto' and place not in self.places:
+                raise ValueError(
+                    f'{place}_adapter is set, but there is no {place}_loss '
+                    'to use it'
                 )
 
     def _align(
@@ -268,10 +292,16 @@ class DetectorDistiller(BaseDetector):
         # of several stages the last has the best boxes, hence classifier
         head = box_heads(self.teacher)[-1]
         classifier = getattr(head, 'fc_cls', None)
+        classes = self._teacher.classes
+        if classes is not None and len(classes) != head.num_classes:
+            raise ValueError(
+                f'the teacher has {head.num_classes} classes, but its class '
+                f'list has {len(classes)} names'
+            )
         self._loss_at('logit').bind(
             classifier.weight if isinstance(classifier, nn.Linear) else None,
             head.num_classes + 1,
-            self._teacher.classes,
+            classes,
         )
 
     # --- one step -------------------------------------------------------
@@ -356,6 +386,8 @@ class DetectorDistiller(BaseDetector):
         if hub.get_info('loop_stage') != 'train':
             return  # not run by mmengine's loops: no dataset is known
         classes = (hub.get_info('dataset_meta') or {}).get('classes')
+        if classes is not None and 'logit' in self.places:
+            self._loss_at('logit').check_classes(classes)
         mine = self._teacher.classes
         if classes is None or mine is None or tuple(classes) == mine:
             return
@@ -389,13 +421,12 @@ class DetectorDistiller(BaseDetector):
         for key in [key for key in state_dict if key.startswith(prefix)]:
             name = key.removeprefix(prefix)
             state_dict[f'{prefix}student.{name}'] = state_dict.pop(key)
-        # adapters that did not come keep the values they have
-        adapters = {
-            **self.adapters.state_dict(),
-            **local_metadata.get(_ADAPTERS, {}),
-        }
-        for name, value in adapters.items():
-            state_dict[f'{prefix}adapters.{name}'] = value
+        saved = local_metadata.get(_ADAPTERS, {})
+        for name, value in self.adapters.state_dict().items():
+            # adapters that did not come, or are of another pair, stay
+            other = saved.get(name, value)
+            fits = other.shape == value.shape
+            state_dict[f'{prefix}adapters.{name}'] = other if fits else value
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, *args
         )
@@ -418,10 +449,16 @@ def _as_plain_student(
     the plain student ignores it.
     """
     student = f'{prefix}student.'
-    for key in [key for key in state_dict if key.startswith(prefix)]:
+    others = tuple(
+        f'{prefix}{name}.'
+        for name, _ in distiller.named_children()
+        if name != 'student'
+    )
+    for key in [key for key in state_dict if key.startswith(student)]:
         value = state_dict.pop(key)
-        if key.startswith(student):
-            state_dict[prefix + key.removeprefix(student)] = value
+        state_dict[prefix + key.removeprefix(student)] = value
+    for key in [key for key in state_dict if key.startswith(others)]:
+        del state_dict[key]
     versions = getattr(state_dict, '_metadata', {})
     for key in [key for key in versions if key.startswith(student)]:
         versions[prefix + key.removeprefix(student)] = versions.pop(key)
@@ -434,12 +471,14 @@ def _as_plain_student(
 
 
 def _build_loss(place: str, cfg: Mapping[str, Any]) -> DistillationLoss:
-    cls = MODELS.get(cfg.get('type', ''))
-    if cls is None or not issubclass(cls, DistillationLoss):
+    kind = cfg.get('type') if isinstance(cfg, Mapping) else cfg
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    if not isinstance(cls, type) or not issubclass(cls, DistillationLoss):
         raise ValueError(
-            f'{place}_loss.type {cfg.get("type")!r} is not a '
-            'registered distillation loss'
+            f'{place}_loss.type {kind!r} is not a registered distillation loss'
         )
+    if not isinstance(cfg, Mapping):
+        raise ValueError(f'{place}_loss must be a dict, got {cfg!r}')
     options = list(inspect.signature(cls).parameters)
     unknown = sorted(set(cfg) - set(options) - {'type', '_scope_'})
     if unknown:
@@ -460,6 +499,22 @@ def _reduce_rois(
     return {
         name: loss.reduce(term, weights, total) for name, term in terms.items()
     }
+
+
+def _check_batch(
+    num_images: int, seen: TrainingPass, taught: TeacherPass
+) -> None:
+    """Refuse branches that turn an image into several: RoIs name images."""
+    for role, feats in (
+        ('student', seen.neck_feats),
+        ('teacher', taught.neck_feats),
+    ):
+        if len(feats[0]) != num_images:
+            raise ValueError(
+                f'the {role} makes {len(feats[0])} feature maps of a batch of '
+                f'{num_images} images; detectors with several branches '
+                'cannot be distilled'
+            )
 
 
 def _refuse_non_finite(

@@ -6,6 +6,7 @@ included and last.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,8 +47,8 @@ class FrozenTeacher:
     Not an ``nn.Module``, so that its owner does not register it: no
     optimizer, state dict, checkpoint or DDP bucket ever sees it, and
     ``train()`` on the owner does not reach it. The owner forwards device and
-    dtype moves to :meth:`move`. A deep copy (as EMA makes) is the teacher
-    itself: it never changes.
+    dtype moves to :meth:`move`. A deep copy (as EMA makes) shares the
+    detector, which never changes, and does not move it.
 
     Args:
         detector: The detector; it is frozen here.
@@ -59,13 +60,17 @@ class FrozenTeacher:
     ) -> None:
         self.detector = detector.eval().requires_grad_(False)
         self.classes = classes
+        self._moves_detector = True
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
-        return self
+        twin = copy.copy(self)
+        twin._moves_detector = False
+        return twin
 
     def move(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Apply a device or dtype move to all tensors of the teacher."""
-        self.detector._apply(fn)
+        if self._moves_detector:
+            self.detector._apply(fn)
 
     @torch.no_grad()
     def observe(
@@ -103,7 +108,10 @@ class FrozenTeacher:
             cascaded = isinstance(roi_head.bbox_head, nn.ModuleList)
             stage = (index,) if cascaded else ()
             results = roi_head._bbox_forward(*stage, neck_feats, rois)
-            return TeacherStage(results['bbox_feats'], results['cls_score'])
+            feats = results.get('bbox_feats')  # not every head returns them
+            if feats is None:
+                feats = roi_maps(self.detector, index, neck_feats, rois)
+            return TeacherStage(feats, results['cls_score'])
         return TeacherStage(
             roi_maps(self.detector, index, neck_feats, rois), None
         )
@@ -140,11 +148,15 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         FileNotFoundError: If the config or the checkpoint does not exist.
         ValueError: If an option is unknown, or the checkpoint does not fit.
     """
-    unknown = sorted(set(cfg) - set(_TEACHER_KEYS))
-    if unknown or 'config' not in cfg:
+    if (
+        not isinstance(cfg, Mapping)
+        or 'config' not in cfg
+        or not set(cfg) <= set(_TEACHER_KEYS)
+    ):
         raise ValueError(
-            f'teacher must have a config and may have {_TEACHER_KEYS[1:]}, '
-            f'got {sorted(cfg)}'
+            f'teacher must be a dict with a config, and may have '
+            f'{", ".join(_TEACHER_KEYS[1:])}; got '
+            f'{sorted(cfg) if isinstance(cfg, Mapping) else cfg!r}'
         )
     source, name = cfg.get('checkpoint'), _config_name(cfg['config'])
     allow_random = cfg.get('allow_random', False)
@@ -157,7 +169,7 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         )
 
     detector = MODELS.build(_teacher_model(cfg['config']))
-    classes = tuple(cfg['classes']) if cfg.get('classes') else None
+    classes = _given_classes(cfg.get('classes'))
     if source is None:
         detector.init_weights()
         print_log(
@@ -195,7 +207,7 @@ def _teacher_model(config: Any) -> Config:
                 if '::' in config
                 else Config.fromfile(config)
             )
-        except FileNotFoundError as error:
+        except (FileNotFoundError, AssertionError) as error:
             raise FileNotFoundError(
                 f'teacher config {config} does not exist; give a path, or '
                 "'mmdet::<folder>/<file>.py' for one that mmdet ships"
@@ -207,9 +219,26 @@ def _teacher_model(config: Any) -> Config:
             model.setdefault('data_preprocessor', loaded.data_preprocessor)
     else:
         model = Config(dict(model=config)).model
-    if model.get('type') == 'DetectorDistiller':
+    if is_distiller(model):
         model = model.student  # a distilled student may teach in its turn
-    return _without_pretrained(model)
+    return _without_pretrained(copy.deepcopy(model))
+
+
+def is_distiller(model: Mapping[str, Any]) -> bool:
+    """Whether a model config, by name or by class, is of a distiller."""
+    kind = model.get('type')
+    name = str(getattr(kind, '__name__', kind))
+    return name.rpartition('.')[2] == 'DetectorDistiller'
+
+
+def _given_classes(classes: Any) -> tuple[str, ...] | None:
+    if classes is None:
+        return None
+    if isinstance(classes, str):
+        raise ValueError(
+            f'teacher.classes must be a list of names, got {classes!r}'
+        )
+    return tuple(classes)
 
 
 def _without_pretrained(node: Any) -> Any:

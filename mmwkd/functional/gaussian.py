@@ -165,6 +165,7 @@ def _squared_bures(x: Tensor, y: Tensor) -> Tensor:
     Returns:
         Distance of each pair, of shape (...).
     """
+    dtype = x.dtype
     num_channels, num_samples = x.shape[-2:]
     if num_samples <= num_channels:
         # tr((Sigma_T^1/2 Sigma_S Sigma_T^1/2)^1/2) is the sum of singular
@@ -172,10 +173,13 @@ def _squared_bures(x: Tensor, y: Tensor) -> Tensor:
         # are taken; its derivative U V^T never divides by a gap or a zero.
         fidelity = torch.linalg.svdvals(y.mT @ x).sum(dim=-1)
     else:
+        # roots of eigenvalues have half their digits, and the traces cancel
+        # against their sum
+        x, y = x.double(), y.double()
         fidelity = _Fidelity.apply(x @ x.mT, y @ y.mT)
     traces = x.square().sum(dim=(-2, -1)) + y.square().sum(dim=(-2, -1))
     # rounding may leave a distance of equal sides a little below 0
-    return (traces - 2 * fidelity).clamp(min=0)
+    return (traces - 2 * fidelity).clamp(min=0).to(dtype)
 
 
 class _Fidelity(torch.autograd.Function):
@@ -186,26 +190,23 @@ class _Fidelity(torch.autograd.Function):
 
     The inverse root is taken on the numerical range alone: directions in
     which one side has no variance get no gradient instead of an infinite
-    one. Only ``S`` is differentiated. Roots are taken in float64, as the
-    square root would halve the digits of small eigenvalues.
+    one. Only ``S`` is differentiated. Both matrices are float64.
     """
 
     @staticmethod
     def forward(ctx: Any, s: Tensor, t: Tensor) -> Tensor:
-        root_t = _psd_root(t.double())  # (..., D, D)
-        eigenvalues, vectors = torch.linalg.eigh(root_t @ s.double() @ root_t)
+        root_t = _psd_root(t)  # (..., D, D)
+        eigenvalues, vectors = torch.linalg.eigh(root_t @ s @ root_t)
         roots = eigenvalues.clamp(min=0).sqrt()  # (..., D)
-        # s is known to float32 (or float64) rounding: less is noise
+        # what is below the rounding of s is noise
         noise = (
             roots.amax(dim=-1, keepdim=True)
             * (torch.finfo(s.dtype).eps * s.shape[-1]) ** 0.5
         )
         inverse = torch.where(roots > noise, 1 / roots, 0)
         half = root_t @ vectors  # (..., D, D)
-        ctx.save_for_backward(
-            (0.5 * (half * inverse[..., None, :]) @ half.mT).to(s.dtype)
-        )
-        return roots.sum(dim=-1).to(s.dtype)
+        ctx.save_for_backward(0.5 * (half * inverse[..., None, :]) @ half.mT)
+        return roots.sum(dim=-1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -34,7 +34,7 @@ def target_term(
         Term of each RoI, of shape (R,).
     """
     _check_logits(student_logits, teacher_logits, target)
-    index = target[:, None]
+    index = target[:, None].long()
     log_p = F.log_softmax(student_logits, dim=1).gather(1, index)  # (R, 1)
     q = F.softmax(teacher_logits.detach(), dim=1).gather(1, index)  # (R, 1)
     return -(q * log_p).squeeze(1)
@@ -93,7 +93,7 @@ def transport_term(
         raise ValueError(f'num_iters must be at least 1, got {num_iters}')
 
     student_logits = student_logits / temperature
-    teacher_logits = teacher_logits.detach() / temperature
+    teacher_logits = teacher_logits.detach().to(student_logits) / temperature
     if target is not None:
         categories = torch.arange(num_categories, device=target.device)
         is_target = target[:, None] == categories  # (R, K)
@@ -126,6 +126,11 @@ def _check_logits(
         raise ValueError(
             'at least 2 categories are needed, background '
             f'included, got {student_logits.shape[1]}'
+        )
+    if target is not None and target.dtype not in (torch.int32, torch.int64):
+        raise ValueError(
+            'target must hold category indices as int64 or int32, got '
+            f'{target.dtype}'
         )
     if target is not None and target.shape != student_logits.shape[:1]:
         raise ValueError(

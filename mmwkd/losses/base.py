@@ -45,7 +45,7 @@ class DistillationLoss(nn.Module):
         background_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if loss_weight < 0:
+        if not loss_weight >= 0:
             raise ValueError(
                 f'loss_weight must not be negative, got {loss_weight}'
             )
@@ -83,6 +83,13 @@ class DistillationLoss(nn.Module):
             num_categories: K, background included.
             classes: The teacher's foreground classes in order; None if
                 unknown.
+        """
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Refuse a dataset whose classes a loss cannot serve.
+
+        Args:
+            classes: Foreground classes of the dataset, in order.
         """
 
     def reduce(

@@ -56,7 +56,7 @@ class WKDFeatureLoss(DistillationLoss):
             reduction=reduction,
             background_weight=background_weight,
         )
-        if ratio < 0:
+        if not ratio >= 0:
             raise ValueError(f'ratio must not be negative, got {ratio}')
         if covariance not in COVARIANCES:
             raise ValueError(

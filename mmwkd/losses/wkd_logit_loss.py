@@ -16,6 +16,9 @@ from mmwkd.functional import (
 from mmwkd.losses.base import DistillationLoss, Reduction
 from mmwkd.relations import CostMatrix
 
+# largest cost / reg at which the plain Sinkhorn iterations are accurate
+_MAX_EXPONENT = 30
+
 
 @MODELS.register_module()
 class WKDLogitLoss(DistillationLoss):
@@ -40,7 +43,8 @@ class WKDLogitLoss(DistillationLoss):
         temperature: Softening of both distributions in D.
         gamma: Weight of D against the target term.
         kappa: Sharpness of the cost ``1 - exp(-kappa (1 - IR))``.
-        reg: Entropic regularisation of the transport, in the unit of cost.
+        reg: Entropic regularisation of the transport, in the unit of cost;
+            at least a thirtieth of the largest cost.
         num_iters: Number of Sinkhorn iterations.
         background_weight: Weight of RoIs whose label is background.
         loss_weight: Factor of the whole loss.
@@ -75,7 +79,7 @@ class WKDLogitLoss(DistillationLoss):
         ).items():
             if not value > 0:
                 raise ValueError(f'{name} must be positive, got {value}')
-        if gamma < 0:
+        if not gamma >= 0:
             raise ValueError(f'gamma must not be negative, got {gamma}')
         if num_iters < 1:
             raise ValueError(f'num_iters must be at least 1, got {num_iters}')
@@ -86,6 +90,7 @@ class WKDLogitLoss(DistillationLoss):
         self.kappa = kappa
         self.reg = reg
         self.num_iters = num_iters
+        self.cost_matrix: CostMatrix | None = None
         self.register_buffer('ground_cost', None, persistent=False)
 
     def bind(
@@ -110,8 +115,8 @@ class WKDLogitLoss(DistillationLoss):
             if classifier_weight is None:
                 raise ValueError(
                     "cost='classifier' needs a teacher whose classifier is "
-                    'one linear layer; estimate a cost matrix with '
-                    'tools/estimate_cost_matrix.py and pass its path'
+                    'one linear layer; pass the path of a CostMatrix file '
+                    'instead'
                 )
             interrelation = classifier_interrelation(classifier_weight)
             ground_cost = interrelation_to_cost(interrelation, self.kappa)
@@ -119,6 +124,7 @@ class WKDLogitLoss(DistillationLoss):
             matrix = CostMatrix.load(self.cost)
             if classes is not None:
                 matrix.check_categories(classes)
+            self.cost_matrix = matrix
             ground_cost = matrix.cost(self.kappa)
         if ground_cost.shape[0] != num_categories:
             raise ValueError(
@@ -126,7 +132,21 @@ class WKDLogitLoss(DistillationLoss):
                 f'categories, the detectors have {num_categories}, '
                 'background included'
             )
+        # beyond this the kernel exp(-cost / reg) sinks below the guards of the
+        # reference formulation, and the transport silently becomes 0
+        smallest_reg = ground_cost.max().item() / _MAX_EXPONENT
+        if not self.reg >= smallest_reg:
+            raise ValueError(
+                f'reg {self.reg} is too small for costs up to '
+                f'{ground_cost.max().item():.3g}: transport between distant '
+                f'categories would vanish; use at least {smallest_reg:.3g}'
+            )
         self.ground_cost = ground_cost
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Refuse a dataset of other classes than the cost matrix file."""
+        if self.cost_matrix is not None:
+            self.cost_matrix.check_categories(classes)
 
     @property
     def term_names(self) -> tuple[str, ...]:

@@ -153,8 +153,8 @@ class CostMatrix:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(
-                f'cost matrix {path} does not exist; make it with '
-                "tools/estimate_cost_matrix.py or set cost='classifier'"
+                f'cost matrix {path} does not exist; write one with '
+                "CostMatrix.save, or set cost='classifier'"
             )
         try:
             _check_archive(path)

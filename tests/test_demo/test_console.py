@@ -34,13 +34,14 @@ def test_a_log_file_gets_a_few_lines(output):
 
 def test_a_terminal_gets_a_line_that_moves(output):
     display = make_display(output, force_terminal=True)
-    with display.step('teacher', 'iterations') as step:
+    with display.step('the [red] teacher', 'iterations') as step:
         step.update(400, 800, 'loss 1.234  box AP 5.6')
 
     shown = output.getvalue()
     assert '400/800' in shown
     assert 'box AP 5.6' in shown
-    assert '[1/6] teacher' in shown  # and not taken for markup
+    # not taken for markup, neither while it runs nor at the end
+    assert shown.count('[1/6] the [red] teacher') >= 2
 
 
 def test_a_failed_step_is_not_done(output):

@@ -120,6 +120,12 @@ def test_has_no_gap_where_there_is_none():
     assert 'Gap closed' not in html
 
 
+def test_a_gap_of_which_nothing_was_closed_is_shown():
+    html = render(make_results(teacher=38.0, baseline=25.0, distilled=25.0))
+
+    assert '(25.0 − 25.0) / (38.0 − 25.0) = 0 %' in Page(html).text
+
+
 def test_says_where_flops_are_not_counted(results):
     assert 'could not trace' not in render(results)
     teacher = replace(results.teacher, gflops=None)

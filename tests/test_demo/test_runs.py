@@ -159,6 +159,14 @@ def test_a_failed_training_is_not_taken_for_done(make_training):
     assert how_to_start(make_training()) == 'resume'
 
 
+def test_a_command_that_cannot_start_leaves_no_trace(make_training):
+    training = make_training()._replace(command=['/no/such/python'])
+    with pytest.raises(FileNotFoundError):
+        run(training)
+
+    assert run(make_training()).attempts == 1
+
+
 def test_leaves_foreign_files_alone(make_training):
     training = make_training()
     training.work_dir.mkdir()

@@ -109,7 +109,7 @@ def test_a_pass_that_is_not_one_is_refused(detector, times):
 
 
 def test_a_pass_without_box_head_is_refused(detector):
-    with pytest.raises(RuntimeError, match='one call of box head 0.*saw 0'):
+    with pytest.raises(RuntimeError, match='a call of box head 0.*saw 0'):
         with capture(detector, roi_stages=True):
             detector.extract_feat(torch.zeros(1, 3, 64, 64))
 
@@ -122,6 +122,28 @@ def test_calls_for_hard_example_mining_are_left_out():
     (stage,) = record.stages
     assert len(stage.rois) == len(stage.labels) == len(stage.logits)
     assert stage.logits.requires_grad
+
+
+def test_losses_on_other_logits_are_left_out(detector):
+    """PISA calls the classification loss on a subset beside the pass."""
+    head = detector.roi_head.bbox_head
+    own_loss = head.loss
+
+    def loss(cls_score, *args, **kwargs):
+        head.loss_cls(cls_score[:2], torch.zeros(2, dtype=torch.long))
+        return own_loss(cls_score, *args, **kwargs)
+
+    head.loss = loss
+    _, _, record = run(detector)
+    assert len(record.stages[0].labels) == len(record.stages[0].logits) > 2
+
+
+def test_hard_example_mining_without_grad():
+    cfg = tiny_faster_rcnn()
+    cfg.train_cfg.rcnn.sampler.type = 'OHEMSampler'
+    with torch.no_grad():
+        _, _, record = run(MODELS.build(cfg))
+    assert len(record.stages[0].rois) == len(record.stages[0].labels)
 
 
 def test_images_without_ground_truth(detector):

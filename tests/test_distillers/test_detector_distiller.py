@@ -186,12 +186,19 @@ def test_teacher_follows_moves(build, move):
         )
 
 
-def test_deepcopy_shares_the_teacher(build):
+def test_deepcopy_shares_the_teacher(build, step):
     distiller = build()
     twin = copy.deepcopy(distiller)
     assert twin.teacher is distiller.teacher
     assert twin.student is not distiller.student
     assert_close(twin.state_dict(), distiller.state_dict())
+
+
+def test_moving_a_deepcopy_leaves_the_original_working(build, step):
+    distiller = build()
+    copy.deepcopy(distiller).half()
+    losses = step(distiller)
+    assert losses['loss_wkd_neck_mean'].dtype == torch.float32
 
 
 # --- guarantee 3: the checkpoint is the plain student's -----------------
@@ -297,6 +304,18 @@ def test_adapters_travel_with_the_state_dict(build, tmp_path, wrap):
     assert_close(second.adapters.state_dict(), first.adapters.state_dict())
 
 
+def test_adapters_of_another_pair_are_left_alone(build):
+    narrow = build(
+        teacher=dict(
+            config=teacher_config(neck_channels=20), allow_random=True
+        )
+    )
+    distiller = build(neck_loss=None)
+    before = copy.deepcopy(distiller.adapters.state_dict())
+    distiller.load_state_dict(narrow.state_dict(), strict=True)
+    assert_close(distiller.adapters.state_dict(), before)
+
+
 def test_saved_adapters_do_not_change_with_the_model(build):
     distiller = build()
     metadata = distiller.state_dict()._metadata['']['mmwkd_adapters']
@@ -396,6 +415,33 @@ def test_levels_are_paired_by_stride(build):
         (
             dict(roi_adapter=None),
             'maps have 16 channels .* and 24 .*set roi_adapter',
+        ),
+        (
+            dict(roi_loss=None, roi_adapter=dict(norm_cfg=dict(type='BN'))),
+            'roi_adapter is set, but there is no roi_loss',
+        ),
+        (dict(roi_adapter=dict(foo=1)), "roi_adapter takes .*'foo'"),
+        (dict(neck_loss=dict(type='WKDFeatureLoss', levels=())), 'is empty'),
+        (dict(student='student.py'), "of a detector, got 'student.py'"),
+        (dict(teacher='teacher.py'), "must be a dict .* got 'teacher.py'"),
+        (dict(logit_loss='WKDLogitLoss'), 'logit_loss must be a dict'),
+        (
+            dict(logit_loss=dict(type='WKDLogitLoss', reduction='sum')),
+            "reduction must be 'mean' in a distiller, got 'sum'",
+        ),
+        (
+            dict(logit_loss=dict(type='WKDLogitLoss', reg=0.005)),
+            'reg 0.005 is too small for costs up to .* use at least 0.0',
+        ),
+        (
+            dict(
+                teacher=dict(
+                    config=teacher_config(),
+                    allow_random=True,
+                    classes=['cat', 'dog'],
+                )
+            ),
+            'teacher has 3 classes, but its class list has 2 names',
         ),
         (dict(neck_adapter='never'), "must be 'auto', None or a dict"),
         (
@@ -519,6 +565,62 @@ def test_teacher_heads_run_on_the_students_rois(build, step):
         )
     step(distiller)
     assert torch.equal(seen['student'], seen['teacher'])
+
+
+def cascade_rcnn():
+    """The tiny detector with three stages of box heads."""
+    cfg = tiny_faster_rcnn()
+    cfg.type = 'CascadeRCNN'
+    cfg.roi_head.update(
+        type='CascadeRoIHead',
+        num_stages=3,
+        stage_loss_weights=[1, 0.5, 0.25],
+        bbox_head=[
+            dict(cfg.roi_head.bbox_head, reg_class_agnostic=True)
+            for _ in range(3)
+        ],
+    )
+    cfg.train_cfg.rcnn = [cfg.train_cfg.rcnn for _ in range(3)]
+    return cfg
+
+
+@pytest.fixture
+def build_cascade(build):
+    """A distiller of two cascades; keeps logit_loss and roi_loss."""
+
+    def build_distiller():
+        return build(
+            student=cascade_rcnn(),
+            teacher=dict(config=cascade_rcnn(), allow_random=True),
+            neck_loss=None,
+        )
+
+    return build_distiller
+
+
+def test_cascades_are_compared_stage_by_stage(build_cascade, step):
+    distiller = build_cascade()
+    distiller.teacher.load_state_dict(distiller.student.state_dict())
+    distiller.distillation_losses['logit'].ground_cost = 1 - torch.eye(4)
+    distiller.eval()
+    losses = distillation(step(distiller))
+    assert losses.pop('loss_wkd_logit_target') > 0
+    for name, value in losses.items():
+        assert value.abs() < 1e-5, name
+
+
+def test_a_cascade_that_runs_out_of_rois_gives_zeros(build_cascade, step):
+    distiller = build_cascade()
+    distiller.student.train_cfg.rpn_proposal.min_bbox_size = 10_000
+    losses = step(distiller, boxes_per_image=0)
+    values = distillation(losses)
+    assert len(values) == 4
+    assert all(value == 0 for value in values.values())
+
+
+def test_stages_that_cannot_be_paired_are_refused(build):
+    with pytest.raises(ValueError, match='student has 1 box heads, the te'):
+        build(teacher=dict(config=cascade_rcnn(), allow_random=True))
 
 
 # --- guarantees 7 and 8: hard cases, and constant keys ------------------
@@ -715,6 +817,28 @@ def test_dataset_of_other_classes_is_refused(
     training_on(classes)
     with pytest.raises(ValueError, match=message):
         step(build())
+
+
+def test_cost_matrix_of_other_classes_than_the_dataset_is_refused(
+    build, step, training_on, tmp_path
+):
+    import numpy as np
+
+    from mmwkd.relations import CostMatrix
+
+    training_on(('cat', 'dog', 'bus'))
+    path = tmp_path / 'cost.npz'
+    CostMatrix(
+        categories=('cat', 'cow', 'bus', 'background'),
+        interrelation=np.eye(4, dtype=np.float32),
+        estimator='centroid',
+    ).save(path)
+    teacher = dict(config=teacher_config(), allow_random=True)
+    distiller = build(
+        teacher=teacher, logit_loss=dict(type='WKDLogitLoss', cost=str(path))
+    )
+    with pytest.raises(ValueError, match="category 1 is 'cow'.*'dog'"):
+        step(distiller)
 
 
 def test_class_names_can_be_overridden(

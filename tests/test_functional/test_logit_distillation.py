@@ -238,6 +238,33 @@ def test_no_rois_give_an_empty_term_in_the_graph():
     assert student.grad.shape == (0, 5)
 
 
+def test_backward_may_be_repeated():
+    student, teacher, target = random_logits(4, 6)
+    student.requires_grad_()
+    total = transport_term(student, teacher, random_cost(6), target).sum()
+    first, second = (
+        torch.autograd.grad(total, student, retain_graph=True)[0]
+        for _ in range(2)
+    )
+    assert torch.equal(first, second)
+
+
+def test_teacher_may_be_of_another_dtype():
+    student, teacher, target = random_logits(4, 6, dtype=torch.float32)
+    cost = random_cost(6, dtype=torch.float32)
+    assert_close(
+        transport_term(student, teacher.double(), cost, target),
+        transport_term(student, teacher, cost, target),
+    )
+
+
+def test_targets_must_be_indices():
+    logits = torch.zeros(2, 4)
+    mask = torch.zeros(2, dtype=torch.uint8)
+    with pytest.raises(ValueError, match='int64 or int32, got torch.uint8'):
+        transport_term(logits, logits, torch.ones(4, 4), mask)
+
+
 def test_non_contiguous_input_gives_the_same():
     student, teacher, target = random_logits(4, 6)
     cost = random_cost(6)
