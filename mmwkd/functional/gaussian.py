@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -100,31 +99,90 @@ def _spans(size: int, grid: int) -> list[range]:
 def _cell_deviations(
     feats: Tensor, grid: int, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every cell, each (N, D, g * g).
+    """Mean and standard deviation of every cell, each (N, D, g * g)."""
+    n, d, height, width = feats.shape
+    row_weights, row_counts = _side_weights(height, grid, feats)
+    col_weights, col_counts = _side_weights(width, grid, feats)
+    weights = torch.einsum('hi,wj->hwij', row_weights, col_weights)
+    weights = weights.flatten(0, 1).flatten(1)  # (H * W, g * g)
+    counts = torch.outer(row_counts, col_counts).flatten()  # (g * g,)
+    mean, variance = _CellMoments.apply(
+        feats.reshape(n * d, height * width), weights
+    )
+    variance = variance * (counts / (counts - 1).clamp(min=1))  # unbiased
+    shape = (n, d, grid * grid)
+    return mean.view(shape), (variance + eps).sqrt().view(shape)
 
-    Moments are taken around the mean of the whole map. That shift changes
-    no result, but without it a mean that is thousands of deviations away
-    from 0 would leave no digits for the variance.
+
+def _side_weights(size: int, grid: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Averaging weights of a side's positions, and positions of each span.
+
+    Returns:
+        Weights (size, g) whose columns sum to 1, and counts (g,).
     """
-    height, width = feats.shape[2:]
-    counts = feats.new_tensor(
-        [
-            len(rows) * len(cols)
-            for rows in _spans(height, grid)
-            for cols in _spans(width, grid)
-        ]
-    )  # (g * g,)
+    position = torch.arange(size, device=like.device)[:, None]
+    cell = torch.arange(grid, device=like.device)
+    start = cell * size // grid  # (g,)
+    stop = ((cell + 1) * size + grid - 1) // grid  # (g,)
+    counts = (stop - start).to(like)
+    inside = (position >= start) & (position < stop)  # (size, g)
+    return inside / counts, counts
 
-    def pool(values: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(values, grid).flatten(2)
 
-    shift = feats.detach().mean(dim=(2, 3), keepdim=True)  # (N, D, 1, 1)
-    shifted = feats - shift
-    mean = pool(shifted)  # (N, D, g * g)
-    variance = pool(shifted.square()) - mean.square()
-    # rounding may leave a constant cell a little below 0
-    variance = variance.clamp(min=0) * counts / (counts - 1).clamp(min=1)
-    return mean + shift.flatten(2), (variance + eps).sqrt()
+class _CellMoments(torch.autograd.Function):
+    r"""Weighted mean and variance of rows, M rows of P samples in C cells.
+
+    .. math:: \mu_c = \sum_p w_{pc} x_p, \quad
+              v_c = \sum_p w_{pc} (x_p - s)^2 - (\mu_c - s)^2, \quad
+              \bar x_p = \sum_c w_{pc} (\bar \mu_c
+              + 2 \bar v_c (x_p - \mu_c))
+
+    The shift s is the mean of the row. It changes no result, but without it
+    a mean that is thousands of deviations away from 0 would leave no digits
+    for the variance. On a CPU rows are taken in blocks that fit a cache: the
+    cost is memory traffic, and temporaries as large as the input would
+    multiply it.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, samples: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        shift = samples.mean(dim=1, keepdim=True)  # (M, 1)
+        mean = samples.new_empty(len(samples), weights.shape[1])  # (M, C)
+        variance = torch.empty_like(mean)  # (M, C)
+        for rows in _blocks(samples):
+            block = samples[rows] - shift[rows]
+            torch.mm(block, weights, out=mean[rows])
+            torch.mm(block.square_(), weights, out=variance[rows])
+        # rounding may leave a constant cell a little below 0
+        variance.sub_(mean.square()).clamp_(min=0)
+        ctx.save_for_backward(samples, weights, shift, mean)
+        return mean + shift, variance
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(
+        ctx: Any, grad_mean: Tensor, grad_variance: Tensor
+    ) -> tuple[Tensor, None]:
+        samples, weights, shift, mean = ctx.saved_tensors
+        slope = 2 * grad_variance  # (M, C)
+        offset = grad_mean - slope * mean  # (M, C)
+        gradient = torch.empty_like(samples)
+        for rows in _blocks(samples):
+            block = torch.sub(samples[rows], shift[rows], out=gradient[rows])
+            block.mul_(slope[rows] @ weights.T)
+            block.addmm_(offset[rows], weights.T)
+        return gradient, None
+
+
+def _blocks(samples: Tensor) -> list[slice]:
+    """Rows in blocks of about 2^17 samples on a CPU, else all at once."""
+    num_rows, num_samples = samples.shape
+    step = max(1, 2**17 // num_samples)
+    if samples.device.type != 'cpu':
+        step = max(1, num_rows)
+    return [slice(i, i + step) for i in range(0, num_rows, step)]
 
 
 def _cell_roots(feats: Tensor, grid: int) -> tuple[Tensor, Tensor]:
