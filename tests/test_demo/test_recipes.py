@@ -89,6 +89,13 @@ def test_the_fingerprint_knows_what_a_training_depends_on():
     assert len({made.fingerprint for made in plans}) == len(plans)
 
 
+def test_another_version_of_mmwkd_trains_again(monkeypatch):
+    before = plan().fingerprint
+    monkeypatch.setattr('mmwkd.demo.recipes.__version__', '99.0')
+
+    assert plan().fingerprint != before
+
+
 def test_the_fingerprint_does_not_depend_on_where_things_are():
     moved = COACH._replace(checkpoint=Path('elsewhere/iter_7.pth'))
 
