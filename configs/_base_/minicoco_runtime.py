@@ -2,7 +2,7 @@ default_scope = 'mmdet'
 custom_imports = dict(imports=['mmwkd'])
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=20),
+    logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
         type='CheckpointHook', by_epoch=False, interval=200, max_keep_ckpts=2

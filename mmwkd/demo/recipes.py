@@ -95,8 +95,6 @@ def plan_training(
     hooks: dict[str, Any] = {
         'logger': {
             'interval': min(_LOG_INTERVAL, length // 2),
-            # mmengine counts validations in epochs, which stay 0 here.
-            'log_metric_by_epoch': False,
         }
     }
     overrides['default_hooks'] = hooks
