@@ -6,7 +6,7 @@ included and last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -66,9 +66,8 @@ def capture(detector: BaseDetector, *, roi_stages: bool) -> Iterator[Capture]:
     """Observe one training pass of ``detector`` run inside the context.
 
     Module calls are observed with hooks, which are removed on leaving, also
-    by an exception. Calls under another grad mode than that on entry are
-    not part of the pass: hard example mining runs the box head under
-    ``no_grad`` to rank candidates.
+    by an exception. Of several calls of a box head the last is the pass's
+    own: hard example mining ranks candidates with it first.
 
     Args:
         detector: An mmdet detector; with ``roi_stages`` a two-stage one.
@@ -83,13 +82,16 @@ def capture(detector: BaseDetector, *, roi_stages: bool) -> Iterator[Capture]:
     """
     seen = Capture()
     neck = detector.neck if detector.with_neck else detector.backbone
-    neck_calls = _Calls()
+    neck_outputs: list[Any] = []
     observers = (
         [_StageObserver() for _ in box_heads(detector)] if roi_stages else []
     )
 
     with ExitStack() as hooks:
-        hooks.callback(neck_calls.observe(neck).remove)
+        handle = neck.register_forward_hook(
+            lambda module, args, output: neck_outputs.append(output)
+        )
+        hooks.callback(handle.remove)
         if roi_stages:
             for observer, head, extractor in zip(
                 observers,
@@ -101,12 +103,12 @@ def capture(detector: BaseDetector, *, roi_stages: bool) -> Iterator[Capture]:
                     hooks.callback(handle.remove)
         yield seen
 
-    if len(neck_calls.outputs) != 1:
+    if len(neck_outputs) != 1:
         raise RuntimeError(
             'expected one call of the neck in a training pass, saw '
-            f'{len(neck_calls.outputs)}; this detector cannot be observed'
+            f'{len(neck_outputs)}; this detector cannot be observed'
         )
-    feats = neck_calls.outputs[0]
+    feats = neck_outputs[0]
     seen._record = TrainingPass(
         neck_feats=(feats,) if isinstance(feats, Tensor) else tuple(feats),
         stages=_stages_of_pass(observers),
@@ -127,52 +129,28 @@ def _stages_of_pass(
     return tuple(stages)
 
 
-class _Calls:
-    """Outputs of a module's calls in the grad mode of the pass."""
-
-    def __init__(self) -> None:
-        self._grad_mode = torch.is_grad_enabled()
-        self.outputs: list[Any] = []
-
-    def observe(self, module: nn.Module) -> Any:
-        return module.register_forward_hook(self._append)
-
-    def _append(self, module: nn.Module, args: tuple, output: Any) -> None:
-        if torch.is_grad_enabled() == self._grad_mode:
-            self.outputs.append(output)
-
-
 class _StageObserver:
     """One stage of a RoI head: extractor, box head, classification loss."""
 
     def __init__(self) -> None:
-        self._grad_mode = torch.is_grad_enabled()
         self._extracted_rois: list[Tensor] = []
-        self._head_calls: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._loss_calls: list[tuple[Tensor, Tensor, Tensor]] = []
+        # RoIs, maps and logits of the last call of the box head
+        self._head_call: tuple[Tensor, Tensor, Tensor] | None = None
+        # labels and label weights that its logits were scored with
+        self._targets: tuple[Tensor, Tensor] | None = None
 
     def observe(
         self, head: BBoxHead, extractor: BaseRoIExtractor
     ) -> list[Any]:
         return [
             extractor.register_forward_pre_hook(
-                self._in_pass(self._on_extractor), with_kwargs=True
+                self._on_extractor, with_kwargs=True
             ),
-            head.register_forward_hook(
-                self._in_pass(self._on_head), with_kwargs=True
-            ),
+            head.register_forward_hook(self._on_head),
             head.loss_cls.register_forward_pre_hook(
-                self._in_pass(self._on_loss), with_kwargs=True
+                self._on_loss, with_kwargs=True
             ),
         ]
-
-    def _in_pass(self, hook: Callable[..., None]) -> Callable[..., None]:
-
-        def guarded(*args: Any) -> None:
-            if torch.is_grad_enabled() == self._grad_mode:
-                hook(*args)
-
-        return guarded
 
     def _on_extractor(
         self, module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
@@ -184,7 +162,6 @@ class _StageObserver:
         self,
         module: nn.Module,
         args: Sequence[Any],
-        kwargs: dict[str, Any],
         output: tuple[Tensor, ...],
     ) -> None:
         if not self._extracted_rois:
@@ -194,47 +171,45 @@ class _StageObserver:
             )
         # heads with a second extraction (of enlarged boxes for regression)
         # make the one of the sampled boxes first
-        self._head_calls.append((self._extracted_rois[0], args[0], output[0]))
+        self._head_call = (self._extracted_rois[0], args[0], output[0])
         self._extracted_rois = []
+        self._targets = None
 
     def _on_loss(
         self, module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
     ) -> None:
         logits = args[0] if args else kwargs['cls_score']
         # heads may score subsets or reweighted logits beside their own
-        if any(logits is call[2] for call in self._head_calls):
-            names = ('cls_score', 'label', 'weight')
-            labels, weights = (
-                args[i] if len(args) > i else kwargs[names[i]] for i in (1, 2)
+        own = self._head_call is not None and logits is self._head_call[2]
+        if own and self._targets is None:
+            self._targets = (
+                args[1] if len(args) > 1 else kwargs['label'],
+                args[2] if len(args) > 2 else kwargs['weight'],
             )
-            self._loss_calls.append((logits, labels, weights))
 
     @property
     def was_called(self) -> bool:
         """Whether the box head ran in the pass."""
-        return bool(self._head_calls)
+        return self._head_call is not None
 
     def stage(self, index: int) -> RoIStage:
         """The record of the pass, once it is over."""
-        if not self._head_calls:
+        if self._head_call is None:
             raise RuntimeError(
                 f'expected a call of box head {index} in a training pass, '
                 'saw 0; this detector cannot be observed'
             )
-        # of several calls (hard example mining) the last is the pass's own
-        rois, feats, logits = self._head_calls[-1]
+        rois, feats, logits = self._head_call
         if len(rois) == 0:  # mmdet then skips the classification loss
             labels = rois.new_zeros(0, dtype=torch.long)
             return RoIStage(rois, feats, logits, labels, rois.new_zeros(0))
-        of_pass = [call for call in self._loss_calls if call[0] is logits]
-        if not of_pass:
+        if self._targets is None:
             raise RuntimeError(
                 f'the classification loss of box head {index} was not '
                 'computed on the logits that the head returned; this head '
                 'cannot be observed'
             )
-        _, labels, label_weights = of_pass[0]
-        return RoIStage(rois, feats, logits, labels, label_weights)
+        return RoIStage(rois, feats, logits, *self._targets)
 
 
 def _stages(module: nn.Module) -> tuple[Any, ...]:

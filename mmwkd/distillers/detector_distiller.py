@@ -471,14 +471,14 @@ def _as_plain_student(
 
 
 def _build_loss(place: str, cfg: Mapping[str, Any]) -> DistillationLoss:
-    kind = cfg.get('type') if isinstance(cfg, Mapping) else cfg
+    if not isinstance(cfg, Mapping):
+        raise ValueError(f'{place}_loss must be a dict, got {cfg!r}')
+    kind = cfg.get('type')
     cls = MODELS.get(kind) if isinstance(kind, str) else kind
     if not isinstance(cls, type) or not issubclass(cls, DistillationLoss):
         raise ValueError(
             f'{place}_loss.type {kind!r} is not a registered distillation loss'
         )
-    if not isinstance(cfg, Mapping):
-        raise ValueError(f'{place}_loss must be a dict, got {cfg!r}')
     options = list(inspect.signature(cls).parameters)
     unknown = sorted(set(cfg) - set(options) - {'type', '_scope_'})
     if unknown:

@@ -120,13 +120,12 @@ def _side_weights(size: int, grid: int, like: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Weights (size, g) whose columns sum to 1, and counts (g,).
     """
-    position = torch.arange(size, device=like.device)[:, None]
-    cell = torch.arange(grid, device=like.device)
-    start = cell * size // grid  # (g,)
-    stop = ((cell + 1) * size + grid - 1) // grid  # (g,)
-    counts = (stop - start).to(like)
-    inside = (position >= start) & (position < stop)  # (size, g)
-    return inside / counts, counts
+    spans = _spans(size, grid)
+    weights = torch.zeros(size, grid, dtype=like.dtype)
+    for cell, span in enumerate(spans):
+        weights[span.start : span.stop, cell] = 1 / len(span)
+    counts = like.new_tensor([len(span) for span in spans])  # (g,)
+    return weights.to(like.device), counts  # (size, g), (g,)
 
 
 class _CellMoments(torch.autograd.Function):
