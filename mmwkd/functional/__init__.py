@@ -6,9 +6,11 @@ from mmwkd.functional.interrelation import (
     interrelation_to_cost,
 )
 from mmwkd.functional.logit_distillation import target_term, transport_term
-from mmwkd.functional.sinkhorn import sinkhorn_cost
+from mmwkd.functional.sinkhorn import DOMAINS, Domain, sinkhorn_cost
 
 __all__ = [
+    'DOMAINS',
+    'Domain',
     'classifier_interrelation',
     'gaussian_wasserstein',
     'interrelation_to_cost',

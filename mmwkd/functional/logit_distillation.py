@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmwkd.functional.precision import full_precision
-from mmwkd.functional.sinkhorn import sinkhorn_cost
+from mmwkd.functional.sinkhorn import Domain, sinkhorn_cost
 
 
 @full_precision
@@ -50,6 +50,7 @@ def transport_term(
     temperature: float = 1.0,
     reg: float = 0.05,
     num_iters: int = 10,
+    domain: Domain = 'plain',
 ) -> Tensor:
     r"""Discrete Wasserstein distance between class distributions.
 
@@ -71,6 +72,9 @@ def transport_term(
         temperature: Softening of both distributions.
         reg: Entropic regularisation, in the unit of ``cost``.
         num_iters: Number of Sinkhorn iterations.
+        domain: 'plain' for the reference iterations, accurate while
+            ``cost / reg`` stays below about 30; 'log' for a slower form that
+            needs no such limit, computed in float64.
 
     Returns:
         Distance of each RoI, of shape (R,).
@@ -92,21 +96,29 @@ def transport_term(
     if num_iters < 1:
         raise ValueError(f'num_iters must be at least 1, got {num_iters}')
 
-    student_logits = student_logits / temperature
-    teacher_logits = teacher_logits.detach().to(student_logits) / temperature
-    if target is not None:
-        categories = torch.arange(num_categories, device=target.device)
-        is_target = target[:, None] == categories  # (R, K)
-        student_logits = student_logits.masked_fill(is_target, -torch.inf)
-        teacher_logits = teacher_logits.masked_fill(is_target, -torch.inf)
-    return sinkhorn_cost(
-        F.softmax(student_logits, dim=1),
-        F.softmax(teacher_logits, dim=1),
-        cost.to(student_logits),
+    dtype = torch.float64 if domain == 'log' else student_logits.dtype
+    p = _softened(student_logits.to(dtype), target, temperature)  # (R, K)
+    q = _softened(teacher_logits.detach().to(dtype), target, temperature)
+    distance = sinkhorn_cost(
+        p,
+        q,
+        cost.to(p),
         excluded=target,
         reg=reg,
         num_iters=num_iters,
+        domain=domain,
     )
+    return distance.to(student_logits.dtype)
+
+
+def _softened(
+    logits: Tensor, target: Tensor | None, temperature: float
+) -> Tensor:
+    """Softened distribution over the categories other than the target."""
+    logits = logits / temperature  # (R, K)
+    if target is not None:
+        logits = logits.scatter(1, target[:, None].long(), -torch.inf)
+    return F.softmax(logits, dim=1)
 
 
 def _check_logits(

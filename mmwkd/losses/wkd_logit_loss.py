@@ -8,6 +8,8 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from mmwkd.functional import (
+    DOMAINS,
+    Domain,
     classifier_interrelation,
     interrelation_to_cost,
     target_term,
@@ -16,8 +18,10 @@ from mmwkd.functional import (
 from mmwkd.losses.base import DistillationLoss, Reduction
 from mmwkd.relations import CostMatrix
 
-# largest cost / reg at which the plain Sinkhorn iterations are accurate
-_MAX_EXPONENT = 30
+# largest cost / reg at which Sinkhorn's iterations are accurate: beyond, the
+# kernel exp(-cost / reg) sinks below the guards of the reference formulation
+# or leaves the range of float64, and the transport silently becomes 0
+_MAX_EXPONENT = {'plain': 30, 'log': 600}
 
 
 @MODELS.register_module()
@@ -44,8 +48,10 @@ class WKDLogitLoss(DistillationLoss):
         gamma: Weight of D against the target term.
         kappa: Sharpness of the cost ``1 - exp(-kappa (1 - IR))``.
         reg: Entropic regularisation of the transport, in the unit of cost;
-            at least a thirtieth of the largest cost.
+            at least a thirtieth of the largest cost in the plain domain.
         num_iters: Number of Sinkhorn iterations.
+        domain: 'plain', or 'log' for a smaller ``reg``, which takes about
+            twice the time and needs more iterations to come to its limit.
         background_weight: Weight of RoIs whose label is background.
         loss_weight: Factor of the whole loss.
         reduction: 'none', 'mean' or 'sum' over RoIs.
@@ -65,6 +71,7 @@ class WKDLogitLoss(DistillationLoss):
         kappa: float = 1.0,
         reg: float = 0.05,
         num_iters: int = 10,
+        domain: Domain = 'plain',
         background_weight: float = 1.0,
         loss_weight: float = 1.0,
         reduction: Reduction = 'mean',
@@ -83,6 +90,10 @@ class WKDLogitLoss(DistillationLoss):
             raise ValueError(f'gamma must not be negative, got {gamma}')
         if num_iters < 1:
             raise ValueError(f'num_iters must be at least 1, got {num_iters}')
+        if domain not in DOMAINS:
+            raise ValueError(
+                f'domain must be one of {DOMAINS}, got {domain!r}'
+            )
         self.cost = cost
         self.separate_target = separate_target
         self.temperature = temperature
@@ -90,6 +101,7 @@ class WKDLogitLoss(DistillationLoss):
         self.kappa = kappa
         self.reg = reg
         self.num_iters = num_iters
+        self.domain = domain
         self.cost_matrix: CostMatrix | None = None
         self.register_buffer('ground_cost', None, persistent=False)
 
@@ -132,14 +144,14 @@ class WKDLogitLoss(DistillationLoss):
                 f'categories, the detectors have {num_categories}, '
                 'background included'
             )
-        # beyond this the kernel exp(-cost / reg) sinks below the guards of the
-        # reference formulation, and the transport silently becomes 0
-        smallest_reg = ground_cost.max().item() / _MAX_EXPONENT
+        largest = ground_cost.max().item()
+        smallest_reg = largest / _MAX_EXPONENT[self.domain]
         if not self.reg >= smallest_reg:
+            remedy = " or domain='log'" if self.domain == 'plain' else ''
             raise ValueError(
-                f'reg {self.reg} is too small for costs up to '
-                f'{ground_cost.max().item():.3g}: transport between distant '
-                f'categories would vanish; use at least {smallest_reg:.3g}'
+                f'reg {self.reg} is too small for costs up to {largest:.3g}: '
+                'transport between distant categories would vanish; use at '
+                f'least {smallest_reg:.3g}{remedy}'
             )
         self.ground_cost = ground_cost
 
@@ -172,6 +184,7 @@ class WKDLogitLoss(DistillationLoss):
             temperature=self.temperature,
             reg=self.reg,
             num_iters=self.num_iters,
+            domain=self.domain,
         )
         terms = {'transport': self.gamma * transport}
         if self.separate_target:
@@ -214,5 +227,6 @@ class WKDLogitLoss(DistillationLoss):
         return (
             f'cost={self.cost!r}, gamma={self.gamma}, '
             f'temperature={self.temperature}, kappa={self.kappa}, '
-            f'reg={self.reg}, num_iters={self.num_iters}'
+            f'reg={self.reg}, num_iters={self.num_iters}, '
+            f'domain={self.domain!r}'
         )

@@ -431,7 +431,8 @@ def test_levels_are_paired_by_stride(build):
         ),
         (
             dict(logit_loss=dict(type='WKDLogitLoss', reg=0.005)),
-            'reg 0.005 is too small for costs up to .* use at least 0.0',
+            'reg 0.005 is too small for costs up to .* use at least 0.0.* or '
+            "domain='log'",
         ),
         (
             dict(
