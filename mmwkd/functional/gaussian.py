@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -76,15 +77,18 @@ def gaussian_wasserstein(
         )
 
     teacher_feats = teacher_feats.detach()
+    if student_feats.shape[2:] == (grid, grid):
+        # every cell is one position: its mean is the feature, and there is
+        # no covariance
+        distance = F.mse_loss(student_feats, teacher_feats, reduction='none')
+        mean_term = distance.sum(dim=1).mean(dim=(1, 2))  # (N,)
+        return mean_term, 0 * mean_term
     if covariance == 'diag':
-        mean_s, sigma_s = _cell_deviations(student_feats, grid, eps)
-        mean_t, sigma_t = _cell_deviations(teacher_feats, grid, eps)
-        cov_term = (sigma_s - sigma_t).square().sum(dim=1)  # (N, g * g)
-    else:
-        mean_s, root_s = _cell_roots(student_feats, grid)
-        mean_t, root_t = _cell_roots(teacher_feats, grid)
-        cov_term = _squared_bures(root_s, root_t)  # (N, g * g)
+        return _diagonal_distance(student_feats, teacher_feats, grid, eps)
+    mean_s, root_s = _cell_roots(student_feats, grid)
+    mean_t, root_t = _cell_roots(teacher_feats, grid)
     mean_term = (mean_s - mean_t).square().sum(dim=1)  # (N, g * g)
+    cov_term = _squared_bures(root_s, root_t)  # (N, g * g)
     return mean_term.mean(dim=1), cov_term.mean(dim=1)
 
 
@@ -96,91 +100,140 @@ def _spans(size: int, grid: int) -> list[range]:
     ]
 
 
-def _cell_deviations(
-    feats: Tensor, grid: int, eps: float
+def _diagonal_distance(
+    student_feats: Tensor, teacher_feats: Tensor, grid: int, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every cell, each (N, D, g * g)."""
-    n, d, height, width = feats.shape
-    row_weights, row_counts = _side_weights(height, grid, feats)
-    col_weights, col_counts = _side_weights(width, grid, feats)
-    weights = torch.einsum('hi,wj->hwij', row_weights, col_weights)
-    weights = weights.flatten(0, 1).flatten(1)  # (H * W, g * g)
+    """Mean and covariance term for diagonal covariances, both (N,)."""
+    n, d, height, width = student_feats.shape
+    row_weights, row_counts = _side_weights(height, grid, student_feats)
+    col_weights, col_counts = _side_weights(width, grid, student_feats)
+    weights = torch.einsum('ih,jw->ijhw', row_weights, col_weights)
     counts = torch.outer(row_counts, col_counts).flatten()  # (g * g,)
-    mean, variance = _CellMoments.apply(
-        feats.reshape(n * d, height * width), weights
+    # a cell of one position keeps its variance of 0
+    unbiased = counts / (counts - 1).clamp(min=1)  # (g * g,)
+    mean_term, cov_term = _DiagonalDistance.apply(
+        student_feats.reshape(n * d, height * width),
+        teacher_feats.reshape(n * d, height * width),
+        weights.flatten(2).flatten(0, 1),  # (g * g, H * W)
+        unbiased[:, None],
+        eps,
     )
-    variance = variance * (counts / (counts - 1).clamp(min=1))  # unbiased
-    shape = (n, d, grid * grid)
-    return mean.view(shape), (variance + eps).sqrt().view(shape)
+    return mean_term.view(n, d).sum(dim=1), cov_term.view(n, d).sum(dim=1)
 
 
 def _side_weights(size: int, grid: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Averaging weights of a side's positions, and positions of each span.
 
     Returns:
-        Weights (size, g) whose columns sum to 1, and counts (g,).
+        Weights (g, size) whose rows sum to 1, and counts (g,).
     """
     spans = _spans(size, grid)
-    weights = torch.zeros(size, grid, dtype=like.dtype)
+    weights = torch.zeros(grid, size, dtype=like.dtype)
     for cell, span in enumerate(spans):
-        weights[span.start : span.stop, cell] = 1 / len(span)
+        weights[cell, span.start : span.stop] = 1 / len(span)
     counts = like.new_tensor([len(span) for span in spans])  # (g,)
-    return weights.to(like.device), counts  # (size, g), (g,)
+    return weights.to(like.device), counts  # (g, size), (g,)
 
 
-class _CellMoments(torch.autograd.Function):
-    r"""Weighted mean and variance of rows, M rows of P samples in C cells.
+class _DiagonalDistance(torch.autograd.Function):
+    r"""Distance between rows of samples, averaged over cells.
 
-    .. math:: \mu_c = \sum_p w_{pc} x_p, \quad
-              v_c = \sum_p w_{pc} (x_p - s)^2 - (\mu_c - s)^2, \quad
-              \bar x_p = \sum_c w_{pc} (\bar \mu_c
-              + 2 \bar v_c (x_p - \mu_c))
+    Shapes: M rows (a channel of a map each), P samples, C cells.
 
-    The shift s is the mean of the row. It changes no result, but without it
-    a mean that is thousands of deviations away from 0 would leave no digits
-    for the variance. On a CPU rows are taken in blocks that fit a cache: the
-    cost is memory traffic, and temporaries as large as the input would
-    multiply it.
+    .. math:: \mu_c = \sum_p w_{cp} x_p, \quad
+              v_c = b_c \sum_p w_{cp} (x_p - \mu_c)^2, \quad
+              \sigma_c = \sqrt{v_c + \epsilon}
+
+    with the factor b that makes the variance unbiased. Of both sides' moments,
+    the two terms and their derivative are
+
+    .. math:: m = \frac1C \sum_c (\mu^S_c - \mu^T_c)^2, \quad
+              s = \frac1C \sum_c (\sigma^S_c - \sigma^T_c)^2, \quad
+              \bar x_p = \frac2C \sum_c w_{cp} \left(
+              \bar m (\mu^S_c - \mu^T_c) + \bar s \, b_c
+              \frac{\sigma^S_c - \sigma^T_c}{\sigma^S_c}
+              (x_p - \mu^S_c) \right)
+
+    The cost is memory traffic, so rows are taken in blocks that fit a cache
+    and each input is read once in each direction.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, samples: Tensor, weights: Tensor
+        ctx: Any,
+        student: Tensor,
+        teacher: Tensor,
+        weights: Tensor,
+        unbiased: Tensor,
+        eps: float,
     ) -> tuple[Tensor, Tensor]:
-        shift = samples.mean(dim=1, keepdim=True)  # (M, 1)
-        mean = samples.new_empty(len(samples), weights.shape[1])  # (M, C)
-        variance = torch.empty_like(mean)  # (M, C)
-        for rows in _blocks(samples):
-            block = samples[rows] - shift[rows]
-            torch.mm(block, weights, out=mean[rows])
-            torch.mm(block.square_(), weights, out=variance[rows])
-        # rounding may leave a constant cell a little below 0
-        variance.sub_(mean.square()).clamp_(min=0)
-        ctx.save_for_backward(samples, weights, shift, mean)
-        return mean + shift, variance
+        num_rows, num_cells = len(student), len(weights)
+        mean_term = student.new_empty(num_rows)  # (M,)
+        cov_term = torch.empty_like(mean_term)  # (M,)
+        kept = []
+        for rows in _blocks(student):
+            shift, mean_s, sigma_s = _moments(
+                student[rows], weights, unbiased, eps
+            )
+            shift_t, mean_t, sigma_t = _moments(
+                teacher[rows], weights, unbiased, eps
+            )
+            mean_gap = (mean_s - mean_t).add_(shift - shift_t)  # (C, B)
+            sigma_gap = sigma_s - sigma_t  # (C, B)
+            torch.mean(mean_gap.square(), dim=0, out=mean_term[rows])
+            torch.mean(sigma_gap.square(), dim=0, out=cov_term[rows])
+            if ctx.needs_input_grad[0]:
+                slope = sigma_gap.div_(sigma_s).mul_(unbiased)
+                kept += [shift, mean_s, mean_gap, slope]
+        ctx.save_for_backward(student, weights, *kept)
+        ctx.factor = 2 / num_cells
+        return mean_term, cov_term
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(
-        ctx: Any, grad_mean: Tensor, grad_variance: Tensor
-    ) -> tuple[Tensor, None]:
-        samples, weights, shift, mean = ctx.saved_tensors
-        slope = 2 * grad_variance  # (M, C)
-        offset = grad_mean - slope * mean  # (M, C)
-        gradient = torch.empty_like(samples)
-        for rows in _blocks(samples):
-            block = torch.sub(samples[rows], shift[rows], out=gradient[rows])
-            block.mul_(slope[rows] @ weights.T)
-            block.addmm_(offset[rows], weights.T)
-        return gradient, None
+        ctx: Any, grad_mean: Tensor, grad_cov: Tensor
+    ) -> tuple[Tensor, None, None, None, None]:
+        student, weights, *kept = ctx.saved_tensors
+        gradient = torch.empty_like(student)
+        for index, rows in enumerate(_blocks(student)):
+            shift, mean, mean_gap, slope = kept[4 * index : 4 * index + 4]
+            slope = slope * (ctx.factor * grad_cov[rows])  # (C, B)
+            offset = mean_gap * (ctx.factor * grad_mean[rows])  # (C, B)
+            offset.addcmul_(slope, mean, value=-1)
+            block = student[rows] - shift[:, None]  # (B, P)
+            torch.mm(slope.T, weights, out=gradient[rows])
+            gradient[rows].mul_(block).addmm_(offset.T, weights)
+        return gradient, None, None, None, None
+
+
+def _moments(
+    samples: Tensor, weights: Tensor, unbiased: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Means of rows, and of their cells mean and standard deviation.
+
+    Cells are measured from the mean of their row: without that shift, a mean
+    that is thousands of deviations away from 0 would leave no digits for the
+    variance.
+
+    Returns:
+        Shift (B,), means of the cells less the shift and standard deviations
+        of the cells, both (C, B).
+    """
+    shift = samples.mean(dim=1)  # (B,)
+    block = samples - shift[:, None]  # (B, P)
+    mean = weights @ block.T  # (C, B)
+    variance = weights @ block.square_().T  # (C, B)
+    # rounding may leave a constant cell a little below 0
+    variance.addcmul_(mean, mean, value=-1).clamp_(min=0)
+    return shift, mean, variance.mul_(unbiased).add_(eps).sqrt_()
 
 
 def _blocks(samples: Tensor) -> list[slice]:
-    """Rows in blocks of about 2^17 samples on a CPU, else all at once."""
+    """Rows in blocks that fit a cache on a CPU, or bound memory elsewhere."""
     num_rows, num_samples = samples.shape
-    step = max(1, 2**17 // num_samples)
-    if samples.device.type != 'cpu':
-        step = max(1, num_rows)
+    entries = 2**17 if samples.device.type == 'cpu' else 2**25
+    step = max(1, entries // num_samples)
     return [slice(i, i + step) for i in range(0, num_rows, step)]
 
 
