@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
+from mmcv.cnn.utils import fuse_conv_bn
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -22,7 +23,49 @@ from torch import Tensor, nn
 from mmwkd.distillers.capture import roi_extractors
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
 
-_TEACHER_KEYS = ('config', 'checkpoint', 'classes', 'allow_random')
+_TEACHER_KEYS = (
+    'config', 'checkpoint', 'classes', 'allow_random',
+    'autocast', 'channels_last', 'fuse_conv_bn', 'compile',
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherSpeed:
+    """How the teacher's backbone and neck run; none of it is on by default.
+
+    Attributes:
+        autocast: Type of its convolutions, 'float16' or 'bfloat16'; maps
+            are float32 again behind the neck. None to follow the student.
+        channels_last: Whether images and weights are laid out with channels
+            last.
+        fuse_conv_bn: Whether batch normalisation of the backbone, constant
+            in a teacher, is folded into the convolutions before it.
+        compile: Whether ``torch.compile`` is used, or its options.
+    """
+
+    autocast: str | None = None
+    channels_last: bool = False
+    fuse_conv_bn: bool = False
+    compile: bool | Mapping[str, Any] = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no choice."""
+        if self.autocast not in (None, 'float16', 'bfloat16'):
+            raise ValueError(
+                "teacher.autocast must be 'float16', 'bfloat16' or None, got "
+                f'{self.autocast!r}'
+            )
+        for name in ('channels_last', 'fuse_conv_bn'):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(
+                    f'teacher.{name} must be True or False, got '
+                    f'{getattr(self, name)!r}'
+                )
+        if not isinstance(self.compile, (bool, Mapping)):
+            raise ValueError(
+                'teacher.compile must be True, False or a dict of options of '
+                f'torch.compile, got {self.compile!r}'
+            )
 
 
 @dataclass(frozen=True)
@@ -53,12 +96,29 @@ class FrozenTeacher:
     Args:
         detector: The detector; it is frozen here.
         classes: Its foreground classes in order; None if unknown.
+        speed: How its backbone and neck run.
     """
 
     def __init__(
-        self, detector: BaseDetector, classes: tuple[str, ...] | None
+        self,
+        detector: BaseDetector,
+        classes: tuple[str, ...] | None,
+        speed: TeacherSpeed | None = None,
     ) -> None:
-        self.detector = detector.eval().requires_grad_(False)
+        self.speed = speed or TeacherSpeed()
+        self.detector = detector.eval()
+        if self.speed.fuse_conv_bn:
+            # not the heads: some share a convolution between several norms
+            fuse_conv_bn(self.detector.backbone)
+        self.detector.requires_grad_(False)
+        self._memory_format = torch.contiguous_format
+        if self.speed.channels_last:
+            self._memory_format = torch.channels_last
+            self.detector.to(memory_format=self._memory_format)
+        self._extract_feat = self.detector.extract_feat
+        if self.speed.compile or isinstance(self.speed.compile, Mapping):
+            options = {} if self.speed.compile is True else self.speed.compile
+            self._extract_feat = torch.compile(self._extract_feat, **options)
         self.classes = classes
         self._moves_detector = True
 
@@ -87,7 +147,7 @@ class FrozenTeacher:
         Returns:
             Feature maps, RoI maps and logits, without gradients.
         """
-        neck_feats = self.detector.extract_feat(inputs)
+        neck_feats = self._neck_feats(inputs)
         return TeacherPass(
             neck_feats=tuple(neck_feats),
             stages=tuple(
@@ -95,6 +155,18 @@ class FrozenTeacher:
                 for index, stage_rois in enumerate(rois)
             ),
         )
+
+    def _neck_feats(self, inputs: Tensor) -> Sequence[Tensor]:
+        inputs = inputs.contiguous(memory_format=self._memory_format)
+        if self.speed.autocast is None:
+            neck_feats = self._extract_feat(inputs)
+        else:
+            dtype = getattr(torch, self.speed.autocast)
+            with torch.autocast(inputs.device.type, dtype):
+                neck_feats = self._extract_feat(inputs)
+            neck_feats = [feats.float() for feats in neck_feats]
+        # mmcv's RoIAlign reads memory as if channels came first
+        return [feats.contiguous() for feats in neck_feats]
 
     def _roi_stage(
         self,
@@ -140,6 +212,7 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
             config; ``checkpoint`` is a path or URL. Without a checkpoint,
             ``allow_random=True`` has to say that random weights are wanted.
             ``classes`` overrides the class list stored in the checkpoint.
+            The fields of :class:`TeacherSpeed` are options as well.
 
     Returns:
         The frozen teacher.
@@ -168,6 +241,13 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
             else 'teacher.checkpoint contradicts allow_random=True'
         )
 
+    speed = TeacherSpeed(
+        **{
+            field.name: cfg[field.name]
+            for field in fields(TeacherSpeed)
+            if field.name in cfg
+        }
+    )
     detector = MODELS.build(_teacher_model(cfg['config']))
     classes = _given_classes(cfg.get('classes'))
     if source is None:
@@ -178,7 +258,7 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
             'current',
             level=30,
         )
-        return FrozenTeacher(detector, classes)
+        return FrozenTeacher(detector, classes, speed)
 
     weights = read_weights(str(source))
     unused = load_strictly(detector, weights, str(source))
@@ -191,7 +271,7 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         f'{_summary(classes)})',
         'current',
     )
-    return FrozenTeacher(detector, classes)
+    return FrozenTeacher(detector, classes, speed)
 
 
 def _config_name(config: Any) -> str:

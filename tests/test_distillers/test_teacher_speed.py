@@ -1,0 +1,109 @@
+"""The options that make the teacher faster leave its maps what they were."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from mmwkd.distillers import build_teacher
+from mmwkd.testing import tiny_faster_rcnn
+
+
+def teacher(**options):
+    return build_teacher(
+        dict(config=tiny_faster_rcnn(), allow_random=True, **options)
+    )
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """Weights whose batch normalisation is far from the identity."""
+    detector = teacher().detector
+    for module in detector.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_()
+    path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
+    torch.save(dict(state_dict=detector.state_dict()), path)
+    return str(path)
+
+
+def observe(checkpoint, **options):
+    frozen = build_teacher(
+        dict(config=tiny_faster_rcnn(), checkpoint=checkpoint, **options)
+    )
+    torch.manual_seed(0)
+    inputs = torch.randn(2, 3, 64, 96)
+    rois = torch.tensor([[0.0, 4, 4, 40, 50], [1.0, 10, 0, 90, 60]])
+    taught = frozen.observe(inputs, [rois], logits=True)
+    return [*taught.neck_feats, taught.stages[0].logits]
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(fuse_conv_bn=True),
+        dict(channels_last=True),
+        dict(compile=dict(backend='eager')),
+        dict(
+            fuse_conv_bn=True,
+            channels_last=True,
+            compile=dict(backend='eager', dynamic=True),
+        ),
+    ],
+)
+def test_exact_options_change_rounding_alone(checkpoint, options):
+    expected = observe(checkpoint)
+    for mine, theirs in zip(
+        observe(checkpoint, **options), expected, strict=True
+    ):
+        assert_close(mine, theirs, rtol=1e-4, atol=1e-4 * theirs.abs().max())
+
+
+def test_autocast_rounds_and_returns_float32(checkpoint):
+    expected = observe(checkpoint)
+    actual = observe(checkpoint, autocast='bfloat16')
+    for mine, theirs in zip(actual, expected, strict=True):
+        assert mine.dtype == torch.float32
+        assert_close(mine, theirs, rtol=0, atol=0.05 * theirs.abs().max())
+    assert not torch.equal(actual[0], expected[0])
+
+
+def test_folded_normalisation_leaves_the_backbone():
+    frozen = teacher(fuse_conv_bn=True)
+    norms = [
+        module
+        for module in frozen.detector.backbone.modules()
+        if isinstance(module, nn.BatchNorm2d)
+    ]
+    assert norms == []
+    assert not any(p.requires_grad for p in frozen.detector.parameters())
+
+
+def test_compiled_teacher_runs_the_given_backend():
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    frozen = teacher(compile=dict(backend=backend))
+    assert graphs == []
+    frozen.observe(torch.randn(1, 3, 64, 64), [], logits=False)
+    assert graphs
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(autocast='half'), "'float16', 'bfloat16' or None, got 'half'"),
+        (dict(channels_last='yes'), 'must be True or False, got .yes.'),
+        (dict(fuse_conv_bn=1), 'fuse_conv_bn must be True or False, got 1'),
+        (dict(compile='max'), "or a dict of options .* got 'max'"),
+    ],
+)
+def test_unknown_choices_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        teacher(**options)
