@@ -6,7 +6,7 @@ n positions each. The positions of a cell are the samples of one Gaussian.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,10 @@ from mmwkd.functional.precision import full_precision
 
 Covariance = Literal['diag', 'full']
 COVARIANCES = ('diag', 'full')
+
+# Positions up to which averaging a map over its cells is one product; beyond,
+# averaging its lines first takes less arithmetic.
+_SMALL_MAP = 256
 
 
 @full_precision
@@ -105,20 +109,57 @@ def _diagonal_distance(
 ) -> tuple[Tensor, Tensor]:
     """Mean and covariance term for diagonal covariances, both (N,)."""
     n, d, height, width = student_feats.shape
-    row_weights, row_counts = _side_weights(height, grid, student_feats)
-    col_weights, col_counts = _side_weights(width, grid, student_feats)
-    weights = torch.einsum('ih,jw->ijhw', row_weights, col_weights)
-    counts = torch.outer(row_counts, col_counts).flatten()  # (g * g,)
-    # a cell of one position keeps its variance of 0
-    unbiased = counts / (counts - 1).clamp(min=1)  # (g * g,)
+    cells = _cells(student_feats, grid)
     mean_term, cov_term = _DiagonalDistance.apply(
         student_feats.reshape(n * d, height * width),
         teacher_feats.reshape(n * d, height * width),
-        weights.flatten(2).flatten(0, 1),  # (g * g, H * W)
-        unbiased[:, None],
+        cells,
         eps,
     )
     return mean_term.view(n, d).sum(dim=1), cov_term.view(n, d).sum(dim=1)
+
+
+class _Cells(NamedTuple):
+    """Averages over the g * g = C cells of maps with P = H * W positions."""
+
+    rows: Tensor  # weights of positions along the height, (g, H)
+    cols: Tensor  # weights of positions along the width, (g, W)
+    both: Tensor | None  # their products (C, P); None for large maps
+    unbiased: Tensor  # n / (n - 1) of each cell, (C, 1)
+
+    def average(self, maps: Tensor) -> Tensor:
+        """Means of the cells of maps (B, P), of shape (C, B)."""
+        if self.both is not None:
+            return self.both @ maps.T
+        (grid, height), width = self.rows.shape, self.cols.shape[1]
+        lines = self.cols @ maps.reshape(-1, width).T  # (g, B * H)
+        means = lines.view(-1, height) @ self.rows.T  # (g * B, g)
+        return means.view(grid, -1, grid).permute(2, 0, 1).flatten(0, 1)
+
+    def spread(self, values: Tensor, *, out: Tensor) -> Tensor:
+        """Add up w_cp times values (C, B) over cells, of shape (B, P)."""
+        if self.both is not None:
+            return torch.mm(values.T, self.both, out=out)
+        grid, width = self.cols.shape
+        values = values.unflatten(0, (grid, grid)).permute(1, 2, 0)
+        lines = values.flatten(0, 1) @ self.rows  # (g * B, H)
+        torch.mm(lines.view(grid, -1).T, self.cols, out=out.view(-1, width))
+        return out
+
+
+def _cells(feats: Tensor, grid: int) -> _Cells:
+    """Cells of the grid on maps (N, D, H, W)."""
+    height, width = feats.shape[2:]
+    rows, row_counts = _side_weights(height, grid, feats)
+    cols, col_counts = _side_weights(width, grid, feats)
+    counts = torch.outer(row_counts, col_counts).flatten()  # (C,)
+    both = None
+    if height * width <= _SMALL_MAP:
+        both = torch.einsum('ih,jw->ijhw', rows, cols)
+        both = both.flatten(2).flatten(0, 1)  # (C, P)
+    # a cell of one position keeps its variance of 0
+    unbiased = counts / (counts - 1).clamp(min=1)
+    return _Cells(rows, cols, both, unbiased[:, None])
 
 
 def _side_weights(size: int, grid: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,7 +173,7 @@ def _side_weights(size: int, grid: int, like: Tensor) -> tuple[Tensor, Tensor]:
     for cell, span in enumerate(spans):
         weights[cell, span.start : span.stop] = 1 / len(span)
     counts = like.new_tensor([len(span) for span in spans])  # (g,)
-    return weights.to(like.device), counts  # (g, size), (g,)
+    return weights.to(like.device), counts
 
 
 class _DiagonalDistance(torch.autograd.Function):
@@ -163,52 +204,48 @@ class _DiagonalDistance(torch.autograd.Function):
         ctx: Any,
         student: Tensor,
         teacher: Tensor,
-        weights: Tensor,
-        unbiased: Tensor,
+        cells: _Cells,
         eps: float,
     ) -> tuple[Tensor, Tensor]:
-        num_rows, num_cells = len(student), len(weights)
-        mean_term = student.new_empty(num_rows)  # (M,)
+        mean_term = student.new_empty(len(student))  # (M,)
         cov_term = torch.empty_like(mean_term)  # (M,)
         kept = []
         for rows in _blocks(student):
-            shift, mean_s, sigma_s = _moments(
-                student[rows], weights, unbiased, eps
-            )
-            shift_t, mean_t, sigma_t = _moments(
-                teacher[rows], weights, unbiased, eps
-            )
+            shift, mean_s, sigma_s = _moments(student[rows], cells, eps)
+            shift_t, mean_t, sigma_t = _moments(teacher[rows], cells, eps)
             mean_gap = (mean_s - mean_t).add_(shift - shift_t)  # (C, B)
             sigma_gap = sigma_s - sigma_t  # (C, B)
             torch.mean(mean_gap.square(), dim=0, out=mean_term[rows])
             torch.mean(sigma_gap.square(), dim=0, out=cov_term[rows])
             if ctx.needs_input_grad[0]:
-                slope = sigma_gap.div_(sigma_s).mul_(unbiased)
+                slope = sigma_gap.div_(sigma_s).mul_(cells.unbiased)
                 kept += [shift, mean_s, mean_gap, slope]
-        ctx.save_for_backward(student, weights, *kept)
-        ctx.factor = 2 / num_cells
+        ctx.save_for_backward(student, *kept)
+        ctx.cells = cells
         return mean_term, cov_term
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(
         ctx: Any, grad_mean: Tensor, grad_cov: Tensor
-    ) -> tuple[Tensor, None, None, None, None]:
-        student, weights, *kept = ctx.saved_tensors
+    ) -> tuple[Tensor, None, None, None]:
+        student, *kept = ctx.saved_tensors
         gradient = torch.empty_like(student)
+        factor = 2 / len(ctx.cells.unbiased)
         for index, rows in enumerate(_blocks(student)):
             shift, mean, mean_gap, slope = kept[4 * index : 4 * index + 4]
-            slope = slope * (ctx.factor * grad_cov[rows])  # (C, B)
-            offset = mean_gap * (ctx.factor * grad_mean[rows])  # (C, B)
+            slope = slope * (factor * grad_cov[rows])  # (C, B)
+            offset = mean_gap * (factor * grad_mean[rows])  # (C, B)
             offset.addcmul_(slope, mean, value=-1)
+            out = gradient[rows]  # (B, P)
             block = student[rows] - shift[:, None]  # (B, P)
-            torch.mm(slope.T, weights, out=gradient[rows])
-            gradient[rows].mul_(block).addmm_(offset.T, weights)
-        return gradient, None, None, None, None
+            block.mul_(ctx.cells.spread(slope, out=out))
+            ctx.cells.spread(offset, out=out).add_(block)
+        return gradient, None, None, None
 
 
 def _moments(
-    samples: Tensor, weights: Tensor, unbiased: Tensor, eps: float
+    samples: Tensor, cells: _Cells, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Means of rows, and of their cells mean and standard deviation.
 
@@ -222,11 +259,11 @@ def _moments(
     """
     shift = samples.mean(dim=1)  # (B,)
     block = samples - shift[:, None]  # (B, P)
-    mean = weights @ block.T  # (C, B)
-    variance = weights @ block.square_().T  # (C, B)
+    mean = cells.average(block)  # (C, B)
+    variance = cells.average(block.square_())  # (C, B)
     # rounding may leave a constant cell a little below 0
     variance.addcmul_(mean, mean, value=-1).clamp_(min=0)
-    return shift, mean, variance.mul_(unbiased).add_(eps).sqrt_()
+    return shift, mean, variance.mul_(cells.unbiased).add_(eps).sqrt_()
 
 
 def _blocks(samples: Tensor) -> list[slice]:

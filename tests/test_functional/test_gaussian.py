@@ -63,10 +63,40 @@ def test_diagonal_reproduces_reference(reference, case):
 
 
 @pytest.mark.parametrize('grid', [1, 2, 3, 4, 5])
-def test_diagonal_equals_a_loop_over_cells(grid):
-    student, teacher = random_maps(h=7, w=10)
+@pytest.mark.parametrize(
+    'shape',
+    [(2, 3, 7, 10), (2, 3, 20, 17), (3, 150, 20, 17)],
+    ids=['small maps', 'large maps', 'many blocks'],
+)
+def test_diagonal_equals_a_loop_over_cells(shape, grid):
+    student, teacher = random_maps(*shape)
+    student.requires_grad_()
     actual = gaussian_wasserstein(student, teacher, grid=grid)
-    assert_close(actual, per_cell_terms(student, teacher, grid))
+    expected = per_cell_terms(student, teacher, grid)
+    assert_close(actual, expected)
+    weights = torch.rand(2, shape[0], dtype=torch.float64)
+    assert_close(
+        *(
+            torch.autograd.grad((weights * torch.stack(terms)).sum(), student)
+            for terms in (actual, expected)
+        )
+    )
+
+
+@pytest.mark.parametrize('covariance', ['diag', 'full'])
+def test_a_grid_as_fine_as_the_map_compares_positions(covariance):
+    student, teacher = random_maps(h=4, w=4)
+    student.requires_grad_()
+    mean_term, cov_term = gaussian_wasserstein(
+        student, teacher, grid=4, covariance=covariance
+    )
+    expected = (student - teacher).square().sum(1).mean((1, 2))
+    assert_close(mean_term, expected)
+    assert_close(cov_term, torch.zeros_like(cov_term))
+    assert_close(
+        torch.autograd.grad(mean_term.sum() + cov_term.sum(), student),
+        torch.autograd.grad(expected.sum(), student),
+    )
 
 
 @pytest.mark.parametrize('grid', [1, 2, 3])
