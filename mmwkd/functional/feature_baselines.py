@@ -35,8 +35,8 @@ def fitnet_term(student_feats: Tensor, teacher_feats: Tensor) -> Tensor:
         ValueError: If shapes disagree.
     """
     check_feats(student_feats, teacher_feats)
-    difference = student_feats - teacher_feats.detach()
-    return difference.square().mean(dim=(1, 2, 3))
+    teacher_feats = teacher_feats.detach().to(student_feats)
+    return (student_feats - teacher_feats).square().mean(dim=(1, 2, 3))
 
 
 @full_precision
@@ -67,10 +67,11 @@ def pkd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(eps=eps)
-    difference = _standardize(student_feats, eps) - _standardize(
-        teacher_feats.detach(), eps
+    teacher_feats = teacher_feats.detach().to(student_feats)
+    student, teacher = (
+        _standardize(feats, eps) for feats in (student_feats, teacher_feats)
     )
-    return difference.square().mean(dim=(1, 2, 3)) / 2
+    return (student - teacher).square().mean(dim=(1, 2, 3)) / 2
 
 
 @full_precision
@@ -101,9 +102,10 @@ def cwd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(temperature=temperature)
+    teacher_feats = teacher_feats.detach().to(student_feats)
     log_s, log_t = (
         F.log_softmax(feats.flatten(2) / temperature, dim=2)  # (N, D, H * W)
-        for feats in (student_feats, teacher_feats.detach())
+        for feats in (student_feats, teacher_feats)
     )
     divergence = F.kl_div(log_s, log_t, reduction='none', log_target=True)
     return temperature**2 * divergence.sum(dim=2).mean(dim=1)
@@ -119,9 +121,9 @@ def ickd_term(
               - \frac{g^T_d}{\|g^T_d\|} \Big\|^2
 
     for each map, where :math:`g_d` is row d of :math:`G = F F^\top`, the
-    inner products between channels (Liu et al., ICCV 2021). The matrix is of
-    second moments, compared entry by entry: WKD-F without means and without
-    the geometry of covariances.
+    inner products between channels (Liu et al., ICCV 2021). Second moments
+    are compared entry by entry, where WKD-F takes means and covariances with
+    the geometry of Gaussians.
 
     Args:
         student_feats: Student maps, of shape (N, D, H, W).
@@ -137,10 +139,12 @@ def ickd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(eps=eps)
-    difference = _channel_correlation(
-        student_feats, eps
-    ) - _channel_correlation(teacher_feats.detach(), eps)  # (N, D, D)
-    return difference.square().sum(dim=2).mean(dim=1)
+    teacher_feats = teacher_feats.detach().to(student_feats)
+    student, teacher = (
+        _channel_correlation(feats, eps)  # (N, D, D)
+        for feats in (student_feats, teacher_feats)
+    )
+    return (student - teacher).square().sum(dim=2).mean(dim=1)
 
 
 @full_precision
@@ -181,12 +185,13 @@ def emd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_at_least(MIN_EMD_REG, reg=reg)
+    teacher_feats = teacher_feats.detach().to(student_feats)
     # a map of zeros has no direction; eps keeps its gradient finite
     student, teacher = (
         F.normalize(feats.flatten(1), dim=1, eps=1e-5)
-        for feats in (student_feats, teacher_feats.detach())
+        for feats in (student_feats, teacher_feats)
     )
-    cost = 1 - student @ teacher.to(student).T  # (N, N)
+    cost = 1 - student @ teacher.T  # (N, N)
     plan = sinkhorn_plan(cost, reg=reg, num_iters=num_iters)
     return len(cost) * (plan * cost).sum(dim=1)
 
