@@ -86,20 +86,41 @@ def test_leaf_config_is_short(path):
     assert len(path.read_text().splitlines()) <= 30
 
 
+# where the losses of each method are
+PLACES = {
+    'wkd-l': {'logit_loss'},
+    'wkd-f': {'neck_loss'},
+    'wkd-f-roi': {'roi_loss'},
+    'wkd-lf': {'logit_loss', 'roi_loss'},
+    'kd': {'logit_loss'},
+    'dkd': {'logit_loss'},
+    'nkd': {'logit_loss'},
+    'fitnet': {'neck_loss'},
+    'fitnet-roi': {'roi_loss'},
+    'pkd': {'neck_loss'},
+    'pkd-roi': {'roi_loss'},
+    'cwd': {'neck_loss'},
+    'cwd-roi': {'roi_loss'},
+    'ickd': {'neck_loss'},
+    'ickd-roi': {'roi_loss'},
+    'emd-roi': {'roi_loss'},
+}
+MINICOCO_PAIR = 'r18-eighth-from-r18-half_fpn_800_minicoco'
+
+
 @pytest.mark.parametrize(
     'path',
-    [p for p in LEAVES if p.stem.startswith('wkd')],
+    [p for p in LEAVES if '-from-' in p.stem],
     ids=lambda path: path.stem,
 )
 def test_name_says_which_losses(path):
     model = Config.fromfile(path).model
-    expected = {
-        'wkd-l': {'logit_loss'},
-        'wkd-f': {'neck_loss'},
-        'wkd-f-roi': {'roi_loss'},
-        'wkd-lf': {'logit_loss', 'roi_loss'},
-    }[path.stem.split('_')[0]]
-    assert {name for name in model if name.endswith('_loss')} == expected
+    method = path.stem.split('_')[0]
+    places = {name for name in model if name.endswith('_loss')}
+    assert places == PLACES[method]
+    for place in places:
+        loss = MODELS.get(model[place].type)
+        assert loss.method == method.split('-')[0]
 
 
 def test_every_pair_has_every_method():
@@ -107,3 +128,21 @@ def test_every_pair_has_every_method():
     for pair in ('r18-from-r101', 'mobilenetv2-from-r50', 'r50-from-r101'):
         for method in ('wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf'):
             assert f'{method}_faster-rcnn_{pair}_fpn_1x_coco' in stems
+    for method in ('kd', 'dkd', 'pkd'):
+        assert f'{method}_faster-rcnn_r18-from-r101_fpn_1x_coco' in stems
+    for method in PLACES:
+        assert f'{method}_faster-rcnn_{MINICOCO_PAIR}' in stems
+
+
+def test_only_the_loss_differs_between_methods():
+    plain = Config.fromfile(
+        CONFIGS / f'minicoco/wkd-f_faster-rcnn_{MINICOCO_PAIR}.py'
+    )
+    for method, places in PLACES.items():
+        cfg = Config.fromfile(
+            CONFIGS / f'minicoco/{method}_faster-rcnn_{MINICOCO_PAIR}.py'
+        )
+        for name in set(cfg) - PIECES - {'model'}:
+            assert cfg[name] == plain[name], (method, name)
+        for name in set(cfg.model) - places:
+            assert cfg.model[name] == plain.model[name], (method, name)

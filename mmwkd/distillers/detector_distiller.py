@@ -6,7 +6,6 @@ included and last.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -479,7 +478,7 @@ def _build_loss(place: str, cfg: Mapping[str, Any]) -> DistillationLoss:
         raise ValueError(
             f'{place}_loss.type {kind!r} is not a registered distillation loss'
         )
-    options = list(inspect.signature(cls).parameters)
+    options = cls.options()
     unknown = sorted(set(cfg) - set(options) - {'type', '_scope_'})
     if unknown:
         raise ValueError(

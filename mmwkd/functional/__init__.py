@@ -1,20 +1,42 @@
 """Pure maths of distillation on tensors, without mmdet or registries."""
 
+from mmwkd.functional.feature_baselines import (
+    cwd_term,
+    emd_term,
+    fitnet_term,
+    ickd_term,
+    pkd_term,
+)
 from mmwkd.functional.gaussian import gaussian_wasserstein
 from mmwkd.functional.interrelation import (
     classifier_interrelation,
     interrelation_to_cost,
 )
+from mmwkd.functional.logit_baselines import dkd_terms, kd_term, nkd_terms
 from mmwkd.functional.logit_distillation import target_term, transport_term
-from mmwkd.functional.sinkhorn import DOMAINS, Domain, sinkhorn_cost
+from mmwkd.functional.sinkhorn import (
+    DOMAINS,
+    Domain,
+    sinkhorn_cost,
+    sinkhorn_plan,
+)
 
 __all__ = [
     'DOMAINS',
     'Domain',
     'classifier_interrelation',
+    'cwd_term',
+    'dkd_terms',
+    'emd_term',
+    'fitnet_term',
     'gaussian_wasserstein',
+    'ickd_term',
     'interrelation_to_cost',
+    'kd_term',
+    'nkd_terms',
+    'pkd_term',
     'sinkhorn_cost',
+    'sinkhorn_plan',
     'target_term',
     'transport_term',
 ]

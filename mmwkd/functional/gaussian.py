@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from mmwkd.functional.checks import check_at_least, check_feats
 from mmwkd.functional.precision import full_precision
 
 Covariance = Literal['diag', 'full']
@@ -62,19 +63,8 @@ def gaussian_wasserstein(
     Raises:
         ValueError: If shapes disagree or an option is unknown.
     """
-    if student_feats.dim() != 4 or student_feats.shape != teacher_feats.shape:
-        raise ValueError(
-            'student_feats and teacher_feats must share one shape '
-            f'(N, D, H, W), got {tuple(student_feats.shape)} and '
-            f'{tuple(teacher_feats.shape)}'
-        )
-    if 0 in student_feats.shape[1:]:
-        raise ValueError(
-            'feature maps must not be empty, got shape '
-            f'{tuple(student_feats.shape)}'
-        )
-    if grid < 1:
-        raise ValueError(f'grid must be at least 1, got {grid}')
+    check_feats(student_feats, teacher_feats)
+    check_at_least(1, grid=grid)
     if covariance not in COVARIANCES:
         raise ValueError(
             f'covariance must be one of {COVARIANCES}, got {covariance!r}'

@@ -9,6 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmwkd.functional.checks import (
+    check_at_least,
+    check_logits,
+    check_positive,
+)
 from mmwkd.functional.precision import full_precision
 from mmwkd.functional.sinkhorn import Domain, sinkhorn_cost
 
@@ -33,7 +38,7 @@ def target_term(
     Returns:
         Term of each RoI, of shape (R,).
     """
-    _check_logits(student_logits, teacher_logits, target)
+    check_logits(student_logits, teacher_logits, target)
     index = target[:, None].long()
     log_p = F.log_softmax(student_logits, dim=1).gather(1, index)  # (R, 1)
     q = F.softmax(teacher_logits.detach(), dim=1).gather(1, index)  # (R, 1)
@@ -82,19 +87,15 @@ def transport_term(
     Raises:
         ValueError: If shapes disagree or an option is out of range.
     """
-    _check_logits(student_logits, teacher_logits, target)
+    check_logits(student_logits, teacher_logits, target)
     num_categories = student_logits.shape[1]
     if cost.shape != (num_categories, num_categories):
         raise ValueError(
             f'cost must have shape ({num_categories}, {num_categories}) to '
             f'match the logits, got {tuple(cost.shape)}'
         )
-    if not temperature > 0:
-        raise ValueError(f'temperature must be positive, got {temperature}')
-    if not reg > 0:
-        raise ValueError(f'reg must be positive, got {reg}')
-    if num_iters < 1:
-        raise ValueError(f'num_iters must be at least 1, got {num_iters}')
+    check_positive(temperature=temperature, reg=reg)
+    check_at_least(1, num_iters=num_iters)
 
     dtype = torch.float64 if domain == 'log' else student_logits.dtype
     p = _softened(student_logits.to(dtype), target, temperature)  # (R, K)
@@ -119,33 +120,3 @@ def _softened(
     if target is not None:
         logits = logits.scatter(1, target[:, None].long(), -torch.inf)
     return F.softmax(logits, dim=1)
-
-
-def _check_logits(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    target: Tensor | None,
-) -> None:
-    if student_logits.dim() != 2 or (
-        student_logits.shape != teacher_logits.shape
-    ):
-        raise ValueError(
-            'student_logits and teacher_logits must share one shape (R, K), '
-            f'got {tuple(student_logits.shape)} and '
-            f'{tuple(teacher_logits.shape)}'
-        )
-    if student_logits.shape[1] < 2:
-        raise ValueError(
-            'at least 2 categories are needed, background '
-            f'included, got {student_logits.shape[1]}'
-        )
-    if target is not None and target.dtype not in (torch.int32, torch.int64):
-        raise ValueError(
-            'target must hold category indices as int64 or int32, got '
-            f'{target.dtype}'
-        )
-    if target is not None and target.shape != student_logits.shape[:1]:
-        raise ValueError(
-            f'target must have shape ({student_logits.shape[0]},), one '
-            f'category for each RoI, got {tuple(target.shape)}'
-        )

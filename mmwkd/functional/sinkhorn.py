@@ -1,8 +1,8 @@
-"""Entropic optimal transport of many histogram pairs that share one cost.
+"""Entropic optimal transport: many pairs that share a cost, and one set pair.
 
-Shapes: R pairs of histograms (one per RoI), K categories. Inside, pairs are
-columns and come in blocks of B: a (K, K) x (K, B) product is faster than its
-transpose, and what a block needs stays in the cache.
+Shapes: R pairs of histograms (one per RoI), K categories; M and N points.
+Inside, pairs are columns and come in blocks of B: a (K, K) x (K, B) product is
+faster than its transpose, and what a block needs stays in the cache.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from mmwkd.functional.checks import check_at_least, check_positive
 
 Domain = Literal['plain', 'log']
 DOMAINS = ('plain', 'log')
@@ -107,6 +109,41 @@ def _problem(
         num_iters,
         rescale=domain == 'log',
     )
+
+
+@torch.no_grad()
+def sinkhorn_plan(
+    cost: Tensor, *, reg: float = 0.1, num_iters: int = 10
+) -> Tensor:
+    r"""Entropic transport plan between two sets of equally heavy points.
+
+    .. math:: \arg\min_{P \ge 0} \langle P, c \rangle - \epsilon H(P)
+              \quad \text{s.t.} \quad P 1 = 1 / M, \; P^\top 1 = 1 / N
+
+    The row marginal is met exactly, the column marginal approximately.
+    Iterations are plain products, so the cost must not span more than some
+    80 times ``reg`` in float32. Nothing is differentiated.
+
+    Args:
+        cost: Cost between the points of the two sets, of shape (M, N).
+        reg: Entropic regularisation epsilon, in the unit of ``cost``.
+        num_iters: Number of iterations; an iteration updates both scalings.
+
+    Returns:
+        Plan P that sums to 1, of shape (M, N).
+
+    Raises:
+        ValueError: If an option is out of range.
+    """
+    check_positive(reg=reg)
+    check_at_least(1, num_iters=num_iters)
+    kernel = (-cost / reg).exp()  # (M, N)
+    num_rows, num_columns = cost.shape
+    u = cost.new_ones(num_rows)
+    for _ in range(num_iters):
+        v = 1 / (num_columns * (u @ kernel))  # (N,)
+        u = 1 / (num_rows * (kernel @ v))  # (M,)
+    return u[:, None] * kernel * v
 
 
 class _SinkhornCost(torch.autograd.Function):

@@ -1,7 +1,29 @@
 """Registered distillation losses."""
 
-from mmwkd.losses.base import DistillationLoss
+from mmwkd.losses.base import DistillationLoss, FeatureLoss, LogitLoss
+from mmwkd.losses.feature_baselines import (
+    CWDLoss,
+    EMDLoss,
+    FitNetLoss,
+    ICKDLoss,
+    PKDLoss,
+)
+from mmwkd.losses.logit_baselines import DKDLoss, KDLoss, NKDLoss
 from mmwkd.losses.wkd_feature_loss import WKDFeatureLoss
 from mmwkd.losses.wkd_logit_loss import WKDLogitLoss
 
-__all__ = ['DistillationLoss', 'WKDFeatureLoss', 'WKDLogitLoss']
+__all__ = [
+    'CWDLoss',
+    'DKDLoss',
+    'DistillationLoss',
+    'EMDLoss',
+    'FeatureLoss',
+    'FitNetLoss',
+    'ICKDLoss',
+    'KDLoss',
+    'LogitLoss',
+    'NKDLoss',
+    'PKDLoss',
+    'WKDFeatureLoss',
+    'WKDLogitLoss',
+]

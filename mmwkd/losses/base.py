@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from mmdet.models.losses.utils import weight_reduce_loss
 from torch import Tensor, nn
+
+from mmwkd.functional.checks import check_not_negative
 
 Reduction = Literal['none', 'mean', 'sum']
 REDUCTIONS = ('none', 'mean', 'sum')
@@ -15,9 +18,10 @@ REDUCTIONS = ('none', 'mean', 'sum')
 class DistillationLoss(nn.Module):
     """Base of losses between a student's and a teacher's tensors.
 
-    A subclass implements :meth:`terms`. One element is one RoI (logits) or
-    one map (features); the reduction is that of mmdet's losses, except that
-    the mean over nothing is 0, not NaN.
+    A subclass, by way of :class:`LogitLoss` or :class:`FeatureLoss`, names
+    its ``method`` and ``term_names`` and implements :meth:`terms`. One
+    element is one RoI (logits) or one map (features); the reduction is that
+    of mmdet's losses, except that the mean over nothing is 0, not NaN.
 
     Args:
         loss_weight: Factor of the whole loss.
@@ -45,10 +49,7 @@ class DistillationLoss(nn.Module):
         background_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if not loss_weight >= 0:
-            raise ValueError(
-                f'loss_weight must not be negative, got {loss_weight}'
-            )
+        check_not_negative(loss_weight=loss_weight)
         if reduction not in REDUCTIONS:
             raise ValueError(
                 f'reduction must be one of {REDUCTIONS}, got {reduction!r}'
@@ -61,6 +62,23 @@ class DistillationLoss(nn.Module):
         self.loss_weight = loss_weight
         self.reduction = reduction
         self.background_weight = background_weight
+
+    @classmethod
+    def options(cls) -> tuple[str, ...]:
+        """Names of the options that a config may set.
+
+        Follows ``**kwargs`` of a subclass to the base that receives them.
+        """
+        names: list[str] = []
+        for owner in cls.__mro__:
+            if '__init__' not in vars(owner):
+                continue
+            parameters = inspect.signature(owner).parameters.values()
+            passed_on = [p for p in parameters if p.kind is p.VAR_KEYWORD]
+            names += [p.name for p in parameters if p not in passed_on]
+            if not passed_on:
+                break
+        return tuple(names)
 
     def terms(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Summands of the loss by name, each of one value per element.
@@ -136,4 +154,100 @@ class DistillationLoss(nn.Module):
         return sum(
             (self.reduce(term, **kwargs) for term in terms.values()),
             start=next(iter(terms.values())).new_zeros(()),
+        )
+
+    def extra_repr(self) -> str:
+        """Options, for ``print(model)``."""
+        return ', '.join(
+            f'{name}={getattr(self, name)!r}'
+            for name in self.options()
+            if hasattr(self, name)
+        )
+
+
+class LogitLoss(DistillationLoss):
+    """Base of losses on the class logits of RoIs.
+
+    Args:
+        **kwargs: Options of every loss, see :class:`DistillationLoss`.
+    """
+
+    compares = 'logits'
+
+    def forward(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: Reduction | None = None,
+    ) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            student_logits: Logits of the student, of shape (R, K).
+            teacher_logits: Logits of the teacher on the same RoIs, (R, K).
+            target: Label of each RoI, background is K - 1, of shape (R,).
+            weight: Weight of each RoI, of shape (R,).
+            avg_factor: Divisor of the mean; the number of RoIs if None.
+            reduction_override: Reduction to use instead of the configured.
+
+        Returns:
+            Loss of shape (), or (R,) for the reduction 'none'.
+        """
+        return self._reduced_sum(
+            self.terms(student_logits, teacher_logits, target),
+            weight=weight,
+            avg_factor=avg_factor,
+            reduction_override=reduction_override,
+        )
+
+
+class FeatureLoss(DistillationLoss):
+    """Base of losses on feature maps.
+
+    Args:
+        levels: Levels of the student's neck to distil; None for all that
+            the teacher has too. For ``neck_loss`` alone.
+        **kwargs: Options of every loss, see :class:`DistillationLoss`;
+            ``background_weight`` is for ``roi_loss`` alone.
+    """
+
+    compares = 'features'
+
+    def __init__(
+        self, *, levels: Sequence[int] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if levels is not None and len(set(levels)) != len(levels):
+            raise ValueError(f'levels must be unique, got {list(levels)}')
+        self.levels = None if levels is None else tuple(levels)
+
+    def forward(
+        self,
+        student_feats: Tensor,
+        teacher_feats: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: Reduction | None = None,
+    ) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            student_feats: Maps of the student, adapted to the teacher's
+                channels, of shape (N, D, H, W).
+            teacher_feats: Maps of the teacher, of the same shape.
+            weight: Weight of each map, of shape (N,).
+            avg_factor: Divisor of the mean; the number of maps if None.
+            reduction_override: Reduction to use instead of the configured.
+
+        Returns:
+            Loss of shape (), or (N,) for the reduction 'none'.
+        """
+        return self._reduced_sum(
+            self.terms(student_feats, teacher_feats),
+            weight=weight,
+            avg_factor=avg_factor,
+            reduction_override=reduction_override,
         )

@@ -8,12 +8,17 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from mmwkd.functional import gaussian_wasserstein
+from mmwkd.functional.checks import (
+    check_at_least,
+    check_not_negative,
+    check_positive,
+)
 from mmwkd.functional.gaussian import COVARIANCES, Covariance
-from mmwkd.losses.base import DistillationLoss, Reduction
+from mmwkd.losses.base import FeatureLoss, Reduction
 
 
 @MODELS.register_module()
-class WKDFeatureLoss(DistillationLoss):
+class WKDFeatureLoss(FeatureLoss):
     r"""Wasserstein distance between Gaussians of features (WKD-F).
 
     .. math:: L = r \, \|\mu_S - \mu_T\|^2 + \mathrm{cov\,term}
@@ -36,7 +41,6 @@ class WKDFeatureLoss(DistillationLoss):
     """
 
     method = 'wkd'
-    compares = 'features'
     term_names = ('mean', 'cov')
 
     def __init__(
@@ -52,26 +56,21 @@ class WKDFeatureLoss(DistillationLoss):
         reduction: Reduction = 'mean',
     ) -> None:
         super().__init__(
+            levels=levels,
             loss_weight=loss_weight,
             reduction=reduction,
             background_weight=background_weight,
         )
-        if not ratio >= 0:
-            raise ValueError(f'ratio must not be negative, got {ratio}')
+        check_not_negative(ratio=ratio)
         if covariance not in COVARIANCES:
             raise ValueError(
                 f'covariance must be one of {COVARIANCES}, got {covariance!r}'
             )
-        if grid < 1:
-            raise ValueError(f'grid must be at least 1, got {grid}')
-        if not eps > 0:
-            raise ValueError(f'eps must be positive, got {eps}')
-        if levels is not None and len(set(levels)) != len(levels):
-            raise ValueError(f'levels must be unique, got {list(levels)}')
+        check_at_least(1, grid=grid)
+        check_positive(eps=eps)
         self.ratio = ratio
         self.covariance = covariance
         self.grid = grid
-        self.levels = None if levels is None else tuple(levels)
         self.eps = eps
 
     def terms(
@@ -86,38 +85,3 @@ class WKDFeatureLoss(DistillationLoss):
             eps=self.eps,
         )
         return {'mean': self.ratio * mean_term, 'cov': cov_term}
-
-    def forward(
-        self,
-        student_feats: Tensor,
-        teacher_feats: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: Reduction | None = None,
-    ) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            student_feats: Maps of the student, adapted to the teacher's
-                channels, of shape (N, D, H, W).
-            teacher_feats: Maps of the teacher, of the same shape.
-            weight: Weight of each map, of shape (N,).
-            avg_factor: Divisor of the mean; the number of maps if None.
-            reduction_override: Reduction to use instead of the configured.
-
-        Returns:
-            Loss of shape (), or (N,) for the reduction 'none'.
-        """
-        return self._reduced_sum(
-            self.terms(student_feats, teacher_feats),
-            weight=weight,
-            avg_factor=avg_factor,
-            reduction_override=reduction_override,
-        )
-
-    def extra_repr(self) -> str:
-        """Options, for ``print(model)``."""
-        return (
-            f'ratio={self.ratio}, covariance={self.covariance!r}, '
-            f'grid={self.grid}, loss_weight={self.loss_weight}'
-        )

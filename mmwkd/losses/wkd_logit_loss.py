@@ -15,7 +15,12 @@ from mmwkd.functional import (
     target_term,
     transport_term,
 )
-from mmwkd.losses.base import DistillationLoss, Reduction
+from mmwkd.functional.checks import (
+    check_at_least,
+    check_not_negative,
+    check_positive,
+)
+from mmwkd.losses.base import LogitLoss, Reduction
 from mmwkd.relations import CostMatrix
 
 # largest cost / reg at which Sinkhorn's iterations are accurate: beyond, the
@@ -25,7 +30,7 @@ _MAX_EXPONENT = {'plain': 30, 'log': 600}
 
 
 @MODELS.register_module()
-class WKDLogitLoss(DistillationLoss):
+class WKDLogitLoss(LogitLoss):
     r"""Wasserstein distance between class distributions (WKD-L).
 
     .. math:: L = L_t + \gamma D
@@ -58,7 +63,6 @@ class WKDLogitLoss(DistillationLoss):
     """
 
     method = 'wkd'
-    compares = 'logits'
     ground_cost: Tensor | None
 
     def __init__(
@@ -81,15 +85,9 @@ class WKDLogitLoss(DistillationLoss):
             reduction=reduction,
             background_weight=background_weight,
         )
-        for name, value in dict(
-            temperature=temperature, kappa=kappa, reg=reg
-        ).items():
-            if not value > 0:
-                raise ValueError(f'{name} must be positive, got {value}')
-        if not gamma >= 0:
-            raise ValueError(f'gamma must not be negative, got {gamma}')
-        if num_iters < 1:
-            raise ValueError(f'num_iters must be at least 1, got {num_iters}')
+        check_positive(temperature=temperature, kappa=kappa, reg=reg)
+        check_not_negative(gamma=gamma)
+        check_at_least(1, num_iters=num_iters)
         if domain not in DOMAINS:
             raise ValueError(
                 f'domain must be one of {DOMAINS}, got {domain!r}'
@@ -192,41 +190,3 @@ class WKDLogitLoss(DistillationLoss):
                 student_logits, teacher_logits, target
             )
         return terms
-
-    def forward(
-        self,
-        student_logits: Tensor,
-        teacher_logits: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: Reduction | None = None,
-    ) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            student_logits: Logits of the student, of shape (R, K).
-            teacher_logits: Logits of the teacher on the same RoIs, (R, K).
-            target: Label of each RoI, background is K - 1, of shape (R,).
-            weight: Weight of each RoI, of shape (R,).
-            avg_factor: Divisor of the mean; the number of RoIs if None.
-            reduction_override: Reduction to use instead of the configured.
-
-        Returns:
-            Loss of shape (), or (R,) for the reduction 'none'.
-        """
-        return self._reduced_sum(
-            self.terms(student_logits, teacher_logits, target),
-            weight=weight,
-            avg_factor=avg_factor,
-            reduction_override=reduction_override,
-        )
-
-    def extra_repr(self) -> str:
-        """Options, for ``print(model)``."""
-        return (
-            f'cost={self.cost!r}, gamma={self.gamma}, '
-            f'temperature={self.temperature}, kappa={self.kappa}, '
-            f'reg={self.reg}, num_iters={self.num_iters}, '
-            f'domain={self.domain!r}'
-        )

@@ -69,6 +69,39 @@ def test_each_loss_may_be_absent(build, step, places):
     assert distiller.places == places
 
 
+@pytest.mark.parametrize(
+    ('place', 'kind', 'terms'),
+    [
+        ('logit', 'KDLoss', {'kd_logit_kl'}),
+        ('logit', 'DKDLoss', {'dkd_logit_target', 'dkd_logit_nontarget'}),
+        ('logit', 'NKDLoss', {'nkd_logit_target', 'nkd_logit_nontarget'}),
+        ('neck', 'FitNetLoss', {'fitnet_neck_mse'}),
+        ('neck', 'PKDLoss', {'pkd_neck_pearson'}),
+        ('neck', 'CWDLoss', {'cwd_neck_kl'}),
+        ('neck', 'ICKDLoss', {'ickd_neck_correlation'}),
+        ('roi', 'FitNetLoss', {'fitnet_roi_mse'}),
+        ('roi', 'PKDLoss', {'pkd_roi_pearson'}),
+        ('roi', 'CWDLoss', {'cwd_roi_kl'}),
+        ('roi', 'ICKDLoss', {'ickd_roi_correlation'}),
+        ('roi', 'EMDLoss', {'emd_roi_transport'}),
+    ],
+)
+def test_baselines_train_like_any_loss(build, step, place, kind, terms):
+    losses = dict.fromkeys(('logit_loss', 'neck_loss', 'roi_loss'))
+    losses[f'{place}_loss'] = dict(type=kind)
+    distiller = build(**losses)
+    plain = step(distiller.student)
+    losses = step(distiller)
+    added = {f'loss_{term}' for term in terms}
+    assert losses.keys() == plain.keys() | added
+    total = sum(losses[key] for key in added)
+    total.backward()
+    assert total > 0
+    weight = distiller.student.backbone.conv1.weight
+    assert weight.grad.isfinite().all()
+    assert weight.grad.abs().sum() > 0
+
+
 def test_every_parameter_gets_a_gradient(build, step):
     distiller = build()
     backward(distiller, step(distiller))
@@ -443,6 +476,10 @@ def test_levels_are_paired_by_stride(build):
                 )
             ),
             'teacher has 3 classes, but its class list has 2 names',
+        ),
+        (
+            dict(roi_loss=dict(type='PKDLoss', epsilon=1e-5)),
+            "unknown option 'epsilon'; PKDLoss takes eps, levels, loss_weight",
         ),
         (dict(neck_adapter='never'), "must be 'auto', None or a dict"),
         (

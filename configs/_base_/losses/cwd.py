@@ -1,0 +1,5 @@
+# CWD (Shu et al.) on FPN maps
+neck_loss = dict(type='CWDLoss', temperature=1.0, loss_weight=2.0)
+
+# and on the RoIAlign maps fed to the box head
+roi_loss = dict(type='CWDLoss', temperature=1.0, loss_weight=3.0)

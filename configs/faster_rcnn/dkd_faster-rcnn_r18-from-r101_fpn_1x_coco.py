@@ -1,0 +1,15 @@
+_base_ = [
+    './faster-rcnn_r18_fpn_1x_coco.py',
+    '../_base_/teachers/faster-rcnn_r101_fpn_2x_coco.py',
+    '../_base_/losses/dkd.py',
+]
+
+custom_imports = dict(imports=['mmwkd'])
+student = _base_.model
+model = dict(
+    _delete_=True,
+    type='DetectorDistiller',
+    student=student,
+    teacher=_base_.teacher,
+    logit_loss=_base_.logit_loss,
+)

@@ -1,0 +1,16 @@
+_base_ = [
+    './faster-rcnn_r18_fpn_1x_coco.py',
+    '../_base_/teachers/faster-rcnn_r101_fpn_2x_coco.py',
+    '../_base_/losses/pkd.py',
+]
+
+custom_imports = dict(imports=['mmwkd'])
+student = _base_.model
+model = dict(
+    _delete_=True,
+    type='DetectorDistiller',
+    student=student,
+    teacher=_base_.teacher,
+    # the published weight is 6 on each of these levels, averaged here
+    neck_loss=dict(_base_.neck_loss, levels=(0, 1, 2, 3), loss_weight=24.0),
+)

@@ -1,0 +1,157 @@
+"""Rivals of WKD-L on class logits, all of the Kullback-Leibler family.
+
+Shapes: R RoIs, K categories, background included and last. Throughout,
+p is the student's distribution at the temperature T and q the teacher's; the
+teacher is a constant.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmwkd.functional.checks import check_logits, check_positive
+from mmwkd.functional.logit_distillation import target_term
+from mmwkd.functional.precision import full_precision
+
+
+@full_precision
+def kd_term(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    temperature: float = 1.0,
+) -> Tensor:
+    r"""Kullback-Leibler divergence between class distributions (KD).
+
+    .. math:: T^2 \, \mathrm{KL}(q \,\|\, p)
+              = T^2 \sum_k q_k \log \frac{q_k}{p_k}
+
+    over all K categories (Hinton et al., NIPS workshop 2014).
+
+    Args:
+        student_logits: Logits of the student, of shape (R, K).
+        teacher_logits: Logits of the teacher, of shape (R, K).
+        temperature: Softening T of both distributions.
+
+    Returns:
+        Divergence of each RoI, of shape (R,).
+
+    Raises:
+        ValueError: If shapes disagree or the temperature is not positive.
+    """
+    check_logits(student_logits, teacher_logits)
+    check_positive(temperature=temperature)
+    teacher_logits = teacher_logits.detach().to(student_logits)
+    log_p, log_q = (
+        F.log_softmax(logits / temperature, dim=1)
+        for logits in (student_logits, teacher_logits)
+    )
+    return temperature**2 * _kl(log_p, log_q)
+
+
+@full_precision
+def dkd_terms(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    target: Tensor,
+    *,
+    temperature: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    r"""Divergence on the target, and on the rest: decoupled KD (DKD).
+
+    .. math:: \mathrm{TCKD} = T^2 \, \mathrm{KL}(
+              (q_t, 1 - q_t) \,\|\, (p_t, 1 - p_t)), \quad
+              \mathrm{NCKD} = T^2 \, \mathrm{KL}(\hat q \,\|\, \hat p)
+
+    where a hat marks the distribution over the K - 1 categories other than
+    the target t (Zhao et al., CVPR 2022). :func:`kd_term` is their sum with
+    the weights 1 and :math:`1 - q_t`. With K = 2 NCKD is 0.
+
+    Args:
+        student_logits: Logits of the student, of shape (R, K).
+        teacher_logits: Logits of the teacher, of shape (R, K).
+        target: Target category t of each RoI, in [0, K), of shape (R,).
+        temperature: Softening T of all distributions.
+
+    Returns:
+        TCKD and NCKD of each RoI, each of shape (R,).
+
+    Raises:
+        ValueError: If shapes disagree or the temperature is not positive.
+    """
+    check_logits(student_logits, teacher_logits, target)
+    check_positive(temperature=temperature)
+    teacher_logits = teacher_logits.detach().to(student_logits)
+    p_target, p_others = _decouple(student_logits / temperature, target)
+    q_target, q_others = _decouple(teacher_logits / temperature, target)
+    return (
+        temperature**2 * _kl(p_target, q_target),
+        temperature**2 * _kl(p_others, q_others),
+    )
+
+
+@full_precision
+def nkd_terms(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    target: Tensor,
+    *,
+    temperature: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    r"""Cross-entropy on the target, and on the rest: normalised KD (NKD).
+
+    .. math:: L_t = -q_t \log p_t, \quad
+              L_n = -T^2 \sum_{k \ne t} \hat q_k \log \hat p_k
+
+    with :math:`q_t, p_t` at temperature 1, and a hat for the distribution
+    over the K - 1 categories other than the target (Yang et al., ICCV 2023).
+    The first is the target term of WKD-L, so the two methods differ in how
+    they compare the other categories. The second is NCKD plus the entropy of
+    the teacher: it has NCKD's gradient, but is not 0 for equal logits.
+
+    Args:
+        student_logits: Logits of the student, of shape (R, K).
+        teacher_logits: Logits of the teacher, of shape (R, K).
+        target: Target category t of each RoI, in [0, K), of shape (R,).
+        temperature: Softening T of the distributions over other categories.
+
+    Returns:
+        Target and non-target term of each RoI, each of shape (R,).
+
+    Raises:
+        ValueError: If shapes disagree or the temperature is not positive.
+    """
+    check_logits(student_logits, teacher_logits, target)
+    check_positive(temperature=temperature)
+    teacher_logits = teacher_logits.detach().to(student_logits)
+    _, log_p = _decouple(student_logits / temperature, target)
+    _, log_q = _decouple(teacher_logits / temperature, target)
+    return (
+        target_term(student_logits, teacher_logits, target),
+        -(temperature**2) * (log_q.exp() * log_p).sum(dim=1),
+    )
+
+
+def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(q || p) along the last axis."""
+    return F.kl_div(log_p, log_q, reduction='none', log_target=True).sum(-1)
+
+
+def _decouple(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of target or not, and of the others given not.
+
+    Returns:
+        Of shapes (R, 2) and (R, K). At the target the second is 0 instead
+        of -inf: equal on both sides, it adds nothing to a divergence.
+    """
+    index = target[:, None].long()
+    is_target = torch.zeros_like(logits, dtype=torch.bool)
+    is_target.scatter_(1, index, True)
+    others = logits.masked_fill(is_target, -torch.inf)  # (R, K)
+    either = torch.cat(
+        [logits.gather(1, index), others.logsumexp(dim=1, keepdim=True)], dim=1
+    )  # (R, 2)
+    log_others = F.log_softmax(others, dim=1).masked_fill(is_target, 0)
+    return F.log_softmax(either, dim=1), log_others
