@@ -31,7 +31,8 @@ def test_other_scenes_differ(icon_sets, split, index, seed):
     one = draw_scene(icon_sets, 'train', 7, image_size=96, seed=1)
     other = draw_scene(icon_sets, split, index, image_size=96, seed=seed)
 
-    assert not np.array_equal(one.image, other.image)
+    # Not even the backgrounds agree.
+    assert np.mean(one.image == other.image) < 0.2
 
 
 @pytest.mark.parametrize('split', SPLIT_VENDORS)

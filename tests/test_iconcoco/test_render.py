@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mmwkd.iconcoco.icons import Icon
 from mmwkd.iconcoco.render import Tint, render_icon
 from mmwkd.minicoco.drawing import Pose
 
@@ -26,6 +27,7 @@ def test_mirror_exchanges_left_and_right(tiny):
     plain = render_icon(tiny['corner'], Pose(size=20))
     mirrored = render_icon(tiny['corner'], Pose(size=20, mirrored=True))
 
+    assert (plain.colour[0, 0] == (255, 0, 0)).all()
     assert not np.array_equal(plain.mask, mirrored.mask)
     np.testing.assert_array_equal(mirrored.mask, plain.mask[:, ::-1])
 
@@ -47,6 +49,9 @@ def test_nothing_is_cut_off_by_a_turn(tiny):
     for angle in range(0, 360, 30):
         sprite = render_icon(tiny['square'], Pose(size=80, angle=angle))
         assert sprite.mask.sum() == pytest.approx(40 * 40, rel=0.03)
+    whole = Icon(body='<path d="M0 0h16v16H0z"/>')
+    sprite = render_icon(whole, Pose(size=40, angle=45))
+    assert sprite.mask.sum() == pytest.approx(40 * 40, rel=0.03)
 
 
 def test_what_lies_outside_the_frame_is_cut_off(tiny):
@@ -62,6 +67,8 @@ def test_parts_make_up_the_whole(tiny):
     # Of x from 5 to 15 in a frame of 20, the cut is at 8.
     assert left.mask.shape == (10, 3)
     assert right.mask.shape == (10, 7)
+    middle = render_icon(tiny['square'].part(0.3, 0.5), Pose(size=20))
+    assert middle.mask.shape == (10, 4)
 
 
 def test_tint_turns_the_hue(tiny):
