@@ -6,6 +6,7 @@ than ``custom_imports = dict(imports=['mmwkd'])``.
 
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.hooks import DistillationWeightHook
+from mmwkd.iconcoco.dataset import IconCocoDataset
 from mmwkd.losses import WKDFeatureLoss, WKDLogitLoss
 from mmwkd.minicoco.dataset import MiniCocoDataset
 from mmwkd.version import __version__
@@ -13,6 +14,7 @@ from mmwkd.version import __version__
 __all__ = [
     'DetectorDistiller',
     'DistillationWeightHook',
+    'IconCocoDataset',
     'MiniCocoDataset',
     'WKDFeatureLoss',
     'WKDLogitLoss',

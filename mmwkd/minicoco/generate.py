@@ -122,7 +122,7 @@ def generate_minicoco(
     try:
         _write_dataset(partial, wanted, progress or list)
         if replaces:
-            _replace(root, partial)
+            replace_folder(root, partial)
         else:
             # Fails where another process has filled root in the meantime.
             partial.rename(root)
@@ -154,7 +154,7 @@ def _write_dataset(
         image = image_record(
             index + 1, _image_name(index), parameters.image_size
         )
-        _write_png(folder / split / image['file_name'], scene.image)
+        write_png(folder / split / image['file_name'], scene.image)
         document['images'].append(image)
         document['annotations'] += annotation_records(
             scene,
@@ -177,7 +177,7 @@ def _image_name(index: int) -> str:
     return f'{index + 1:06d}.png'
 
 
-def _write_png(path: Path, image: Pixels) -> None:
+def write_png(path: Path, image: Pixels) -> None:
     """Write an RGB image (S, S, 3)."""
     encoded, data = cv2.imencode('.png', image[..., ::-1])
     if not encoded:
@@ -264,7 +264,7 @@ def _files(root: Path) -> set[Path]:
     return {path for path in root.rglob('*') if not path.is_dir()}
 
 
-def _replace(root: Path, partial: Path) -> None:
+def replace_folder(root: Path, partial: Path) -> None:
     """Rename partial to root; the old root is deleted only after that."""
     old = root.with_name(f'.{root.name}.old-{uuid.uuid4().hex[:8]}')
     root.rename(old)

@@ -86,7 +86,7 @@ def compose_scene(
         )
         size = image_size * math.exp(rng.uniform(*np.log(style.object_size)))
         sprite = draw_object(rng, CATEGORIES[category_index], style, size=size)
-        for corner in _corner_candidates(rng, style, layers, sprite):
+        for corner in corner_candidates(rng, style, layers, sprite):
             if layers.add(sprite, corner, category_index, style.min_visible):
                 break
     return layers.scene()
@@ -216,7 +216,7 @@ class Layers:
         )
 
 
-def _corner_candidates(
+def corner_candidates(
     rng: np.random.Generator,
     style: SplitStyle,
     layers: Layers,
