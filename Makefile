@@ -51,8 +51,13 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/losses.py --quick
+	$(BIN)/python benchmarks/losses.py
+	$(BIN)/python benchmarks/sinkhorn.py
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/step.py --pair r18-from-r101 --rounds 5
+	$(BIN)/python benchmarks/step.py --pair r18-from-r101 --rounds 5 \
+	  --teacher-options
+	$(BIN)/python benchmarks/growth.py
 
 clean:
 	rm -rf work_dirs build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -4,13 +4,15 @@
 
 WKD-L, forward and backward, is compared in the same run with: the textbook
 formulation that builds a (R, K - 1, K - 1) kernel; POT's batched solver on the
-same (forward alone); plain KL; and the bare matrix products of the algorithm.
-WKD-F is compared with the time to read both inputs twice.
+same (forward alone); one shared kernel whose iterations autograd unrolls;
+plain KL; and the bare matrix products of the algorithm. WKD-F is compared with
+the time to read both inputs twice, and to write one gradient.
 """
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import ot
 import torch
@@ -66,12 +68,34 @@ class LogitProblem:
         loss(student).mean().backward()
         return student.grad
 
-    def ours(self) -> Tensor:
+    def ours(self, domain: str = 'plain') -> Tensor:
         return self.differentiate(
             lambda student: transport_term(
-                student, self.teacher, self.cost, self.target
+                student, self.teacher, self.cost, self.target, domain=domain
             )
         )
+
+    def log_domain(self) -> Tensor:
+        return self.ours('log')
+
+    def unrolled(self) -> Tensor:
+        """Shared kernel, no mass on the target, autograd."""
+
+        def loss(student: Tensor) -> Tensor:
+            is_target = F.one_hot(self.target, student.shape[1]) == 1
+            p, q = (
+                logits.masked_fill(is_target, -torch.inf).softmax(1)
+                for logits in (student, self.teacher)
+            )
+            cost = self.cost + 1e-8
+            kernel = (-cost / REG).exp()
+            u = (~is_target).to(p) / (p.shape[1] - 1)
+            for _ in range(NUM_ITERS):
+                v = q / (u @ kernel + 1e-8)
+                u = p / (v @ kernel.T + 1e-8)
+            return (u * (v @ (kernel * cost).T)).sum(1)
+
+        return self.differentiate(loss)
 
     def without_target(self, values: Tensor) -> Tensor:
         """Drop each row's target, (R, K) to (R, K - 1)."""
@@ -140,6 +164,8 @@ def logit_rows(sizes: tuple, rounds: int) -> list[dict]:
             'ours': problem.ours,
             'products': problem.products,
             'kl': problem.kl,
+            'unrolled': problem.unrolled,
+            'log': problem.log_domain,
         }
         slow = alternate(candidates, rounds)
         if fits:
@@ -150,24 +176,41 @@ def logit_rows(sizes: tuple, rounds: int) -> list[dict]:
             torch.testing.assert_close(
                 problem.ours(), problem.textbook(), rtol=1e-3, atol=1e-6
             )
-        ours = slow['ours']['median_ms']
-
-        def times(name: str, slow: dict = slow) -> float | None:
-            return slow[name]['median_ms'] if name in slow else None
-
+        median = {name: value['median_ms'] for name, value in slow.items()}
         rows.append(
             {
                 'R': num_rois,
                 'K': num_categories,
-                'ours ms': ours,
+                'ours ms': median['ours'],
                 'iqr ms': slow['ours']['iqr_ms'],
-                'products ms': times('products'),
-                'ours / products': ours / slow['products']['median_ms'],
-                'kl ms': times('kl'),
-                'textbook ms': times('textbook'),
-                'textbook / ours': times('textbook') / ours if fits else None,
-                'POT forward ms': times('pot'),
+                'products ms': median['products'],
+                'KL ms': median['kl'],
+                'log domain ms': median['log'],
+                'autograd ms': median['unrolled'],
+                'textbook ms': median.get('textbook'),
+                'POT ms': median.get('pot'),
+                'ours / products': median['ours'] / median['products'],
+                'textbook / ours': median['textbook'] / median['ours']
+                if fits
+                else None,
+            }
+        )
+    return rows
+
+
+def logit_memory_rows(sizes: tuple) -> list[dict]:
+    rows = []
+    for num_rois, num_categories in sizes:
+        problem = LogitProblem(num_rois, num_categories)
+        fits = num_rois * num_categories**2 <= TEXTBOOK_ENTRIES
+        rows.append(
+            {
+                'R': num_rois,
+                'K': num_categories,
                 'ours peak MiB': peak_extra_mib(problem.ours),
+                'KL peak MiB': peak_extra_mib(problem.kl),
+                'log domain peak MiB': peak_extra_mib(problem.log_domain),
+                'autograd peak MiB': peak_extra_mib(problem.unrolled),
                 'textbook peak MiB': peak_extra_mib(problem.textbook)
                 if fits
                 else None,
@@ -181,47 +224,77 @@ def feature_rows(quick: bool, rounds: int) -> list[dict]:
     shapes = {'RoIAlign': ROI_MAPS} | ({} if quick else {'FPN': FPN_MAPS})
     for name, shape in shapes.items():
         torch.manual_seed(0)
-        student, teacher = torch.randn(shape), torch.randn(shape)
-
-        def read_twice(maps: tuple = (student, teacher)) -> None:
-            for _ in range(2):
-                for feats in maps:
-                    feats.sum()
-
+        student = torch.randn(shape, requires_grad=True)
+        teacher = torch.randn(shape)
         for covariance in ('diag', 'full'):
+            if covariance == 'full' and name == 'FPN':
+                continue  # as on RoIAlign maps, only longer
             for grid in (1, 2, 4, 7):
-                if covariance == 'full' and quick and grid not in (1, 4):
-                    continue
-
-                def ours(
-                    maps: tuple = (student, teacher),
-                    grid: int = grid,
-                    covariance: str = covariance,
-                ) -> None:
-                    feats = maps[0].clone().requires_grad_()
-                    terms = gaussian_wasserstein(
-                        feats, maps[1], grid=grid, covariance=covariance
-                    )
-                    sum(term.mean() for term in terms).backward()
-
                 times = alternate(
-                    {'ours': ours, 'read': read_twice},
+                    FeatureProblem(
+                        student, teacher, grid, covariance
+                    ).candidates(),
                     2 if covariance == 'full' else rounds,
                 )
-                median = times['ours']['median_ms']
+                median = {k: v['median_ms'] for k, v in times.items()}
                 rows.append(
                     {
                         'maps': name,
                         'shape': 'x'.join(map(str, shape)),
                         'covariance': covariance,
                         'grid': grid,
-                        'ours ms': median,
-                        'iqr ms': times['ours']['iqr_ms'],
-                        'read both twice ms': times['read']['median_ms'],
-                        'ours / read': median / times['read']['median_ms'],
+                        'ours ms': median['both'],
+                        'iqr ms': times['both']['iqr_ms'],
+                        'forward ms': median['forward'],
+                        'read both twice ms': median['read'],
+                        'write one ms': median['write'],
+                        'forward / read': median['forward'] / median['read'],
+                        'ours / (read + write)': median['both']
+                        / (median['read'] + median['write']),
                     }
                 )
     return rows
+
+
+class FeatureProblem(NamedTuple):
+    """Maps of a student and a teacher, and how they are compared."""
+
+    student: Tensor
+    teacher: Tensor
+    grid: int
+    covariance: str
+
+    def candidates(self) -> dict[str, Callable[[], None]]:
+        return {
+            'both': self.both,
+            'forward': self.forward,
+            'read': self.read_twice,
+            'write': self.write,
+        }
+
+    def terms(self) -> tuple[Tensor, Tensor]:
+        return gaussian_wasserstein(
+            self.student,
+            self.teacher,
+            grid=self.grid,
+            covariance=self.covariance,
+        )
+
+    def both(self) -> None:
+        self.student.grad = None
+        sum(term.mean() for term in self.terms()).backward()
+
+    def forward(self) -> None:
+        with torch.no_grad():
+            self.terms()
+
+    def read_twice(self) -> None:
+        with torch.no_grad():
+            for feats in (self.student, self.teacher) * 2:
+                feats.sum()
+
+    def write(self) -> None:
+        torch.ones_like(self.teacher)
 
 
 def main() -> None:
@@ -232,6 +305,11 @@ def main() -> None:
         f'WKD-L, forward and backward, float32, {args.threads} thread(s)',
         logit_rows(sizes, args.rounds),
         args.out / 'logit_loss.json',
+    )
+    report(
+        'WKD-L, peak memory beyond the inputs, one thread',
+        logit_memory_rows(sizes),
+        args.out / 'logit_loss_memory.json',
     )
     report(
         f'WKD-F, forward and backward, float32, {args.threads} thread(s)',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import multiprocessing
 import platform
@@ -34,8 +35,10 @@ def alternate(
         run()
     for _ in range(rounds):
         for name, run in candidates.items():
+            _wait()
             started = time.perf_counter()
             run()
+            _wait()
             times[name].append(1e3 * (time.perf_counter() - started))
     summary = {}
     for name, values in times.items():
@@ -47,12 +50,27 @@ def alternate(
     return summary
 
 
-def peak_extra_mib(run: Callable[[], Any]) -> float | None:
-    """Peak resident memory of a call beyond that before it, in MiB.
+def _wait() -> None:
+    """Let a GPU finish, so that its work is timed and not its launch."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
-    Measured in a forked process, so that memory which earlier calls freed
-    is not reused unseen. None where Linux's counters are missing.
+
+def peak_extra_mib(run: Callable[[], Any]) -> float | None:
+    """Peak memory of a call beyond that before it, in MiB.
+
+    On a GPU it is that of torch's allocator. On a CPU it is resident memory,
+    measured in a forked process on the second call, after freed memory was
+    given back, so that it is not reused unseen. None where Linux's counters
+    are missing.
     """
+    if torch.cuda.is_available():
+        _wait()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        _wait()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
     if not Path('/proc/self/clear_refs').exists():
         return None
     context = multiprocessing.get_context('fork')
@@ -60,6 +78,8 @@ def peak_extra_mib(run: Callable[[], Any]) -> float | None:
 
     def child() -> None:
         torch.set_num_threads(1)
+        run()  # what is allocated once, such as buffers of libraries
+        ctypes.CDLL(None).malloc_trim(0)
         Path('/proc/self/clear_refs').write_text('5')  # resets the peak
         before = _status('VmRSS')
         run()
@@ -105,7 +125,7 @@ def report(title: str, rows: list[dict[str, Any]], out: Path) -> None:
         table.add_column(name, justify='right')
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    Console(width=160).print(table)
+    Console(width=200).print(table)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({'machine': machine(), 'rows': rows}, indent=2))
     Console().print(f'written to {out}')

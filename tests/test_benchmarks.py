@@ -1,0 +1,97 @@
+"""The benchmarks measure what they say and notice a slower run."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torch.testing import assert_close
+
+FOLDER = Path(__file__).resolve().parents[1] / 'benchmarks'
+
+
+@pytest.fixture(autouse=True)
+def benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def test_candidates_solve_the_same_problem():
+    from losses import LogitProblem
+
+    problem = LogitProblem(6, 9)
+    expected = problem.textbook()
+    for candidate in (problem.ours, problem.unrolled):
+        assert_close(candidate(), expected, rtol=1e-3, atol=1e-6)
+    assert expected.abs().max() > 1e-3
+
+
+def test_alternate_calls_each_candidate_in_turn():
+    from timing import alternate
+
+    calls = []
+    times = alternate(
+        {name: lambda name=name: calls.append(name) for name in 'ab'}, 3
+    )
+    assert ''.join(calls) == 'ab' * 4
+    assert times['a']['median_ms'] >= 0
+
+
+def test_peak_memory_sees_what_a_call_allocates():
+    import torch
+    from timing import peak_extra_mib
+
+    peak = peak_extra_mib(lambda: torch.ones(8 * 2**20))
+    if peak is None:
+        pytest.skip('needs the memory counters of Linux')
+    assert 30 < peak < 40
+
+
+def run_of(ours):
+    return dict(
+        machine=dict(cpu='one'),
+        rows=[
+            {'R': 512, 'K': 81, 'ours ms': ours, 'products ms': 2.0},
+            {'R': 1024, 'K': 81, 'ours ms': 9.0, 'products ms': 6.0},
+        ],
+    )
+
+
+def compare(tmp_path, old, new):
+    paths = [tmp_path / 'old.json', tmp_path / 'new.json']
+    for path, run in zip(paths, (old, new), strict=True):
+        path.write_text(json.dumps(run))
+    return subprocess.run(
+        [sys.executable, 'compare.py', *paths],
+        cwd=FOLDER,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_slower_run_is_a_regression(tmp_path):
+    result = compare(tmp_path, run_of(3.0), run_of(3.6))
+    assert result.returncode == 1
+    assert '1.20 REGRESSION' in result.stdout
+    assert '1 of 2 figures are more than 15 % above' in result.stdout
+    assert compare(tmp_path, run_of(3.0), run_of(3.3)).returncode == 0
+
+
+def test_other_machines_are_compared_by_their_own_products():
+    from compare import ratios
+
+    old, new = run_of(3.0), copy.deepcopy(run_of(6.0))
+    new['machine']['cpu'] = 'two'
+    for row in new['rows']:
+        row['products ms'] *= 2
+    assert [ratio for *_, ratio in ratios(old, new)] == [1.0, 0.5]
+
+
+def test_unrelated_files_are_refused(tmp_path):
+    new = run_of(3.0)
+    for row in new['rows']:
+        row['K'] = 366
+    result = compare(tmp_path, run_of(3.0), new)
+    assert result.returncode == 1
+    assert 'have no row in common' in result.stderr
