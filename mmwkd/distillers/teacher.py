@@ -53,19 +53,49 @@ class FrozenTeacher:
     Args:
         detector: The detector; it is frozen here.
         classes: Its foreground classes in order; None if unknown.
+        sha256: Hash of its checkpoint file; empty without one.
     """
 
     def __init__(
-        self, detector: BaseDetector, classes: tuple[str, ...] | None
+        self,
+        detector: BaseDetector,
+        classes: tuple[str, ...] | None,
+        sha256: str = '',
     ) -> None:
         self.detector = detector.eval().requires_grad_(False)
         self.classes = classes
+        self.sha256 = sha256
         self._moves_detector = True
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
         twin = copy.copy(self)
         twin._moves_detector = False
         return twin
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Refuse a dataset of other classes, where the teacher's are known.
+
+        Args:
+            classes: Foreground classes of the dataset in order.
+
+        Raises:
+            ValueError: If names or their order differ, naming the first
+                difference.
+        """
+        mine = self.classes
+        if mine is None or tuple(classes) == mine:
+            return
+        differing = [
+            f'{i}: {a!r} in the teacher, {b!r} in the dataset'
+            for i, (a, b) in enumerate(zip(mine, classes, strict=False))
+            if a != b
+        ]
+        raise ValueError(
+            f'the teacher was trained on {len(mine)} classes, which are not '
+            f'the {len(classes)} of the dataset, or not in the same order '
+            f'(first difference: {next(iter(differing), "the number")}); if '
+            'only their names differ, set teacher.classes'
+        )
 
     def move(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Apply a device or dtype move to all tensors of the teacher."""
@@ -91,18 +121,21 @@ class FrozenTeacher:
         return TeacherPass(
             neck_feats=tuple(neck_feats),
             stages=tuple(
-                self._roi_stage(neck_feats, index, stage_rois, logits)
+                self.roi_stage(neck_feats, index, stage_rois, logits=logits)
                 for index, stage_rois in enumerate(rois)
             ),
         )
 
-    def _roi_stage(
+    @torch.no_grad()
+    def roi_stage(
         self,
         neck_feats: Sequence[Tensor],
         index: int,
         rois: Tensor,
+        *,
         logits: bool,
     ) -> TeacherStage:
+        """Run one stage of the RoI head on given RoIs, (R, 5)."""
         roi_head = self.detector.roi_head
         if logits:
             cascaded = isinstance(roi_head.bbox_head, nn.ModuleList)
@@ -191,7 +224,7 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         f'{_summary(classes)})',
         'current',
     )
-    return FrozenTeacher(detector, classes)
+    return FrozenTeacher(detector, classes, weights.sha256)
 
 
 def _config_name(config: Any) -> str:
