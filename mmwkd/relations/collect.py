@@ -119,17 +119,19 @@ def build_dataset(config: Config, split: Split) -> BaseDataset:
         if not config.get(name):
             raise ValueError(f'the config has no {name}')
     test = config.get('test_dataloader') or config.val_dataloader
-    dataset = DATASETS.build(
-        _each_image_once(
-            copy.deepcopy(config[f'{split}_dataloader'].dataset),
-            annotated_pipeline(_first_pipeline(test.dataset)),
-        )
+    node = _each_image_once(
+        copy.deepcopy(config[f'{split}_dataloader'].dataset),
+        annotated_pipeline(_first_pipeline(test.dataset)),
     )
-    if len(dataset) == 0:
+    try:
+        return DATASETS.build(node)
+    except ValueError as error:
+        if 'at least one array' not in str(error):
+            raise
+        # that is how mmengine fails to serialise the annotations of no image
         raise ValueError(
             f'the {split} dataset has no images; check data_root and ann_file'
-        )
-    return dataset
+        ) from error
 
 
 def annotated_pipeline(
