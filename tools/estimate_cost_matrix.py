@@ -8,6 +8,7 @@ import argparse
 
 from mmdet.utils import register_all_modules
 from mmengine.config import DictAction
+from mmengine.dist import get_rank
 from tqdm import tqdm
 
 import mmwkd  # noqa: F401  registers the components
@@ -148,9 +149,10 @@ def main() -> None:
             force=args.force,
             progress=tqdm,
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, FloatingPointError, OSError) as error:
         raise SystemExit(f'error: {error}') from error
-    print(f'{args.out}: {len(matrix.categories)} categories')
+    if get_rank() == 0:
+        print(f'{args.out}: {len(matrix.categories)} categories')
 
 
 if __name__ == '__main__':

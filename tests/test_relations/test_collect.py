@@ -207,6 +207,7 @@ def test_background_depends_on_the_seed_and_the_image_alone(config):
     assert torch.equal(first.boxes, again.boxes)
     assert torch.equal(first.keys, again.keys)
     assert not torch.equal(first.boxes[3:], other.boxes[3:])
+    assert not torch.isin(first.keys, other.keys).any()
     reseeded = choose_boxes(samples[0], 3, options(seed=6))
     assert not torch.equal(first.boxes[3:], reseeded.boxes[3:])
 
