@@ -30,10 +30,7 @@ def atomic_write(
         FileExistsError: If the file exists and ``force`` is not set.
     """
     path = Path(path)
-    if path.exists() and not force:
-        raise FileExistsError(
-            f'{path} exists already; pass force=True (--force) to replace it'
-        )
+    _check_free(path, force)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(
         dir=path.parent, prefix=f'.{path.name}.'
@@ -48,6 +45,39 @@ def atomic_write(
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def check_writable(
+    path: str | os.PathLike[str], *, force: bool = False
+) -> None:
+    """Find out before long work whether :func:`atomic_write` would work.
+
+    Args:
+        path: File that is to be written; its folder is made if needed.
+        force: Whether an existing file may be replaced.
+
+    Raises:
+        FileExistsError: If the file exists and ``force`` is not set.
+        OSError: If no file can be written there, naming it.
+    """
+    path = Path(path)
+    _check_free(path, force)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(f'{path} is a folder')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise OSError(
+            f'{path} cannot be written ({error}); choose another place'
+        ) from error
+
+
+def _check_free(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise FileExistsError(
+            f'{path} exists already; pass force=True (--force) to replace it'
+        )
 
 
 def _umask() -> int:

@@ -143,24 +143,7 @@ def check_roi_heads(student: BaseDetector, teacher: BaseDetector) -> None:
             their stages or classes differ.
     """
     for role, detector in (('student', student), ('teacher', teacher)):
-        if not isinstance(detector, TwoStageDetector) or not (
-            detector.with_roi_head and detector.roi_head.with_bbox
-        ):
-            raise ValueError(
-                f'logit_loss and roi_loss need two-stage detectors with a '
-                f'box head, but the {role} is a {type(detector).__name__}; '
-                'neck_loss works for every detector with a neck'
-            )
-        _check_inputs_of_heads(role, detector.roi_head)
-        for head in box_heads(detector):
-            loss = head.loss_cls
-            if getattr(loss, 'use_sigmoid', False) or head.custom_activation:
-                raise ValueError(
-                    f"the {role}'s box head is trained with "
-                    f'{type(loss).__name__}, not with a softmax over '
-                    'categories and background; logit_loss and roi_loss work '
-                    'for heads with CrossEntropyLoss(use_sigmoid=False)'
-                )
+        check_roi_head(role, detector)
     stages = [len(box_heads(detector)) for detector in (student, teacher)]
     if stages[0] != stages[1]:
         raise ValueError(
@@ -175,6 +158,37 @@ def check_roi_heads(student: BaseDetector, teacher: BaseDetector) -> None:
                 f'the student has {mine.num_classes} classes, the teacher '
                 f'{theirs.num_classes}: set roi_head.bbox_head.num_classes '
                 'of both to the same dataset'
+            )
+
+
+def check_roi_head(role: str, detector: BaseDetector) -> None:
+    """Refuse detectors without softmax logits for given RoIs.
+
+    Args:
+        role: 'student' or 'teacher', for messages.
+        detector: The detector.
+
+    Raises:
+        ValueError: If it is not two-stage, has no softmax classifier, or
+            feeds its box heads with more than maps of their RoIs.
+    """
+    if not isinstance(detector, TwoStageDetector) or not (
+        detector.with_roi_head and detector.roi_head.with_bbox
+    ):
+        raise ValueError(
+            f'logit_loss and roi_loss need two-stage detectors with a '
+            f'box head, but the {role} is a {type(detector).__name__}; '
+            'neck_loss works for every detector with a neck'
+        )
+    _check_inputs_of_heads(role, detector.roi_head)
+    for head in box_heads(detector):
+        loss = head.loss_cls
+        if getattr(loss, 'use_sigmoid', False) or head.custom_activation:
+            raise ValueError(
+                f"the {role}'s box head is trained with "
+                f'{type(loss).__name__}, not with a softmax over '
+                'categories and background; logit_loss and roi_loss work '
+                'for heads with CrossEntropyLoss(use_sigmoid=False)'
             )
 
 

@@ -387,20 +387,8 @@ class DetectorDistiller(BaseDetector):
         classes = (hub.get_info('dataset_meta') or {}).get('classes')
         if classes is not None and 'logit' in self.places:
             self._loss_at('logit').check_classes(classes)
-        mine = self._teacher.classes
-        if classes is None or mine is None or tuple(classes) == mine:
-            return
-        differing = [
-            f'{i}: {a!r} in the teacher, {b!r} in the dataset'
-            for i, (a, b) in enumerate(zip(mine, classes, strict=False))
-            if a != b
-        ]
-        raise ValueError(
-            f'the teacher was trained on {len(mine)} classes, which are not '
-            f'the {len(classes)} of the dataset, or not in the same order '
-            f'(first difference: {next(iter(differing), "the number")}); if '
-            'only their names differ, set teacher.classes'
-        )
+        if classes is not None:
+            self._teacher.check_classes(classes)
 
     # --- state ----------------------------------------------------------
 

@@ -96,6 +96,7 @@ class FrozenTeacher:
     Args:
         detector: The detector; it is frozen here.
         classes: Its foreground classes in order; None if unknown.
+        sha256: Hash of its checkpoint file; empty without one.
         speed: How its backbone and neck run.
     """
 
@@ -103,6 +104,8 @@ class FrozenTeacher:
         self,
         detector: BaseDetector,
         classes: tuple[str, ...] | None,
+        *,
+        sha256: str = '',
         speed: TeacherSpeed | None = None,
     ) -> None:
         self.speed = speed or TeacherSpeed()
@@ -120,12 +123,38 @@ class FrozenTeacher:
             options = {} if self.speed.compile is True else self.speed.compile
             self._extract_feat = torch.compile(self._extract_feat, **options)
         self.classes = classes
+        self.sha256 = sha256
         self._moves_detector = True
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
         twin = copy.copy(self)
         twin._moves_detector = False
         return twin
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Refuse a dataset of other classes, where the teacher's are known.
+
+        Args:
+            classes: Foreground classes of the dataset in order.
+
+        Raises:
+            ValueError: If names or their order differ, naming the first
+                difference.
+        """
+        mine = self.classes
+        if mine is None or tuple(classes) == mine:
+            return
+        differing = [
+            f'{i}: {a!r} in the teacher, {b!r} in the dataset'
+            for i, (a, b) in enumerate(zip(mine, classes, strict=False))
+            if a != b
+        ]
+        raise ValueError(
+            f'the teacher was trained on {len(mine)} classes, which are not '
+            f'the {len(classes)} of the dataset, or not in the same order '
+            f'(first difference: {next(iter(differing), "the number")}); if '
+            'only their names differ, set teacher.classes'
+        )
 
     def move(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Apply a device or dtype move to all tensors of the teacher."""
@@ -147,16 +176,18 @@ class FrozenTeacher:
         Returns:
             Feature maps, RoI maps and logits, without gradients.
         """
-        neck_feats = self._neck_feats(inputs)
+        neck_feats = self.neck_feats(inputs)
         return TeacherPass(
             neck_feats=tuple(neck_feats),
             stages=tuple(
-                self._roi_stage(neck_feats, index, stage_rois, logits)
+                self.roi_stage(neck_feats, index, stage_rois, logits=logits)
                 for index, stage_rois in enumerate(rois)
             ),
         )
 
-    def _neck_feats(self, inputs: Tensor) -> Sequence[Tensor]:
+    @torch.no_grad()
+    def neck_feats(self, inputs: Tensor) -> Sequence[Tensor]:
+        """Maps of the neck on images (N, 3, H, W), with the speed options."""
         inputs = inputs.contiguous(memory_format=self._memory_format)
         if self.speed.autocast is None:
             neck_feats = self._extract_feat(inputs)
@@ -168,13 +199,16 @@ class FrozenTeacher:
         # mmcv's RoIAlign reads memory as if channels came first
         return [feats.contiguous() for feats in neck_feats]
 
-    def _roi_stage(
+    @torch.no_grad()
+    def roi_stage(
         self,
         neck_feats: Sequence[Tensor],
         index: int,
         rois: Tensor,
+        *,
         logits: bool,
     ) -> TeacherStage:
+        """Run one stage of the RoI head on given RoIs, (R, 5)."""
         roi_head = self.detector.roi_head
         if logits:
             cascaded = isinstance(roi_head.bbox_head, nn.ModuleList)
@@ -258,7 +292,7 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
             'current',
             level=30,
         )
-        return FrozenTeacher(detector, classes, speed)
+        return FrozenTeacher(detector, classes, speed=speed)
 
     weights = read_weights(str(source))
     unused = load_strictly(detector, weights, str(source))
@@ -271,7 +305,7 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         f'{_summary(classes)})',
         'current',
     )
-    return FrozenTeacher(detector, classes, speed)
+    return FrozenTeacher(detector, classes, sha256=weights.sha256, speed=speed)
 
 
 def _config_name(config: Any) -> str:

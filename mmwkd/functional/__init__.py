@@ -9,8 +9,13 @@ from mmwkd.functional.feature_baselines import (
 )
 from mmwkd.functional.gaussian import gaussian_wasserstein
 from mmwkd.functional.interrelation import (
+    centroid_interrelation,
     classifier_interrelation,
+    confusion_interrelation,
+    covariance_interrelation,
     interrelation_to_cost,
+    paired_cka_interrelation,
+    whitened_centroid_interrelation,
 )
 from mmwkd.functional.logit_baselines import dkd_terms, kd_term, nkd_terms
 from mmwkd.functional.logit_distillation import target_term, transport_term
@@ -24,7 +29,10 @@ from mmwkd.functional.sinkhorn import (
 __all__ = [
     'DOMAINS',
     'Domain',
+    'centroid_interrelation',
     'classifier_interrelation',
+    'confusion_interrelation',
+    'covariance_interrelation',
     'cwd_term',
     'dkd_terms',
     'emd_term',
@@ -34,9 +42,11 @@ __all__ = [
     'interrelation_to_cost',
     'kd_term',
     'nkd_terms',
+    'paired_cka_interrelation',
     'pkd_term',
     'sinkhorn_cost',
     'sinkhorn_plan',
     'target_term',
     'transport_term',
+    'whitened_centroid_interrelation',
 ]

@@ -1,11 +1,17 @@
-"""From category interrelations to the ground cost of WKD-L.
+"""From class statistics to category interrelations to the cost of WKD-L.
 
-Shapes: K categories, background included and last; D features.
+An interrelation is a similarity of categories in [0, 1]: exactly symmetric,
+exactly 1 on the diagonal, negative similarities clamped to 0. The estimators
+compute in float64, differentiate nothing and return a detached matrix.
+
+Shapes: K categories, background included and last; D features; n samples.
 """
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from mmwkd.functional.precision import full_precision
@@ -48,27 +54,198 @@ def interrelation_to_cost(interrelation: Tensor, kappa: float) -> Tensor:
 def classifier_interrelation(weight: Tensor) -> Tensor:
     """Interrelation of categories as the cosine of classifier weight rows.
 
-    Negative cosines are clamped to 0: two categories cannot be less related
-    than not at all. Nothing is differentiated; the result is detached.
-
     Args:
         weight: Rows of the last linear layer, of shape (K, D).
 
     Returns:
-        Similarity in [0, 1] with an exact unit diagonal, of shape (K, K).
+        Interrelation in the dtype of ``weight``, of shape (K, K).
 
     Raises:
         ValueError: If a row is zero or not finite, naming the row.
     """
     weight = weight.detach()
-    norms = weight.norm(dim=1)
-    bad = ((norms == 0) | ~norms.isfinite()).nonzero().flatten().tolist()
+    rows = weight.double()
+    return _normalised(rows @ rows.T, 'classifier weight rows').to(
+        weight.dtype
+    )
+
+
+def centroid_interrelation(means: Tensor) -> Tensor:
+    r"""Interrelation of categories as the cosine of centred class means.
+
+    .. math:: IR_{ij} = \cos(\mu_i - \bar\mu, \mu_j - \bar\mu), \quad
+        \bar\mu = \frac{1}{K} \sum_k \mu_k
+
+    What all categories share, as features behind a ReLU do, would make every
+    pair similar and is removed. It is the mean of the class means: the mean
+    of the samples is close to that of the most frequent category,
+    background, whose centred mean would then be noise. Ablated in Lv et al.,
+    NeurIPS 2024.
+
+    Args:
+        means: Mean features of each category, of shape (K, D).
+
+    Returns:
+        Interrelation in float64, of shape (K, K).
+
+    Raises:
+        ValueError: If a mean equals the mean of all, naming the row.
+    """
+    centred = _centred(means)
+    return _normalised(centred @ centred.T, 'centred class means')
+
+
+def whitened_centroid_interrelation(
+    means: Tensor, within_scatter: Tensor, *, ridge: float = 0.01
+) -> Tensor:
+    r"""Interrelation of categories as the cosine of whitened class means.
+
+    .. math:: IR_{ij} = \cos(W (\mu_i - \bar\mu), W (\mu_j - \bar\mu)),
+        \quad W^T W = (\Sigma + \rho\,\tfrac{\mathrm{tr}\Sigma}{D} I)^{-1}
+
+    with the covariance :math:`\Sigma` within classes, pooled over them: the
+    metric of linear discriminant analysis (Fisher, 1936). Directions in
+    which samples of one category differ much count less.
+
+    Args:
+        means: Mean features of each category, of shape (K, D).
+        within_scatter: :math:`\Sigma` up to a positive factor, (D, D).
+        ridge: :math:`\rho`, positive; keeps the inverse finite where there
+            are fewer samples than features.
+
+    Returns:
+        Interrelation in float64, of shape (K, K).
+
+    Raises:
+        ValueError: If a mean equals the mean of all, naming the row, if the
+            scatter is zero or not finite, or ``ridge`` not positive.
+    """
+    if not ridge > 0:
+        raise ValueError(f'ridge must be positive, got {ridge}')
+    scatter = within_scatter.detach().double()
+    scale = scatter.diagonal().mean()
+    if not (scale > 0 and scatter.isfinite().all()):
+        raise ValueError(
+            'the scatter within classes is zero or not finite: features of '
+            'all samples of a category are equal, or broken'
+        )
+    eye = torch.eye(len(scatter), dtype=torch.float64, device=scatter.device)
+    factor = torch.linalg.cholesky(scatter / scale + ridge * eye)
+    whitened = torch.linalg.solve_triangular(
+        factor, _centred(means).T, upper=False
+    )  # (D, K)
+    return _normalised(whitened.T @ whitened, 'centred class means')
+
+
+def covariance_interrelation(
+    covariances: Tensor, *, projected: bool = False
+) -> Tensor:
+    r"""Interrelation of categories as the cosine of their covariances.
+
+    .. math:: IR_{ij} = \frac{\langle \Sigma_i, \Sigma_j \rangle_F}
+        {\|\Sigma_i\|_F \, \|\Sigma_j\|_F}
+
+    Linear CKA (Kornblith et al., ICML 2019) between features instead of
+    between samples: it asks whether two categories vary along the same
+    directions and needs no pairing of their samples.
+
+    Args:
+        covariances: Class covariances, each up to a positive factor, of
+            shape (K, D, D).
+        projected: Whether they are :math:`R^T \Sigma_i R` with an R of
+            independent :math:`\mathcal{N}(0, 1/D)` entries. A projection
+            inflates inner products by about
+            :math:`\mathrm{tr}\Sigma_i \, \mathrm{tr}\Sigma_j / D`;
+            that expectation is then removed.
+
+    Returns:
+        Interrelation in float64, of shape (K, K).
+
+    Raises:
+        ValueError: If a covariance is zero or not finite, naming the row.
+    """
+    covariances = covariances.detach().double()
+    flat = covariances.flatten(1)  # (K, D * D)
+    gram = flat @ flat.T
+    if projected:
+        # E<R'AR, R'BR> = (1 + 1/D) <A, B> + tr A tr B / D and
+        # E[tr R'AR tr R'BR] = tr A tr B + 2 <A, B> / D, up to a factor
+        traces = covariances.diagonal(dim1=1, dim2=2).sum(dim=1)
+        gram = gram - traces[:, None] * traces / covariances.shape[-1]
+    return _normalised(gram, 'class covariances')
+
+
+def confusion_interrelation(probabilities: Tensor) -> Tensor:
+    r"""Interrelation of categories as the overlap of their predictions.
+
+    .. math:: IR_{ij} = \sum_k \sqrt{P_{ik} P_{jk}}
+
+    the Bhattacharyya coefficient of what the teacher predicts, on average,
+    for samples of i and of j: 1 where it cannot tell them apart, 0 where it
+    never gives both probability for the same category.
+
+    Args:
+        probabilities: P, the mean softmax of the samples of each category;
+            rows need not sum to exactly 1; of shape (K, K).
+
+    Returns:
+        Interrelation in float64, of shape (K, K).
+
+    Raises:
+        ValueError: If a row is zero, negative or not finite, naming the row.
+    """
+    roots = probabilities.detach().double().sqrt()
+    return _normalised(roots @ roots.T, 'mean probabilities')
+
+
+def paired_cka_interrelation(features: Sequence[Tensor]) -> Tensor:
+    r"""Interrelation of categories as the paper's linear CKA of samples.
+
+    .. math:: IR_{ij} = \frac{\|X_j^T X_i\|_F^2}
+        {\|X_i^T X_i\|_F \, \|X_j^T X_j\|_F}
+
+    with centred columns (Lv et al., NeurIPS 2024). Row k of one category is
+    paired with row k of the other, although they are of different images: it
+    is here for fidelity to the paper.
+
+    Args:
+        features: Samples of each category, each of shape (n, D); all are cut
+            to the smallest n.
+
+    Returns:
+        Interrelation in float64, of shape (K, K).
+
+    Raises:
+        ValueError: If samples of a category are all equal or not finite,
+            naming the row.
+    """
+    rows = min(len(samples) for samples in features)
+    grams = []
+    for samples in features:
+        centred = _centred(samples[:rows])
+        # |X_j' X_i|^2 = <X_i X_i', X_j X_j'>, and n is smaller than D
+        grams.append((centred @ centred.T).flatten())
+    flat = torch.stack(grams)  # (K, n * n)
+    return _normalised(flat @ flat.T, 'samples')
+
+
+def _centred(rows: Tensor) -> Tensor:
+    rows = rows.detach().double()
+    centred = rows - rows.mean(dim=0)
+    # what is left of equal rows is rounding, which has no direction
+    noise = centred.norm(dim=1) <= 1e-12 * rows.norm(dim=1)
+    return centred.masked_fill(noise[:, None], 0)
+
+
+def _normalised(gram: Tensor, rows: str) -> Tensor:
+    """Cosines from inner products, as an interrelation; (K, K)."""
+    norms = gram.diagonal().clamp(min=0).sqrt()
+    bad = (~(norms > 0) | ~norms.isfinite()).nonzero().flatten().tolist()
     if bad:
         raise ValueError(
-            f'classifier weight rows {bad} are zero or not finite, so their '
-            'relation to other categories is undefined'
+            f'{rows} {bad} are zero or not finite, so their relation to '
+            'other categories is undefined'
         )
-    unit = F.normalize(weight, dim=1)
-    cosine = (unit @ unit.T).clamp_(0, 1)  # (K, K)
+    cosine = (gram / norms[:, None] / norms).clamp(0, 1)
     cosine = (cosine + cosine.T) / 2  # exact symmetry, whatever the BLAS
     return cosine.fill_diagonal_(1)

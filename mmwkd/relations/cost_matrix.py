@@ -154,7 +154,7 @@ class CostMatrix:
         if not path.is_file():
             raise FileNotFoundError(
                 f'cost matrix {path} does not exist; write one with '
-                "CostMatrix.save, or set cost='classifier'"
+                "tools/estimate_cost_matrix.py, or set cost='classifier'"
             )
         try:
             _check_archive(path)

@@ -1,8 +1,19 @@
+import numpy as np
 import pytest
+import scipy.linalg
 import torch
+from scipy.spatial.distance import cosine
 from torch.testing import assert_close
 
-from mmwkd.functional import classifier_interrelation, interrelation_to_cost
+from mmwkd.functional import (
+    centroid_interrelation,
+    classifier_interrelation,
+    confusion_interrelation,
+    covariance_interrelation,
+    interrelation_to_cost,
+    paired_cka_interrelation,
+    whitened_centroid_interrelation,
+)
 
 
 def test_cost_follows_the_formula():
@@ -53,3 +64,264 @@ def test_zero_and_broken_rows_are_named():
     weight[3, 0] = torch.nan
     with pytest.raises(ValueError, match=r'rows \[1, 3\]'):
         classifier_interrelation(weight)
+
+
+def random_means(seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(6, 4)))
+
+
+def random_scatter(*shape, seed=1):
+    """Random positive definite matrices, of shape (*shape, 4, 4)."""
+    rows = np.random.default_rng(seed).normal(size=(*shape, 4, 9))
+    return torch.from_numpy(rows @ rows.swapaxes(-1, -2))
+
+
+def random_probabilities(seed=2):
+    logits = np.random.default_rng(seed).normal(size=(6, 6))
+    return torch.from_numpy(logits).softmax(dim=1)
+
+
+def random_samples(seed=3):
+    generator = np.random.default_rng(seed)
+    return [
+        torch.from_numpy(generator.normal(size=(rows, 4)))
+        for rows in (9, 5, 7, 5, 8, 6)
+    ]
+
+
+ESTIMATES = {
+    'centroid': (centroid_interrelation, random_means),
+    'whitened_centroid': (
+        lambda means: whitened_centroid_interrelation(means, random_scatter()),
+        random_means,
+    ),
+    'covariance': (covariance_interrelation, lambda: random_scatter(6)),
+    'confusion': (confusion_interrelation, random_probabilities),
+    'paired_cka': (paired_cka_interrelation, random_samples),
+}
+
+
+@pytest.fixture(params=ESTIMATES)
+def estimate(request):
+    """An estimator and input for it."""
+    function, inputs = ESTIMATES[request.param]
+    return function, inputs()
+
+
+def on_each(inputs, function):
+    """Apply a function to a tensor, or to each of several."""
+    if isinstance(inputs, torch.Tensor):
+        return function(inputs)
+    return [function(tensor) for tensor in inputs]
+
+
+def test_estimates_are_interrelations(estimate):
+    function, inputs = estimate
+    matrix = function(on_each(inputs, lambda t: t.requires_grad_()))
+    assert matrix.shape == (6, 6)
+    assert matrix.dtype == torch.float64
+    assert not matrix.requires_grad
+    assert torch.equal(matrix, matrix.T)
+    assert torch.equal(matrix.diagonal(), torch.ones(6).double())
+    assert matrix.min() >= 0
+    assert matrix.max() <= 1
+
+
+def test_estimates_do_not_depend_on_the_unit(estimate):
+    """Nor do they overflow or underflow in float32."""
+    function, inputs = estimate
+    expected = function(inputs)
+    for scale in (1e-30, 1e30):
+        scaled = on_each(inputs, lambda t, s=scale: (t * s).float())
+        if function is confusion_interrelation:
+            scaled = on_each(inputs, lambda t, s=scale: t * s)
+        assert_close(function(scaled), expected, rtol=0, atol=1e-5)
+
+
+def test_estimates_take_non_contiguous_input(estimate):
+    function, inputs = estimate
+    strided = on_each(
+        inputs, lambda t: t.repeat_interleave(2, dim=-1)[..., ::2]
+    )
+    assert_close(function(strided), function(inputs))
+
+
+def off_diagonal(function):
+    """Matrix of a function of two indices, 1 on the diagonal."""
+    matrix = torch.ones(6, 6).double()
+    for i in range(6):
+        for j in range(6):
+            if i != j:
+                matrix[i, j] = function(i, j)
+    return matrix
+
+
+def test_centroid_is_a_cosine_of_centred_means():
+    means = random_means()
+    centred = (means - means.mean(dim=0)).numpy()
+    assert_close(
+        centroid_interrelation(means),
+        off_diagonal(lambda i, j: max(1 - cosine(centred[i], centred[j]), 0)),
+    )
+
+
+def test_centroid_ignores_what_categories_share():
+    means = random_means()
+    assert_close(
+        centroid_interrelation(means + 1000), centroid_interrelation(means)
+    )
+
+
+def test_whitened_centroid_is_a_cosine_in_whitened_space():
+    means, scatter = random_means(), random_scatter()
+    scale = scatter.trace().item() / 4
+    whitening = scipy.linalg.sqrtm(
+        scipy.linalg.inv(scatter.numpy() + 0.3 * scale * np.eye(4))
+    )
+    white = (means - means.mean(dim=0)).numpy() @ whitening
+    assert_close(
+        whitened_centroid_interrelation(means, scatter, ridge=0.3),
+        off_diagonal(lambda i, j: max(1 - cosine(white[i], white[j]), 0)),
+    )
+
+
+def test_whitened_centroid_does_not_depend_on_the_basis():
+    means, scatter = random_means(), random_scatter()
+    basis = torch.from_numpy(np.random.default_rng(5).normal(size=(4, 4)))
+    assert_close(
+        whitened_centroid_interrelation(
+            means @ basis, basis.T @ scatter @ basis, ridge=1e-12
+        ),
+        whitened_centroid_interrelation(means, scatter, ridge=1e-12),
+    )
+
+
+def test_whitened_centroid_is_finite_with_fewer_samples_than_features():
+    scatter = torch.zeros(4, 4)
+    scatter[0, 0] = 1
+    matrix = whitened_centroid_interrelation(random_means(), scatter)
+    assert matrix.isfinite().all()
+
+
+def test_covariance_is_a_cosine_of_covariances():
+    covariances = random_scatter(6)
+    flat = covariances.flatten(1).numpy()
+    assert_close(
+        covariance_interrelation(covariances),
+        off_diagonal(lambda i, j: 1 - cosine(flat[i], flat[j])),
+    )
+
+
+def test_covariance_is_linear_cka_of_features():
+    """Of samples whose roles with features are swapped."""
+    samples = [t - t.mean(dim=0) for t in random_samples()]
+    first, second = samples[:2]
+    cross = torch.linalg.norm(first @ second.T) ** 2
+    expected = cross / (
+        torch.linalg.norm(first @ first.T)
+        * torch.linalg.norm(second @ second.T)
+    )
+    covariances = torch.stack([t.T @ t for t in samples])
+    assert_close(covariance_interrelation(covariances)[0, 1], expected)
+
+
+def test_projected_covariance_is_unbiased():
+    """Where the inner products are small against the traces."""
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(3, 300, 40))
+    rows[1] = 0.7 * rows[0] + 0.3 * rows[1]
+    full = torch.from_numpy(rows @ rows.swapaxes(1, 2))  # (3, 300, 300)
+    expected = covariance_interrelation(full)
+    estimates, uncorrected = [], []
+    for _ in range(40):
+        projection = torch.from_numpy(generator.normal(size=(300, 60)))
+        small = projection.T @ full @ projection / 60
+        estimates.append(covariance_interrelation(small, projected=True))
+        uncorrected.append(covariance_interrelation(small))
+    assert_close(torch.stack(estimates).mean(0), expected, atol=0.04, rtol=0)
+    bias = torch.stack(uncorrected).mean(0) - expected
+    assert bias[0, 2] > 0.2
+
+
+def test_confusion_is_a_bhattacharyya_coefficient():
+    rows = random_probabilities()
+    assert_close(
+        confusion_interrelation(rows),
+        off_diagonal(lambda i, j: sum((rows[i] * rows[j]) ** 0.5)),
+    )
+
+
+def test_confusion_of_known_predictions():
+    certain = torch.eye(6).double()
+    assert torch.equal(confusion_interrelation(certain), certain)
+    guessing = torch.full((6, 6), 1 / 6)
+    assert_close(confusion_interrelation(guessing), torch.ones(6, 6).double())
+
+
+def test_paired_cka_follows_the_published_formula():
+    samples = [t[:5] - t[:5].mean(dim=0) for t in random_samples()]
+
+    def norm(i, j):
+        return torch.linalg.norm(samples[i].T @ samples[j])
+
+    assert_close(
+        paired_cka_interrelation(random_samples()),
+        off_diagonal(lambda i, j: norm(j, i) ** 2 / (norm(i, i) * norm(j, j))),
+    )
+
+
+def test_paired_cka_does_not_depend_on_a_rotation_of_features():
+    samples = random_samples()
+    rotated, _ = torch.linalg.qr(random_scatter())
+    expected = paired_cka_interrelation(samples)
+    samples[2] = samples[2] @ rotated
+    assert_close(paired_cka_interrelation(samples), expected)
+
+
+@pytest.mark.parametrize(
+    ('call', 'message'),
+    [
+        (
+            lambda: centroid_interrelation(torch.full((3, 2), 0.1)),
+            r'centred class means \[0, 1, 2\] are zero',
+        ),
+        (
+            lambda: centroid_interrelation(torch.ones(1, 2)),
+            r'centred class means \[0\] are zero',
+        ),
+        (
+            lambda: whitened_centroid_interrelation(
+                random_means(), torch.zeros(4, 4)
+            ),
+            'scatter within classes is zero',
+        ),
+        (
+            lambda: whitened_centroid_interrelation(
+                random_means(), random_scatter(), ridge=0
+            ),
+            'ridge must be positive, got 0',
+        ),
+        (
+            lambda: covariance_interrelation(
+                torch.stack([torch.eye(2), torch.zeros(2, 2)])
+            ),
+            r'class covariances \[1\] are zero',
+        ),
+        (
+            lambda: confusion_interrelation(torch.tensor([[1, 0], [-1, 2.0]])),
+            r'mean probabilities \[1\] are zero or not finite',
+        ),
+        (
+            lambda: paired_cka_interrelation([torch.eye(3), torch.ones(4, 3)]),
+            r'samples \[1\] are zero',
+        ),
+    ],
+)
+def test_undefined_relations_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_no_categories_have_no_relations():
+    for function in (centroid_interrelation, confusion_interrelation):
+        assert function(torch.ones(0, 3)).shape == (0, 0)
