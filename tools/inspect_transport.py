@@ -43,6 +43,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--num-rois', type=int, default=32, help='foreground RoIs to take'
     )
+    parser.add_argument(
+        '--num-plans',
+        type=int,
+        default=6,
+        help='plans to draw, of the RoIs with the largest distance',
+    )
     parser.add_argument('--seed', type=int, default=0)
     for name, kind in (
         ('temperature', float),
@@ -65,11 +71,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Inspect the transport; the exit code is 0 if all went well."""
     options = vars(parse_args())
-    out_dir, force = options.pop('out_dir'), options.pop('force')
+    drawing = {
+        name: options.pop(name) for name in ('out_dir', 'num_plans', 'force')
+    }
     console = Console(file=sys.stdout, highlight=False)
     try:
         subject = pick_subject(**options)
-        inspect_transport(subject, out_dir, console=console, force=force)
+        inspect_transport(subject, console=console, **drawing)
     except (ValueError, OSError) as error:
         console.print(str(error), style='red', markup=False, soft_wrap=True)
         return 1

@@ -162,10 +162,14 @@ def load_confusion(path: str | os.PathLike[str]) -> np.ndarray:
 def _figure_table(figures: Sequence[Figure]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
-    table.add_column(style='cyan', min_width=32)
-    table.add_column(style='dim')
+    table.add_column()
     for figure in figures:
-        table.add_row(*map(Text, figure))
+        table.add_row(
+            Text(figure.name),
+            Text.assemble(
+                (figure.value, 'cyan'), '\n', (figure.reading, 'dim')
+            ),
+        )
     return table
 
 
@@ -174,7 +178,7 @@ def inspect_transport(
     out_dir: Path,
     *,
     console: Console,
-    num_shown: int = 6,
+    num_plans: int = 6,
     force: bool = False,
 ) -> tuple[Path, Path]:
     """Print and draw what entropic transport does on some RoIs.
@@ -183,7 +187,7 @@ def inspect_transport(
         subject: RoIs, the loss whose options are looked at, and names.
         out_dir: Folder for the pictures.
         console: Where to print.
-        num_shown: RoIs whose plans are drawn: those with the largest
+        num_plans: RoIs whose plans are drawn: those with the largest
             distance.
         force: Whether existing pictures may be replaced.
 
@@ -192,7 +196,10 @@ def inspect_transport(
 
     Raises:
         FileExistsError: If a picture exists and ``force`` is not set.
+        ValueError: If ``num_plans`` is not positive.
     """
+    if num_plans < 1:
+        raise ValueError(f'num_plans must be at least 1, got {num_plans}')
     paths = out_dir / 'plans.png', out_dir / 'errors.png'
     for path in paths:
         if path.exists() and not force:
@@ -217,7 +224,7 @@ def inspect_transport(
         num_iters={*NUM_ITERS, loss.num_iters},
     )
     exact = exact_costs(source, sink, cost)
-    shown = exact.argsort(descending=True, stable=True)[:num_shown]
+    shown = exact.argsort(descending=True, stable=True)[:num_plans]
     plans = transport_plans(
         source[shown],
         sink[shown],
@@ -244,8 +251,8 @@ def inspect_transport(
         Text(
             f'In percent, mean over {len(source)} RoIs. Above: error of the '
             f'cost against the exact {errors.exact:.4g}. Below: mass that '
-            "misses the teacher's distribution. *: the loss in float32 is "
-            'more than 1 % off this.',
+            "misses the teacher's distribution. *: the loss itself is more "
+            'than 1 % off this.',
             style='dim',
         )
     )

@@ -24,6 +24,7 @@ from scipy.spatial.distance import squareform
 from sklearn.manifold import TSNE
 
 from mmwkd.relations.cost_matrix import BACKGROUND, CostMatrix
+from mmwkd.relations.quality import distances
 
 TEXT, FAINT, LINE = '#1d2330', '#667085', '#c9cfda'
 
@@ -94,9 +95,8 @@ def cluster(matrix: CostMatrix) -> np.ndarray:
     Returns:
         SciPy's linkage, of shape (K - 1, 4).
     """
-    distances = _distances(matrix)
     return linkage(
-        squareform(distances, checks=False),
+        squareform(distances(matrix), checks=False),
         method='average',
         optimal_ordering=True,
     )
@@ -241,9 +241,7 @@ def draw_map(
     thumbnails = thumbnails or {}
     names = matrix.categories[:-1]
     groups = group_colours(matrix.categories, supercategories)
-    cells, num_cols, num_rows = _grid_cells(
-        embed(_distances(matrix)[:-1, :-1])
-    )
+    cells, num_cols, num_rows = _grid_cells(embed(distances(matrix)[:-1, :-1]))
     pitch = min(1.0, _MAX_SIDE * 2 / 3 / max(num_cols, num_rows))  # inches
     with picture_style():
         figure = Figure(
@@ -276,16 +274,16 @@ def draw_map(
         return to_png(figure)
 
 
-def embed(distances: np.ndarray) -> np.ndarray:
+def embed(gaps: np.ndarray) -> np.ndarray:
     """Place points in a plane so that near ones are neighbours (t-SNE).
 
     Args:
-        distances: Distances, of shape (n, n).
+        gaps: Distances, of shape (n, n).
 
     Returns:
         Positions in the unit square, of shape (n, 2).
     """
-    count = len(distances)
+    count = len(gaps)
     if count < 4:  # t-SNE has nothing to choose
         points = np.stack([np.arange(count), np.zeros(count)], axis=1)
     else:
@@ -294,7 +292,7 @@ def embed(distances: np.ndarray) -> np.ndarray:
             init='random',
             perplexity=min(10.0, (count - 1) / 3),
             random_state=0,
-        ).fit_transform(distances)
+        ).fit_transform(gaps)
     span = np.ptp(points, axis=0)
     return (points - points.min(axis=0)) / np.where(span > 0, span, 1)
 
@@ -333,13 +331,6 @@ def _draw_thumbnail(
             linewidth=2.5,
         )
     )
-
-
-def _distances(matrix: CostMatrix) -> np.ndarray:
-    distances = 1 - matrix.interrelation.astype(np.float64)
-    distances = (distances + distances.T).clip(min=0) / 2
-    np.fill_diagonal(distances, 0)
-    return distances
 
 
 def _labelled(count: int, length: float) -> list[int]:

@@ -141,6 +141,14 @@ def measure_quality(
     )
 
 
+def distances(matrix: CostMatrix) -> np.ndarray:
+    """Distances 1 - IR in double precision, symmetric, 0 on the diagonal."""
+    gaps = 1 - matrix.interrelation.astype(np.float64)
+    gaps = (gaps + gaps.T) / 2
+    np.fill_diagonal(gaps, 0)
+    return gaps.clip(min=0)  # a cosine may round above 1
+
+
 def dispersion(matrix: CostMatrix) -> Dispersion:
     r"""Spread of the off-diagonal distances.
 
@@ -155,13 +163,13 @@ def dispersion(matrix: CostMatrix) -> Dispersion:
     Returns:
         The spread.
     """
-    distances = _distances(matrix)
+    gaps = distances(matrix)
     rows, cols = _pairs(matrix)
-    values = distances[rows, cols]  # (P,)
+    values = gaps[rows, cols]  # (P,)
     mean, std = float(values.mean()), float(values.std())
     share = 0.0
     if std > _ROUNDING:
-        unexplained = values - _additive_fit(distances)[rows, cols]
+        unexplained = values - _additive_fit(gaps)[rows, cols]
         share = 1 - unexplained.var() / values.var()
     return Dispersion(
         mean=mean,
@@ -173,13 +181,13 @@ def dispersion(matrix: CostMatrix) -> Dispersion:
     )
 
 
-def _additive_fit(distances: np.ndarray) -> np.ndarray:
+def _additive_fit(gaps: np.ndarray) -> np.ndarray:
     """Least-squares fit of a_i + a_j to off-diagonals, of shape (K, K).
 
     Its normal equations are ``(K - 2) a_i + sum(a) = row sum i``.
     """
-    size = len(distances)
-    sums = distances.sum(axis=1)  # (K,), the diagonal is 0
+    size = len(gaps)
+    sums = gaps.sum(axis=1)  # (K,), the diagonal is 0
     if size == 2:
         effects = sums / 2
     else:
@@ -220,14 +228,14 @@ def nearest_categories(
     Returns:
         Neighbours by category.
     """
-    distances = _distances(matrix)
-    np.fill_diagonal(distances, np.inf)
-    order = distances.argsort(axis=1, kind='stable')[:, :count]
+    gaps = distances(matrix)
+    np.fill_diagonal(gaps, np.inf)
+    order = gaps.argsort(axis=1, kind='stable')[:, :count]
     return {
         category: tuple(
-            Neighbour(matrix.categories[j], float(distances[i, j]))
+            Neighbour(matrix.categories[j], float(gaps[i, j]))
             for j in order[i]
-            if distances[i, j] < 1
+            if gaps[i, j] < 1
         )
         for i, category in enumerate(matrix.categories)
     }
@@ -391,8 +399,8 @@ def compare_matrices(
             f'{len(second.categories)}; {differing}'
         )
     rows, cols = _pairs(first)
-    a = _distances(first)[rows, cols]  # (P,)
-    b = _distances(second)[rows, cols]  # (P,)
+    a = distances(first)[rows, cols]  # (P,)
+    b = distances(second)[rows, cols]  # (P,)
     shifts = (rankdata(b) - rankdata(a)) / len(a)
     order = np.argsort(-np.abs(shifts), kind='stable')[:num_pairs]
     return Comparison(
@@ -407,14 +415,6 @@ def compare_matrices(
             for k in order
         ),
     )
-
-
-def _distances(matrix: CostMatrix) -> np.ndarray:
-    """Distances 1 - IR in double precision, with an exact 0 diagonal."""
-    distances = 1 - matrix.interrelation.astype(np.float64)
-    distances = (distances + distances.T) / 2
-    np.fill_diagonal(distances, 0)
-    return distances.clip(min=0)  # a cosine may round above 1
 
 
 def _pairs(matrix: CostMatrix) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
 from mmwkd.distillers import DetectorDistiller
@@ -190,7 +190,7 @@ def subject_from_config(
     if cost is not None:
         loss_options['cost'] = str(cost)
     cfg.model.logit_loss.update(loss_options)
-    torch.manual_seed(seed)
+    set_random_seed(seed)
     distiller = MODELS.build(cfg.model)
     if checkpoint is None:
         distiller.init_weights()
@@ -213,6 +213,8 @@ def subject_from_config(
     classes = tuple(loader.dataset.metainfo['classes'])
     loss = distiller.distillation_losses['logit']
     loss.check_classes(classes)
+    # again, so that images and RoIs are the same with any checkpoint
+    set_random_seed(seed)
     logits = observe_logits(distiller, next(iter(loader)), num_rois)
     return TransportSubject(logits, loss, (*classes, BACKGROUND))
 

@@ -41,7 +41,7 @@ class TransportErrors:
     exact: float  # mean exact distance
     values: np.ndarray  # (E, I), mean transport cost of the plans
     violations: np.ndarray  # (E, I), mean mass that misses the sink, in [0, 1]
-    loss_values: np.ndarray  # (E, I), what the loss computes in float32
+    loss_values: np.ndarray  # (E, I), by the loss's own arithmetic
 
     @property
     def bias(self) -> np.ndarray:
