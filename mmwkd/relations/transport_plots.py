@@ -160,8 +160,8 @@ def draw_errors(
         for axes in (left, right):
             _outline(axes, errors, reg, num_iters)
         figure.supxlabel(
-            "outlined: the loss's own options; crossed out: the loss itself is "
-            'more than 1 % off these values',
+            "outlined: the loss's own options; crossed out: the loss itself "
+            'is more than 1 % off these values',
             fontsize=9,
             color=FAINT,
         )
