@@ -213,7 +213,7 @@ def subject_from_config(
     classes = tuple(loader.dataset.metainfo['classes'])
     loss = distiller.distillation_losses['logit']
     loss.check_classes(classes)
-    # again, so that images and RoIs are the same with any checkpoint
+    # again: building a student draws more or less with other weights
     set_random_seed(seed)
     logits = observe_logits(distiller, next(iter(loader)), num_rois)
     return TransportSubject(logits, loss, (*classes, BACKGROUND))

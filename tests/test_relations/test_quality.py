@@ -4,6 +4,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 from mmwkd.relations.quality import (
     compare_matrices,
@@ -158,6 +159,18 @@ def test_auc_of_blocks_is_1_and_of_chance_a_half(
     assert random.value == pytest.approx(0.5, abs=0.05)
     assert random.low < 0.5 < random.high
     assert 0.01 < random.high - random.low < 0.2
+
+
+def test_a_resample_counts_pairs_as_often_as_they_were_drawn(make_matrix):
+    matrix = make_matrix(size=13)
+    families = {n: 'ab'[i % 2] for i, n in enumerate(matrix.categories[:-1])}
+    drawn = np.random.default_rng(3).integers(12, size=12)
+    assert len(set(drawn.tolist())) < 12
+    pairs = [(i, j) for i, j in itertools.combinations(drawn, 2) if i != j]
+    same = [i % 2 == j % 2 for i, j in pairs]
+    expected = roc_auc_score(same, [matrix.interrelation[p] for p in pairs])
+    measured = supercategory_auc(matrix, families, num_resamples=1, seed=3)
+    assert measured.low == measured.high == pytest.approx(expected)
 
 
 def test_interval_resamples_categories(make_matrix):

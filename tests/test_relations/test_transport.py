@@ -433,3 +433,19 @@ def test_the_tool_reads_files(tmp_path, blocks, tool, capsys):
     assert '0.07 ' in printed
     assert '\N{HORIZONTAL ELLIPSIS}' not in printed  # in 80 columns
     assert (tmp_path / 'plans.png').is_file()
+
+
+def test_rois_are_drawn_the_same_with_any_checkpoint(
+    tmp_path, coco, teacher_checkpoint, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(
+        'mmwkd.relations.roi_logits.observe_logits',
+        lambda *_: drawn.append(torch.rand(1).item()),
+    )
+    config = write_config(
+        tmp_path, coco, teacher_checkpoint, student=teacher_config()
+    )
+    for checkpoint in (None, str(teacher_checkpoint)):
+        pick_subject(str(config), checkpoint, num_images=1)
+    assert drawn[0] == drawn[1]
