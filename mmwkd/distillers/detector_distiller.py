@@ -177,6 +177,26 @@ class DetectorDistiller(BaseDetector):
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
             losses.update(self._silent_losses(batch_inputs))
             return losses
+        losses, seen, taught = self.observe(batch_inputs, batch_data_samples)
+        distillation = self._distil(seen, taught)
+        if not torch.stack(list(distillation.values())).isfinite().all():
+            _refuse_non_finite(taught, batch_data_samples)
+        losses.update(distillation)
+        return losses
+
+    def observe(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList
+    ) -> tuple[dict[str, Tensor], TrainingPass, TeacherPass]:
+        """Run the student's training pass and the teacher on its RoIs.
+
+        Args:
+            batch_inputs: Preprocessed images, of shape (N, 3, H, W).
+            batch_data_samples: Their annotations.
+
+        Returns:
+            The student's own losses, what its pass produced, and what the
+            teacher makes of the same images and RoIs.
+        """
         with capture(self.student, roi_stages=self._needs_rois) as seen:
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
         taught = self._teacher.observe(
@@ -185,11 +205,7 @@ class DetectorDistiller(BaseDetector):
             logits='logit' in self.places,
         )
         _check_batch(len(batch_inputs), seen.record, taught)
-        distillation = self._distil(seen.record, taught)
-        if not torch.stack(list(distillation.values())).isfinite().all():
-            _refuse_non_finite(taught, batch_data_samples)
-        losses.update(distillation)
-        return losses
+        return losses, seen.record, taught
 
     def predict(
         self,

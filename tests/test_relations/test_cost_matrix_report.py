@@ -1,0 +1,182 @@
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from mmwkd.relations.inspection import inspect_cost_matrix, load_confusion
+from mmwkd.relations.quality import compare_matrices, measure_quality
+from mmwkd.relations.report import (
+    PICTURES,
+    quality_figures,
+    render_report,
+    write_report,
+)
+from tests.test_demo.test_report import OUTSIDE, Page, png
+
+
+def render(matrix, other=None, **known):
+    return render_report(
+        matrix,
+        measure_quality(matrix, **known),
+        other and compare_matrices(matrix, other),
+        pictures={name: png('white') for name in PICTURES},
+        kappa=1.5,
+    )
+
+
+def test_the_page_has_every_figure(blocks, families, make_matrix):
+    other = make_matrix(categories=blocks.categories)
+    confusion = blocks.interrelation
+    html = render(blocks, other, supercategories=families, confusion=confusion)
+    text = Page(html).text
+    quality = measure_quality(blocks, families, confusion)
+    for figure in quality_figures(blocks, quality):
+        assert figure.value in text
+        assert figure.reading in text
+    for fact in (
+        '1.000 [1.000, 1.000]',
+        '+1.000, without background +1.000',
+        'kappa 1.5',
+        'tensor = logits',
+        'cat dog 0.200 , bus 0.800',
+        'Spearman correlation',
+    ):
+        assert fact in text
+    assert 'Spearman correlation' not in Page(render(blocks)).text.replace(
+        "Spearman correlation with the teacher's own", ''
+    )
+
+
+def test_what_is_missing_says_why(blocks):
+    text = Page(render(blocks)).text
+    assert 'no supercategories are known' in text
+    assert 'no confusions were given' in text
+
+
+def test_names_are_escaped(make_matrix):
+    names = ('<script>alert(1)</script>', 'Größe & 猫', '"x"', 'background')
+    matrix = make_matrix(size=4, categories=names)
+    html = render(matrix, matrix)
+    page = Page(html)
+    assert 'script' not in page.tags
+    for name in names:
+        assert name in page.text
+
+
+def test_the_page_refers_to_nothing_outside(blocks):
+    html = render(blocks)
+    page = Page(html)
+    assert len(page.addresses) == 3
+    assert all(a.startswith('data:image/png') for a in page.addresses)
+    assert not {'script', 'link', 'iframe', 'object'} & page.tags
+    assert not OUTSIDE.search(re.sub(r'data:image/[^"]*', '', html))
+
+
+def test_a_report_is_kept_unless_forced(blocks, tmp_path):
+    quality = measure_quality(blocks)
+    (tmp_path / 'notes.txt').write_text('mine')
+    path = write_report(tmp_path, blocks, quality)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match='report.html already.*--force'):
+        write_report(tmp_path, blocks, quality, kappa=2.0)
+    assert path.read_bytes() == before
+    write_report(tmp_path, blocks, quality, kappa=2.0, force=True)
+    assert path.read_bytes() != before
+    assert {p.name for p in tmp_path.iterdir()} == {
+        'notes.txt',
+        'report.html',
+        *PICTURES,
+    }
+    for name in PICTURES:
+        with Image.open(tmp_path / name) as image:
+            assert len(image.convert('RGB').getcolors(1 << 24)) > 10
+
+
+# --- the inspection and its tool ----------------------------------------
+
+
+@pytest.fixture
+def inspect(blocks, tmp_path):
+    """Inspect ``blocks`` and return what was printed and the page."""
+    blocks.save(tmp_path / 'cost.npz')
+
+    def run(**options):
+        output = io.StringIO()
+        report = inspect_cost_matrix(
+            tmp_path / 'cost.npz',
+            console=Console(file=output, width=120),
+            **{'out_dir': tmp_path / 'report', **options},
+        )
+        return output.getvalue(), Page(report.read_text())
+
+    return run
+
+
+def test_inspection_uses_all_that_is_given(
+    inspect, coco, blocks, make_matrix, tmp_path
+):
+    np.save(tmp_path / 'confusion.npy', blocks.interrelation)
+    make_matrix(categories=blocks.categories).save(tmp_path / 'other.npz')
+    printed, page = inspect(
+        ann_file=coco['ann_file'],
+        img_prefix=coco['img_prefix'],
+        confusion=tmp_path / 'confusion.npy',
+        compare=tmp_path / 'other.npz',
+    )
+    for fact in (
+        '1.000 [1.000, 1.000]',
+        '+1.000, without background +1.000',
+        'Pearson correlation',
+    ):
+        assert fact in printed
+        assert fact in page.text
+    assert 'dog 0.200, bus 0.800' in printed
+    with Image.open(tmp_path / 'report' / 'map.png') as image:
+        colours = {c for _, c in image.convert('RGB').getcolors(1 << 24)}
+    assert (120, 90, 200) in colours  # the picture of the bus
+
+
+def test_a_broken_image_becomes_a_dot(inspect, coco):
+    (coco['img_prefix'] / 'cat.png').write_bytes(b'')
+    with pytest.warns(UserWarning, match="no picture of 'cat'"):
+        inspect(ann_file=coco['ann_file'], img_prefix=coco['img_prefix'])
+
+
+def test_bad_requests_are_refused_before_the_work(inspect, coco, tmp_path):
+    with pytest.raises(ValueError, match='--img-prefix needs --ann-file'):
+        inspect(img_prefix=coco['img_prefix'])
+    with pytest.raises(ValueError, match='--kappa must be positive, got 0'):
+        inspect(kappa=0)
+    assert not (tmp_path / 'report').exists()
+
+
+@pytest.mark.parametrize('name', ['confusion.npy', 'confusion.npz'])
+def test_confusions_come_from_npy_and_npz(tmp_path, name):
+    confusion = np.eye(3)
+    save = np.save if name.endswith('y') else np.savez
+    keys = ['arr' if save is np.save else 'confusion']
+    save(tmp_path / name, **dict.fromkeys(keys, confusion))
+    np.testing.assert_array_equal(load_confusion(tmp_path / name), confusion)
+
+
+def test_other_files_hold_no_confusions(tmp_path):
+    np.savez(tmp_path / 'other.npz', values=np.eye(3))
+    np.save(tmp_path / 'pickle.npy', np.array([{}]))
+    (tmp_path / 'text.npy').write_text('hello')
+    for name in ('other.npz', 'pickle.npy', 'text.npy'):
+        with pytest.raises(ValueError, match=f'{name} holds no confusion'):
+            load_confusion(tmp_path / name)
+
+
+def test_the_tool_writes_a_report_once(tool, blocks, tmp_path, capsys):
+    blocks.save(tmp_path / 'cost.npz')
+    arguments = (tmp_path / 'cost.npz', '--out-dir', tmp_path / 'report')
+    assert tool('inspect_cost_matrix.py', *arguments) == 0
+    assert (tmp_path / 'report' / 'report.html').is_file()
+    assert 'effective rank' in capsys.readouterr().out
+    assert tool('inspect_cost_matrix.py', *arguments) == 1
+    assert '--force' in capsys.readouterr().out
+    assert tool('inspect_cost_matrix.py', *arguments, '--force') == 0
