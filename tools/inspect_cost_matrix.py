@@ -4,8 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmdet.utils import register_all_modules
+from mmengine.config import DictAction
 from rich.console import Console
+from tqdm import tqdm
 
+import mmwkd  # noqa: F401  registers the components
 from mmwkd.relations.inspection import inspect_cost_matrix
 
 
@@ -32,11 +36,24 @@ def parse_args() -> argparse.Namespace:
         help='folder of the images of --ann-file, to show the categories',
     )
     parser.add_argument(
-        '--confusion',
-        type=Path,
-        metavar='FILE',
-        help="mean softmax of the teacher's boxes of each category, (K, K), "
-        '.npy, or .npz with the entry confusion',
+        '--config',
+        help='config of the teacher, or of a distillation run: correlates the '
+        "matrix with the teacher's confusions on the validation split",
+    )
+    parser.add_argument(
+        '--checkpoint',
+        help="weights of the teacher (default: those that a run's config "
+        'names)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='changes to --config',
+    )
+    parser.add_argument(
+        '--device', help='where the teacher runs, such as cuda:0 or cpu'
     )
     parser.add_argument(
         '--kappa', type=float, default=1.0, help='sharpness of the drawn cost'
@@ -55,9 +72,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Inspect the matrix; the exit code is 0 if all went well."""
     args = parse_args()
+    register_all_modules()
     console = Console(file=sys.stdout, highlight=False)
     try:
-        inspect_cost_matrix(**vars(args), console=console)
+        inspect_cost_matrix(**vars(args), console=console, progress=tqdm)
     except (ValueError, OSError) as error:
         console.print(str(error), style='red', markup=False, soft_wrap=True)
         return 1

@@ -98,8 +98,12 @@ def transport_term(
     check_at_least(1, num_iters=num_iters)
 
     dtype = torch.float64 if domain == 'log' else student_logits.dtype
-    p = _softened(student_logits.to(dtype), target, temperature)  # (R, K)
-    q = _softened(teacher_logits.detach().to(dtype), target, temperature)
+    p = class_distribution(
+        student_logits.to(dtype), target, temperature
+    )  # (R, K)
+    q = class_distribution(
+        teacher_logits.detach().to(dtype), target, temperature
+    )
     distance = sinkhorn_cost(
         p,
         q,
@@ -112,10 +116,20 @@ def transport_term(
     return distance.to(student_logits.dtype)
 
 
-def _softened(
+def class_distribution(
     logits: Tensor, target: Tensor | None, temperature: float
 ) -> Tensor:
-    """Softened distribution over the categories other than the target."""
+    """Softened distribution over the categories that WKD-L compares.
+
+    Args:
+        logits: Logits, of shape (R, K).
+        target: Category of each RoI to leave out, of shape (R,); None for
+            none.
+        temperature: Softening.
+
+    Returns:
+        Probabilities, 0 at the target, of shape (R, K).
+    """
     logits = logits / temperature  # (R, K)
     if target is not None:
         logits = logits.scatter(1, target[:, None].long(), -torch.inf)

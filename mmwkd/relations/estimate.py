@@ -149,16 +149,11 @@ def write_cost_matrix(
     """
     out = Path(out)
     check_writable(out, force=force)
-    loaded = Config.fromfile(config)
-    loaded.merge_from_dict(dict(cfg_options or {}))
-    device = _join_ranks(device)
     options, collect = (
         options or EstimateOptions(),
         collect or CollectOptions(),
     )
-    source = teacher_source(loaded, checkpoint, name=str(config))
-    teacher = build_teacher(source)
-    teacher.detector.to(device)
+    loaded, source, teacher = _load(config, checkpoint, cfg_options, device)
     partial = PartialFile(
         out=out,
         identity=dict(
@@ -358,6 +353,57 @@ def collect_confusion(
     return collect_statistics(
         teacher, dataset, plan, collect, progress=progress
     )
+
+
+def measure_confusion(
+    config: str | os.PathLike[str],
+    checkpoint: str | None,
+    matrix: CostMatrix,
+    *,
+    cfg_options: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    progress: Callable[..., Iterable[Any]] | None = None,
+) -> np.ndarray:
+    """What a teacher predicts, on average, for the boxes of each category.
+
+    Args:
+        config: Config of a detector, or of a distiller, whose teacher is
+            taken; its validation split is read.
+        checkpoint: Weights of the detector; None for those that the
+            distiller's config names.
+        matrix: A cost matrix, whose categories the teacher must have.
+        cfg_options: Changes to the config.
+        device: Such as 'cuda:0'; None for a GPU where there is one.
+        progress: Wraps the batches to show progress, as ``tqdm`` does.
+
+    Returns:
+        Mean softmax of each category's boxes, of shape (K, K), background
+        last; a row of 0 where there are no boxes.
+
+    Raises:
+        ValueError: If the teacher has other classes, or cannot be run.
+    """
+    loaded, _, teacher = _load(config, checkpoint, cfg_options, device)
+    if teacher.classes is not None:
+        matrix.check_categories(teacher.classes)
+    statistics = collect_confusion(loaded, teacher, progress=progress)
+    return statistics.mean_probabilities().cpu().numpy()
+
+
+def _load(
+    config: str | os.PathLike[str],
+    checkpoint: str | None,
+    cfg_options: Mapping[str, Any] | None,
+    device: str | None,
+) -> tuple[Config, dict[str, Any], FrozenTeacher]:
+    """Config, options of the teacher in it, and the teacher on its device."""
+    loaded = Config.fromfile(config)
+    loaded.merge_from_dict(dict(cfg_options or {}))
+    device = _join_ranks(device)
+    source = teacher_source(loaded, checkpoint, name=str(config))
+    teacher = build_teacher(source)
+    teacher.detector.to(device)
+    return loaded, source, teacher
 
 
 def teacher_source(

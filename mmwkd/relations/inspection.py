@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mmwkd.atomic import atomic_write
+from mmwkd.functional.logit_distillation import class_distribution
 from mmwkd.relations.annotations import (
     CategoryAnnotations,
     cut_thumbnails,
     read_annotations,
 )
 from mmwkd.relations.cost_matrix import CostMatrix
+from mmwkd.relations.estimate import measure_confusion
 from mmwkd.relations.plots import short_name
 from mmwkd.relations.quality import compare_matrices, measure_quality
 from mmwkd.relations.report import (
@@ -32,7 +33,6 @@ from mmwkd.relations.transport import (
     NUM_ITERS,
     REGS,
     TransportErrors,
-    class_distribution,
     exact_costs,
     transport_errors,
     transport_plans,
@@ -49,7 +49,11 @@ def inspect_cost_matrix(
     compare: Path | None = None,
     ann_file: Path | None = None,
     img_prefix: Path | None = None,
-    confusion: Path | None = None,
+    config: str | None = None,
+    checkpoint: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    progress: Callable[..., Iterable[Any]] | None = None,
     kappa: float = 1.0,
     out_dir: Path | None = None,
     force: bool = False,
@@ -62,7 +66,13 @@ def inspect_cost_matrix(
         compare: Another cost matrix of the same categories.
         ann_file: Annotations in COCO format.
         img_prefix: Folder of their images.
-        confusion: File of the teacher's confusions.
+        config: Config of the teacher, or of a distiller, to measure what the
+            teacher confuses on the validation split.
+        checkpoint: Weights of the teacher; None for those that the
+            distiller's config names.
+        cfg_options: Changes to the config.
+        device: Where the teacher runs; None for a GPU where there is one.
+        progress: Wraps the teacher's batches, as ``tqdm`` does.
         kappa: Sharpness of the cost that is drawn.
         out_dir: Folder for the report; by default one named as the file, in
             ``work_dirs/cost_matrix``.
@@ -80,6 +90,11 @@ def inspect_cost_matrix(
         raise ValueError(
             '--img-prefix needs --ann-file, which says what is in the images'
         )
+    if config is None and (checkpoint or cfg_options):
+        raise ValueError(
+            '--checkpoint and --cfg-options need --config, which says what '
+            'teacher to run'
+        )
     if not kappa > 0:
         raise ValueError(f'--kappa must be positive, got {kappa}')
     out_dir = out_dir or Path('work_dirs/cost_matrix') / file.stem
@@ -95,11 +110,19 @@ def inspect_cost_matrix(
         if compare is None
         else compare_matrices(matrix, CostMatrix.load(compare))
     )
-    quality = measure_quality(
-        matrix,
-        known.supercategories,
-        None if confusion is None else load_confusion(confusion),
+    confusion = (
+        None
+        if config is None
+        else measure_confusion(
+            config,
+            checkpoint,
+            matrix,
+            cfg_options=cfg_options,
+            device=device,
+            progress=progress,
+        )
     )
+    quality = measure_quality(matrix, known.supercategories, confusion)
     console.print(Text(f'{file}, estimator {matrix.estimator}', style='bold'))
     console.print(_figure_table(quality_figures(matrix, quality)))
     neighbours = Table(box=None, header_style='bold', pad_edge=False)
@@ -133,30 +156,6 @@ def inspect_cost_matrix(
     )
     console.print(Text(f'report: {report}'), soft_wrap=True)
     return report
-
-
-def load_confusion(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read a confusion matrix; nothing in the file is ever unpickled.
-
-    Args:
-        path: An ``.npy`` file, or an ``.npz`` with the entry 'confusion'.
-
-    Returns:
-        The array.
-
-    Raises:
-        ValueError: If the file holds no such array.
-    """
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                loaded = loaded['confusion']
-        return np.asarray(loaded, dtype=np.float64)
-    except (ValueError, KeyError, EOFError) as error:
-        raise ValueError(
-            f'{path} holds no confusion matrix: {error}'
-        ) from error
 
 
 def _figure_table(figures: Sequence[Figure]) -> Table:
@@ -222,6 +221,7 @@ def inspect_transport(
         excluded=excluded,
         regs={*REGS, loss.reg},
         num_iters={*NUM_ITERS, loss.num_iters},
+        domain=loss.domain,
     )
     exact = exact_costs(source, sink, cost)
     shown = exact.argsort(descending=True, stable=True)[:num_plans]

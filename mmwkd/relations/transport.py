@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import ot
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from mmwkd.functional import sinkhorn_cost
+from mmwkd.functional import Domain, sinkhorn_cost
 
 REGS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 NUM_ITERS = (1, 2, 5, 10, 20, 50, 100)
@@ -59,26 +58,6 @@ class TransportErrors:
             rtol=0.01,
             atol=max(1e-3 * self.exact, _NO_DISTANCE),
         )
-
-
-def class_distribution(
-    logits: Tensor, target: Tensor | None, temperature: float
-) -> Tensor:
-    """Softmax over the categories that WKD-L compares.
-
-    Args:
-        logits: Logits, of shape (R, K).
-        target: Category of each RoI to leave out, of shape (R,); None for
-            none.
-        temperature: Softening.
-
-    Returns:
-        Probabilities, 0 at the target, of shape (R, K).
-    """
-    logits = logits / temperature
-    if target is not None:
-        logits = logits.scatter(1, target[:, None].long(), -torch.inf)
-    return F.softmax(logits, dim=1)
 
 
 def transport_plans(
@@ -184,6 +163,7 @@ def transport_errors(
     excluded: Tensor | None = None,
     regs: Collection[float] = REGS,
     num_iters: Collection[int] = NUM_ITERS,
+    domain: Domain = 'plain',
 ) -> TransportErrors:
     """Measure Sinkhorn against exact transport over a grid of options.
 
@@ -194,6 +174,7 @@ def transport_errors(
         excluded: Category of each row that takes no part, of shape (R,).
         regs: Values of reg.
         num_iters: Numbers of iterations.
+        domain: Arithmetic of the loss that is measured beside.
 
     Returns:
         Means over the RoIs.
@@ -226,6 +207,7 @@ def transport_errors(
                 excluded=excluded,
                 reg=reg,
                 num_iters=step,
+                domain=domain,
             ).mean()
     return TransportErrors(
         regs=regs,

@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from mmwkd.relations.inspection import inspect_cost_matrix, load_confusion
+from mmwkd.relations import BACKGROUND
+from mmwkd.relations.estimate import measure_confusion
+from mmwkd.relations.inspection import inspect_cost_matrix
 from mmwkd.relations.quality import compare_matrices, measure_quality
 from mmwkd.relations.report import (
     PICTURES,
@@ -38,7 +40,6 @@ def test_the_page_has_every_figure(blocks, families, make_matrix):
         assert figure.reading in text
     for fact in (
         '1.000 [1.000, 1.000]',
-        '+1.000, without background +1.000',
         'kappa 1.5',
         'tensor = logits',
         'cat dog 0.200 , bus 0.800',
@@ -118,17 +119,14 @@ def inspect(blocks, tmp_path):
 def test_inspection_uses_all_that_is_given(
     inspect, coco, blocks, make_matrix, tmp_path
 ):
-    np.save(tmp_path / 'confusion.npy', blocks.interrelation)
     make_matrix(categories=blocks.categories).save(tmp_path / 'other.npz')
     printed, page = inspect(
         ann_file=coco['ann_file'],
         img_prefix=coco['img_prefix'],
-        confusion=tmp_path / 'confusion.npy',
         compare=tmp_path / 'other.npz',
     )
     for fact in (
         '1.000 [1.000, 1.000]',
-        '+1.000, without background +1.000',
         'Pearson correlation',
     ):
         assert fact in printed
@@ -150,25 +148,39 @@ def test_bad_requests_are_refused_before_the_work(inspect, coco, tmp_path):
         inspect(img_prefix=coco['img_prefix'])
     with pytest.raises(ValueError, match='--kappa must be positive, got 0'):
         inspect(kappa=0)
+    with pytest.raises(ValueError, match='--checkpoint .* need --config'):
+        inspect(checkpoint='teacher.pth')
     assert not (tmp_path / 'report').exists()
 
 
-@pytest.mark.parametrize('name', ['confusion.npy', 'confusion.npz'])
-def test_confusions_come_from_npy_and_npz(tmp_path, name):
-    confusion = np.eye(3)
-    save = np.save if name.endswith('y') else np.savez
-    keys = ['arr' if save is np.save else 'confusion']
-    save(tmp_path / name, **dict.fromkeys(keys, confusion))
-    np.testing.assert_array_equal(load_confusion(tmp_path / name), confusion)
+def test_confusions_are_those_of_the_teacher(
+    make_matrix, config_file, checkpoint, tmp_path
+):
+    matrix = make_matrix(size=4, categories=('cat', 'dog', 'bus', BACKGROUND))
+    confusion = measure_confusion(config_file, str(checkpoint), matrix)
+    assert confusion.shape == (4, 4)
+    np.testing.assert_allclose(confusion.sum(axis=1), 1, rtol=1e-6)
+    assert len(np.unique(confusion.round(8))) > 4
+    path = tmp_path / 'cost.npz'
+    matrix.save(path)
+    output = io.StringIO()
+    inspect_cost_matrix(
+        path,
+        console=Console(file=output, width=120),
+        config=str(config_file),
+        checkpoint=str(checkpoint),
+        out_dir=tmp_path / 'report',
+    )
+    expected = measure_quality(matrix, None, confusion).confusion
+    assert f'{expected.everything:+.3f}' in output.getvalue()
 
 
-def test_other_files_hold_no_confusions(tmp_path):
-    np.savez(tmp_path / 'other.npz', values=np.eye(3))
-    np.save(tmp_path / 'pickle.npy', np.array([{}]))
-    (tmp_path / 'text.npy').write_text('hello')
-    for name in ('other.npz', 'pickle.npy', 'text.npy'):
-        with pytest.raises(ValueError, match=f'{name} holds no confusion'):
-            load_confusion(tmp_path / name)
+def test_confusions_of_other_classes_are_refused(
+    make_matrix, config_file, checkpoint
+):
+    matrix = make_matrix(size=4, categories=('cat', 'dog', 'car', BACKGROUND))
+    with pytest.raises(ValueError, match="'car' in the matrix and 'bus' in"):
+        measure_confusion(config_file, str(checkpoint), matrix)
 
 
 def test_the_tool_writes_a_report_once(tool, blocks, tmp_path, capsys):

@@ -10,6 +10,7 @@ from rich.console import Console
 from torch.testing import assert_close
 
 from mmwkd.functional import sinkhorn_cost, transport_term
+from mmwkd.functional.logit_distillation import class_distribution
 from mmwkd.losses import WKDLogitLoss
 from mmwkd.relations.inspection import inspect_transport
 from mmwkd.relations.roi_logits import (
@@ -20,7 +21,6 @@ from mmwkd.relations.roi_logits import (
     pick_subject,
 )
 from mmwkd.relations.transport import (
-    class_distribution,
     exact_costs,
     transport_errors,
     transport_plans,
