@@ -10,6 +10,7 @@ from mmwkd.functional.feature_baselines import (
 from mmwkd.functional.gaussian import gaussian_wasserstein
 from mmwkd.functional.interrelation import (
     centroid_interrelation,
+    centroid_kernel_interrelation,
     classifier_interrelation,
     confusion_interrelation,
     covariance_interrelation,
@@ -30,6 +31,7 @@ __all__ = [
     'DOMAINS',
     'Domain',
     'centroid_interrelation',
+    'centroid_kernel_interrelation',
     'classifier_interrelation',
     'confusion_interrelation',
     'covariance_interrelation',

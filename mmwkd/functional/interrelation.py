@@ -95,6 +95,38 @@ def centroid_interrelation(means: Tensor) -> Tensor:
     return _normalised(centred @ centred.T, 'centred class means')
 
 
+def centroid_kernel_interrelation(
+    means: Tensor, *, width: float = 0.5
+) -> Tensor:
+    r"""Interrelation of categories as a kernel of centred class means.
+
+    .. math:: IR_{ij} = \exp\left(\frac{\cos(\mu_i - \bar\mu,
+        \mu_j - \bar\mu) - 1}{h}\right)
+
+    The kernel of the von Mises-Fisher distribution, a Gaussian on the sphere.
+    :func:`centroid_interrelation` takes all pairs beyond a right angle for
+    equally unrelated; with many categories that is more than half of them.
+    Here an order remains among them.
+
+    Args:
+        means: Mean features of each category, of shape (K, D).
+        width: h, positive; categories at a right angle have the
+            interrelation ``exp(-1 / h)``.
+
+    Returns:
+        Interrelation in float64, of shape (K, K).
+
+    Raises:
+        ValueError: If a mean equals the mean of all, naming the row, or
+            ``width`` is not positive.
+    """
+    if not width > 0:
+        raise ValueError(f'width must be positive, got {width}')
+    centred = _centred(means)
+    cosine = _cosine(centred @ centred.T, 'centred class means')
+    return ((cosine - 1) / width).exp()
+
+
 def whitened_centroid_interrelation(
     means: Tensor, within_scatter: Tensor, *, ridge: float = 0.01
 ) -> Tensor:
@@ -238,7 +270,12 @@ def _centred(rows: Tensor) -> Tensor:
 
 
 def _normalised(gram: Tensor, rows: str) -> Tensor:
-    """Cosines from inner products, as an interrelation; (K, K)."""
+    """Interrelation from inner products, negative ones taken for 0; (K, K)."""
+    return _cosine(gram, rows).clamp_(min=0)
+
+
+def _cosine(gram: Tensor, rows: str) -> Tensor:
+    """Cosines from inner products, (K, K)."""
     norms = gram.diagonal().clamp(min=0).sqrt()
     bad = (~(norms > 0) | ~norms.isfinite()).nonzero().flatten().tolist()
     if bad:
@@ -246,6 +283,6 @@ def _normalised(gram: Tensor, rows: str) -> Tensor:
             f'{rows} {bad} are zero or not finite, so their relation to '
             'other categories is undefined'
         )
-    cosine = (gram / norms[:, None] / norms).clamp(0, 1)
+    cosine = (gram / norms[:, None] / norms).clamp(-1, 1)
     cosine = (cosine + cosine.T) / 2  # exact symmetry, whatever the BLAS
     return cosine.fill_diagonal_(1)

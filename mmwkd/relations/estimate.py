@@ -34,6 +34,7 @@ from mmwkd.distillers.teacher import (
 )
 from mmwkd.functional import (
     centroid_interrelation,
+    centroid_kernel_interrelation,
     classifier_interrelation,
     confusion_interrelation,
     covariance_interrelation,
@@ -54,6 +55,7 @@ from mmwkd.version import __version__
 Estimator = Literal[
     'classifier',
     'centroid',
+    'centroid_kernel',
     'whitened_centroid',
     'covariance',
     'confusion',
@@ -302,6 +304,8 @@ def interrelation_of(
     means = statistics.means[found]
     if estimator == 'centroid':
         matrix = centroid_interrelation(means)
+    elif estimator == 'centroid_kernel':
+        matrix = centroid_kernel_interrelation(means)
     elif estimator == 'whitened_centroid':
         matrix = whitened_centroid_interrelation(means, statistics.scatter[0])
     elif estimator == 'covariance':

@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from mmwkd.functional import (
     centroid_interrelation,
+    centroid_kernel_interrelation,
     classifier_interrelation,
     confusion_interrelation,
     covariance_interrelation,
@@ -91,6 +92,7 @@ def random_samples(seed=3):
 
 ESTIMATES = {
     'centroid': (centroid_interrelation, random_means),
+    'centroid_kernel': (centroid_kernel_interrelation, random_means),
     'whitened_centroid': (
         lambda means: whitened_centroid_interrelation(means, random_scatter()),
         random_means,
@@ -163,6 +165,18 @@ def test_centroid_is_a_cosine_of_centred_means():
         centroid_interrelation(means),
         off_diagonal(lambda i, j: max(1 - cosine(centred[i], centred[j]), 0)),
     )
+
+
+def test_centroid_kernel_keeps_the_order_of_all_angles():
+    means = random_means()
+    centred = (means - means.mean(dim=0)).numpy()
+    distances = off_diagonal(lambda i, j: cosine(centred[i], centred[j]))
+    assert (distances > 1).any()  # beyond a right angle
+    expected = (-distances / 0.3).exp().fill_diagonal_(1)
+    actual = centroid_kernel_interrelation(means, width=0.3)
+    assert_close(actual, expected)
+    with pytest.raises(ValueError, match='width must be positive, got 0'):
+        centroid_kernel_interrelation(means, width=0)
 
 
 def test_centroid_ignores_what_categories_share():
