@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 import torch
 
-from mmwkd.demo.results import Machine
-
 _PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'numpy', 'mmwkd')
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where something ran."""
+
+    cpu: str
+    cores: int
+    threads: int  # that PyTorch used
+    system: str
+    versions: dict[str, str]  # of Python and of packages
 
 
 def describe_machine() -> Machine:
@@ -30,22 +41,40 @@ def describe_machine() -> Machine:
     )
 
 
-def git_commit(repo: Path) -> str | None:
-    """Short hash of a repository's commit, marked where files differ.
+def git_commit(repo: Path, ignore: Sequence[Path] = ()) -> str | None:
+    """Short hash of a repository's commit, marked '-dirty' if files differ.
 
-    None where there is no git or no commit.
+    Args:
+        repo: Folder in the repository.
+        ignore: Files and folders that may differ, such as results.
+
+    Returns:
+        The hash, or None where there is no git or no commit.
     """
+    root = repo.resolve()
+    excluded = [
+        f':(exclude){path.resolve().relative_to(root)}'
+        for path in ignore
+        if path.resolve().is_relative_to(root)
+    ]
     try:
-        described = subprocess.run(
-            ['git', 'describe', '--always', '--dirty', '--abbrev=10'],
-            cwd=repo,
-            capture_output=True,
-            text=True,
-            check=True,
+        commit = _git(repo, 'describe', '--always', '--abbrev=10')
+        changes = _git(
+            repo, 'status', '--porcelain', '-uno', '--', '.', *excluded
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return described.stdout.strip()
+    return f'{commit}-dirty' if changes else commit
+
+
+def _git(repo: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ['git', *arguments],
+        cwd=repo,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
 
 
 def _cpu() -> str:
