@@ -59,9 +59,8 @@ def git_commit(repo: Path, ignore: Sequence[Path] = ()) -> str | None:
     ]
     try:
         commit = _git(repo, 'describe', '--always', '--abbrev=10')
-        changes = _git(
-            repo, 'status', '--porcelain', '-uno', '--', '.', *excluded
-        )
+        # a file that git does not know may be a config that was trained
+        changes = _git(repo, 'status', '--porcelain', '--', '.', *excluded)
     except (OSError, subprocess.CalledProcessError):
         return None
     return f'{commit}-dirty' if changes else commit
