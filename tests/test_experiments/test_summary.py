@@ -100,7 +100,7 @@ def test_without_the_baseline_nothing_is_paired():
 
 
 def test_records_of_an_earlier_config_do_not_count(records):
-    records.insert(0, make_record('kd', 0, 99.0, config_hash='earlier'))
+    records.insert(0, make_record('kd', 7, 99.0, config_hash='earlier'))
 
     summary = summarise(records)
 
