@@ -113,7 +113,7 @@ def draw_ap_curves(summary: Summary, theme: Theme = LIGHT) -> bytes:
         axis.set_ylim(bottom=0)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         # in the order of the last values, more or less that of the lines
-        figure.legend(loc='outside right upper')
+        figure.legend(loc='outside right upper', handlelength=3.5)
         return _png(figure)
 
 
