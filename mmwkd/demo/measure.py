@@ -29,8 +29,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from numpy.typing import NDArray
 
-from mmwkd.demo.results import Accuracy
-from mmwkd.demo.scalars import accuracy_of
+from mmwkd.experiments.accuracy import Accuracy
+from mmwkd.experiments.scalars import accuracy_of
 
 # CocoMetric rounds to 3 digits, and a tie may round either way.
 AP_TOLERANCE = 0.1 + 1e-6  # percent

@@ -15,13 +15,12 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmwkd.demo.console import Display, Step
-from mmwkd.demo.curves import DARK, LIGHT, Curves, draw_curves
+from mmwkd.demo.curves import Curves, draw_curves
 from mmwkd.demo.detections import (
     Column,
     draw_detections,
     pick_samples,
 )
-from mmwkd.demo.machine import describe_machine, git_commit
 from mmwkd.demo.measure import (
     Evaluation,
     check_promise,
@@ -47,7 +46,8 @@ from mmwkd.demo.results import (
     Results,
     write_results,
 )
-from mmwkd.demo.runs import (
+from mmwkd.experiments.machine import describe_machine, git_commit
+from mmwkd.experiments.runs import (
     Finished,
     Start,
     Training,
@@ -55,7 +55,8 @@ from mmwkd.demo.runs import (
     how_to_start,
     run_training,
 )
-from mmwkd.demo.scalars import History
+from mmwkd.experiments.scalars import History
+from mmwkd.experiments.theme import DARK, LIGHT
 from mmwkd.minicoco.categories import CLASSES
 from mmwkd.minicoco.generate import MiniCoco, generate_minicoco
 
@@ -236,6 +237,8 @@ def _train(
         work_dir=work_dir,
         fingerprint=plan.fingerprint,
         cwd=options.repo,
+        # The demo is about CPUs, also on a machine that has a GPU.
+        environment={'CUDA_VISIBLE_DEVICES': ''},
     )
     if options.force:
         clear(work_dir)

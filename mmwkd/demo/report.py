@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from typing import NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from mmwkd.demo.detections import SCORE_THRESHOLD
 from mmwkd.demo.recipes import DISTILLED, RECIPES
 from mmwkd.demo.results import Results, table_rows, verdict
+from mmwkd.experiments.page import data_url, template
 
 
 class Pictures(NamedTuple):
@@ -47,15 +46,8 @@ def render_report(
     Returns:
         An HTML page that refers to nothing outside itself.
     """
-    environment = Environment(
-        loader=PackageLoader('mmwkd.demo', '.'),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     header, *rows = table_rows(results)
-    return environment.get_template('report.html.j2').render(
+    return template('mmwkd.demo', 'report.html.j2').render(
         results=results,
         verdict=verdict(results),
         # Bars from 0: their lengths compare as the numbers do.
@@ -63,19 +55,15 @@ def render_report(
         roles=[recipe.role for recipe in RECIPES],
         header=header,
         rows=list(zip(results.models, rows, strict=True)),
-        curves=_data_url('png', pictures.curves),
-        curves_dark=_data_url('png', pictures.curves_dark),
-        detections=_data_url('webp', _webp(pictures.detections)),
+        curves=data_url('png', pictures.curves),
+        curves_dark=data_url('png', pictures.curves_dark),
+        detections=data_url('webp', _webp(pictures.detections)),
         detections_size=pictures.detections.size,
         score_threshold=SCORE_THRESHOLD,
         distilled_config=DISTILLED.config,
         shipped=shipped,
         derived=derived,
     )
-
-
-def _data_url(kind: str, content: bytes) -> str:
-    return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
 
 
 def _webp(image: Image.Image) -> bytes:

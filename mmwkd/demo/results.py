@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmwkd.experiments.accuracy import Accuracy, gap_closed
+from mmwkd.experiments.machine import Machine
+
 SCHEMA = 1
 
 UNITS = {
@@ -20,17 +23,6 @@ UNITS = {
     'gap_closed': '(distilled AP - baseline AP) / (teacher AP - baseline AP); '
     'null where the teacher is not better than the baseline',
 }
-
-
-class Accuracy(NamedTuple):
-    """COCO box AP in percent; None for sizes that the dataset has not."""
-
-    ap: float
-    ap50: float
-    ap75: float
-    ap_small: float | None = None
-    ap_medium: float | None = None
-    ap_large: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,17 +41,6 @@ class Model:
     iterations: int
     minutes: float
     attempts: int  # 1 + number of times that the training was resumed
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where the demo ran."""
-
-    cpu: str
-    cores: int
-    threads: int  # that PyTorch used
-    system: str
-    versions: dict[str, str]  # of Python and of packages
 
 
 @dataclass(frozen=True)
@@ -105,26 +86,6 @@ class Results:
             baseline=self.baseline.accuracy.ap,
             distilled=self.distilled.accuracy.ap,
         )
-
-
-def gap_closed(
-    *, teacher: float, baseline: float, distilled: float
-) -> float | None:
-    """The part of the teacher's lead that distillation gave to the student.
-
-    Args:
-        teacher: AP of the teacher.
-        baseline: AP of the student trained alone.
-        distilled: AP of the student trained with the teacher.
-
-    Returns:
-        ``(distilled - baseline) / (teacher - baseline)``: 0 for no gain, 1 for
-        a student as good as its teacher, negative for a loss. None if the
-        teacher is not better than the baseline, for then there is no gap.
-    """
-    if teacher <= baseline:
-        return None
-    return (distilled - baseline) / (teacher - baseline)
 
 
 class Verdict(NamedTuple):

@@ -1,6 +1,5 @@
 """Small stand-ins for what a demo makes."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +7,14 @@ import pytest
 
 from mmwkd.demo.measure import Boxes
 from mmwkd.demo.results import (
-    Accuracy,
     Dataset,
-    Machine,
     Model,
     Results,
 )
-from mmwkd.demo.scalars import parse_scalars
+from mmwkd.experiments.accuracy import Accuracy
+from mmwkd.experiments.machine import Machine
+from mmwkd.experiments.scalars import parse_scalars
+from tests.test_experiments.conftest import scalars_text
 
 
 def make_model(title, ap, **changes):
@@ -58,34 +58,6 @@ def make_results(teacher, baseline, distilled):
 @pytest.fixture
 def results():
     return make_results(teacher=38.4, baseline=24.6, distilled=28.7)
-
-
-def scalars_text(iterations, **extra):
-    """What mmengine logs: a line for training, then one of validation."""
-    lines = []
-    for iteration in iterations:
-        train = {
-            'lr': 0.04,
-            'loss': 3.0 / iteration + sum(extra.values()),
-            'loss_cls': 2.0 / iteration,
-            'loss_bbox': 1.0 / iteration,
-            **extra,
-            'acc': 93.0,
-            'iter': iteration,
-            'step': iteration,
-        }
-        validation = {
-            'coco/bbox_mAP': iteration / 1000,
-            'coco/bbox_mAP_50': iteration / 500,
-            'coco/bbox_mAP_75': iteration / 2000,
-            'coco/bbox_mAP_s': iteration / 4000,
-            'coco/bbox_mAP_m': iteration / 1000,
-            'coco/bbox_mAP_l': -1.0,
-            'time': 0.1,
-            'step': iteration,
-        }
-        lines += [json.dumps(train), json.dumps(validation)]
-    return '\n'.join(lines) + '\n'
 
 
 @pytest.fixture

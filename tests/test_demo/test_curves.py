@@ -5,12 +5,11 @@ from PIL import Image
 
 from mmwkd.demo.curves import (
     CURVES_SIZE,
-    DARK,
-    LIGHT,
     Curves,
     draw_curves,
 )
-from mmwkd.demo.scalars import History
+from mmwkd.experiments.scalars import History
+from mmwkd.experiments.theme import DARK, LIGHT
 
 TITLES = {'teacher': 'T', 'baseline': 'B', 'distilled': 'D'}
 

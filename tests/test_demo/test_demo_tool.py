@@ -12,7 +12,7 @@ from rich.console import Console
 
 from mmwkd.demo.console import Display
 from mmwkd.demo.pipeline import NUM_STEPS, Options, run_demo
-from mmwkd.demo.runs import Training, TrainingFailedError
+from mmwkd.experiments.runs import Training, TrainingFailedError
 from tests.test_demo.test_recipes import REPO
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mmwkd.demo.runs import (
+from mmwkd.experiments.runs import (
     Training,
     TrainingFailedError,
     how_to_start,
@@ -14,7 +14,7 @@ from mmwkd.demo.runs import (
     run_training,
     tail,
 )
-from tests.test_demo.conftest import scalars_text
+from tests.test_experiments.conftest import scalars_text
 
 # Stands for tools/train.py: logs, writes a checkpoint, notes how it was called
 FAKE_TRAINING = """
@@ -172,7 +172,7 @@ def test_leaves_foreign_files_alone(make_training):
     training.work_dir.mkdir()
     (training.work_dir / 'thesis.tex').write_text('years of work')
 
-    with pytest.raises(ValueError, match='did not write'):
+    with pytest.raises(ValueError, match='no training here wrote'):
         run(training)
 
     assert (training.work_dir / 'thesis.tex').exists()

@@ -14,14 +14,14 @@ import shutil
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mmwkd.atomic import atomic_write
-from mmwkd.demo.scalars import History, read_history
+from mmwkd.experiments.scalars import History, read_history
 
 Start = Literal['done', 'resume', 'afresh']
 
@@ -36,6 +36,7 @@ class Training(NamedTuple):
     work_dir: Path
     fingerprint: str
     cwd: Path
+    environment: Mapping[str, str] = {}  # beside this process's own
 
 
 class Finished(NamedTuple):
@@ -57,7 +58,7 @@ class TrainingFailedError(RuntimeError):
         self.returncode = returncode
         self.log = log
         super().__init__(
-            f'training failed: {training.title} (exit code {returncode})\n\n'
+            f'{training.title} failed (exit code {returncode})\n\n'
             f'{tail(log)}\n\n'
             f'whole log: {log}\n'
             f'command:   {shlex.join(training.command)}'
@@ -113,17 +114,17 @@ def run_training(
 
 
 def clear(work_dir: Path) -> None:
-    """Remove a training's folder, if a demo has made it.
+    """Remove a training's folder, if a training has made it.
 
     Raises:
-        ValueError: If it has content that no demo has written.
+        ValueError: If it has content that no training has written.
     """
     if not work_dir.exists():
         return
     if any(work_dir.iterdir()) and _read_stage(work_dir) is None:
         raise ValueError(
-            f'{work_dir} has files that the demo did not write; move them '
-            'away or choose another --work-dir'
+            f'{work_dir} has files that no training here wrote; move '
+            'them away or choose another --work-dir'
         )
     shutil.rmtree(work_dir)
 
@@ -160,25 +161,51 @@ def _run_process(
         command.append('--resume')
     attempt = _Attempt(training)
     attempt.note()
+
+    def watch() -> None:
+        attempt.note()
+        on_progress(read_history(work_dir))
+
+    run_process(training, command, log, watch, poll_seconds=poll_seconds)
+    attempt.note(finished=True)
+    on_progress(read_history(work_dir))
+
+
+def run_process(
+    training: Training,
+    command: Sequence[str],
+    log: Path,
+    watch: Callable[[], None],
+    *,
+    poll_seconds: float = 0.5,
+) -> None:
+    """Run a command for a training, and end it if ``watch`` raises.
+
+    Args:
+        training: Says where to run, and what to call it.
+        command: Command line.
+        log: File that gets what the command prints.
+        watch: Called again and again until the command has ended.
+        poll_seconds: Seconds between two calls of it.
+
+    Raises:
+        TrainingFailedError: If the command fails.
+    """
     with log.open('ab') as output:
         process = subprocess.Popen(
             command,
             cwd=training.cwd,
-            # The demo is about CPUs, also on a machine that has a GPU.
-            env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
+            env={**os.environ, **training.environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     with _terminated(process):
         while process.poll() is None:
-            attempt.note()
-            on_progress(read_history(work_dir))
+            watch()
             time.sleep(poll_seconds)
     if process.returncode:
         raise TrainingFailedError(training, process.returncode, log)
-    attempt.note(finished=True)
-    on_progress(read_history(work_dir))
 
 
 class _Attempt:

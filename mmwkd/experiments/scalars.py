@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmwkd.demo.results import Accuracy
+from mmwkd.experiments.accuracy import Accuracy
 
 
 class TrainPoint(NamedTuple):

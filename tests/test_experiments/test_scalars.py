@@ -1,12 +1,12 @@
 import pytest
 
-from mmwkd.demo.scalars import (
+from mmwkd.experiments.scalars import (
     accuracy_of,
     loss_terms,
     parse_scalars,
     read_history,
 )
-from tests.test_demo.conftest import scalars_text
+from tests.test_experiments.conftest import scalars_text
 
 
 def test_parses_losses_and_accuracy():

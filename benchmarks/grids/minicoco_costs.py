@@ -1,0 +1,37 @@
+# What category relations are worth to WKD-L: matrices of several estimators,
+# and none at all; and what a longer or softer transport is. Before it:
+# tools/make_minicoco.py makes the data, tools/train.py the teacher,
+# tools/estimate_cost_matrix.py the matrices.
+_wkd_l = (
+    'configs/minicoco/'
+    'wkd-l_faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
+)
+_costs = {
+    # all categories equally far from each other
+    'identity': 'work_dirs/costs/minicoco_identity.npz',
+    'classifier': 'classifier',
+    'centroid': 'work_dirs/costs/minicoco_centroid.npz',
+    'centroid-kernel': 'work_dirs/costs/minicoco_centroid_kernel.npz',
+    'confusion': 'work_dirs/costs/minicoco_confusion.npz',
+    'paired-cka': 'work_dirs/costs/minicoco_paired_cka.npz',
+}
+
+dataset = 'minicoco'
+seeds = [0, 1, 2]
+teacher = dict(
+    config='configs/minicoco/faster-rcnn_r18-half_fpn_800_minicoco.py',
+    checkpoint='work_dirs/minicoco_teacher/iter_800.pth',
+)
+cfg_options = {'model.teacher.checkpoint': teacher['checkpoint']}
+baseline = 'student'
+rows = {
+    'student': dict(
+        config='configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py'
+    ),
+    **{
+        f'wkd-l_{name}': dict(
+            config=_wkd_l, cfg_options={'model.logit_loss.cost': cost}
+        )
+        for name, cost in _costs.items()
+    },
+}

@@ -1,0 +1,191 @@
+"""What the records of a table show: means, differences, shares of the gap."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from mmwkd.experiments.accuracy import gap_closed
+from mmwkd.experiments.table import Curve, Record
+
+CONFIDENCE = 0.95
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds with its t interval."""
+
+    mean: float
+    interval: tuple[float, float] | None  # None for one seed
+    num_seeds: int
+
+
+class RowSummary(NamedTuple):
+    """A row of the comparison."""
+
+    name: str
+    is_baseline: bool
+    aps: Mapping[int, float]  # box AP by seed
+    ap: Estimate
+    std: float | None  # of the sample; None for one seed
+    difference: Estimate | None  # over seeds that the baseline has too
+    gap_closed: float | None  # None without a teacher that is better
+    train_seconds: float  # mean
+    time_ratio: float | None  # to the baseline's mean
+    curves: Mapping[int, Curve]  # by seed
+
+
+class Summary(NamedTuple):
+    """A comparison on one dataset."""
+
+    dataset: str
+    teacher_ap: float | None
+    rows: tuple[RowSummary, ...]  # best mean first
+    superseded: int  # records that a later config of their row left behind
+    notes: tuple[str, ...]  # what makes rows hard to compare
+
+
+def summarise(records: Sequence[Record]) -> Summary:
+    """Compare the rows of a table.
+
+    Of each row, the records count that have the config of its last one.
+
+    Raises:
+        ValueError: If there is nothing to compare, or what is there is of
+            several datasets or baselines.
+    """
+    current = _current(records)
+    datasets = sorted({record.dataset for record in current})
+    if len(datasets) != 1:
+        raise ValueError(
+            'a comparison is on one dataset; the table has records of '
+            f'{", ".join(datasets) or "none"}'
+        )
+    by_row: dict[str, dict[int, Record]] = {}
+    teacher_ap = None
+    for record in current:
+        if record.seed is None:
+            teacher_ap = record.accuracy.ap
+        else:
+            by_row.setdefault(record.row, {})[record.seed] = record
+    baselines = {r.row for r in current if r.role == 'baseline'}
+    if len(baselines) > 1:
+        raise ValueError(
+            'a comparison has one baseline; the table has '
+            f'{", ".join(sorted(baselines))}'
+        )
+    baseline = by_row[baselines.pop()] if baselines else {}
+    rows = [
+        _summarise_row(name, runs, baseline, teacher_ap)
+        for name, runs in by_row.items()
+    ]
+    return Summary(
+        datasets[0],
+        teacher_ap,
+        tuple(sorted(rows, key=lambda row: -row.ap.mean)),
+        len(records) - len(current),
+        _notes(current, by_row),
+    )
+
+
+def estimate(values: ArrayLike) -> Estimate:
+    """Mean of independent values and its 95 % t interval.
+
+    Of paired differences, this is the interval of the paired t-test.
+
+    Args:
+        values: One value for each seed, at least one, of shape (n,).
+
+    Raises:
+        ValueError: If there is no value, or one is not finite.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
+        raise ValueError(f'expected finite values of shape (n,), got {values}')
+    mean = float(values.mean())
+    n = values.size
+    if n == 1:
+        return Estimate(mean, None, 1)
+    error = float(values.std(ddof=1)) / math.sqrt(n)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+    return Estimate(mean, (mean - half, mean + half), n)
+
+
+def _current(records: Sequence[Record]) -> list[Record]:
+    config = {record.row: record.config_hash for record in records}
+    latest = {
+        (record.row, record.seed): record
+        for record in records
+        if record.config_hash == config[record.row]
+    }
+    return list(latest.values())
+
+
+def _summarise_row(
+    name: str,
+    runs: Mapping[int, Record],
+    baseline: Mapping[int, Record],
+    teacher_ap: float | None,
+) -> RowSummary:
+    aps = {seed: runs[seed].accuracy.ap for seed in sorted(runs)}
+    seconds = [run.train_seconds for run in runs.values()]
+    is_baseline = runs is baseline
+    difference = closed = ratio = None
+    paired = [seed for seed in aps if seed in baseline]
+    if paired and not is_baseline:
+        alone = [baseline[seed].accuracy.ap for seed in paired]
+        taught = [aps[seed] for seed in paired]
+        difference = estimate(np.subtract(taught, alone))
+        if teacher_ap is not None:
+            closed = gap_closed(
+                teacher=teacher_ap,
+                baseline=statistics.fmean(alone),
+                distilled=statistics.fmean(taught),
+            )
+    mean_seconds = statistics.fmean(seconds)
+    if baseline:
+        theirs = statistics.fmean(r.train_seconds for r in baseline.values())
+        ratio = mean_seconds / theirs if theirs else None
+    return RowSummary(
+        name=name,
+        is_baseline=is_baseline,
+        aps=aps,
+        ap=estimate(list(aps.values())),
+        std=statistics.stdev(aps.values()) if len(aps) > 1 else None,
+        difference=difference,
+        gap_closed=closed,
+        train_seconds=mean_seconds,
+        time_ratio=ratio,
+        curves={seed: runs[seed].curve for seed in aps},
+    )
+
+
+def _notes(
+    current: Sequence[Record], by_row: Mapping[str, Mapping[int, Record]]
+) -> tuple[str, ...]:
+    """What a reader should know before comparing."""
+    trained = [record for record in current if record.seed is not None]
+    notes = []
+    if len({(r.machine, r.threads, r.jobs) for r in trained}) > 1:
+        notes.append(
+            'The runs are of several machines, or of one with different '
+            'numbers of jobs: do not compare their times.'
+        )
+    if len({frozenset(runs) for runs in by_row.values()}) > 1:
+        notes.append(
+            'The rows do not have the same seeds: compare paired '
+            'differences, not means.'
+        )
+    if len({r.iterations for r in trained}) > 1:
+        notes.append('The rows were not trained for equal iterations.')
+    commits = {r.commit or 'unknown' for r in trained}
+    if len(commits) > 1:
+        notes.append(f'The runs are of {len(commits)} commits.')
+    if any(commit.endswith('-dirty') for commit in commits):
+        notes.append('Some runs had changes that were not committed.')
+    return tuple(notes)
