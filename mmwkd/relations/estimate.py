@@ -401,6 +401,8 @@ def _load(
     device: str | None,
 ) -> tuple[Config, dict[str, Any], FrozenTeacher]:
     """Config, options of the teacher in it, and the teacher on its device."""
+    if not Path(config).is_file():
+        raise FileNotFoundError(f'config {config} does not exist')
     loaded = Config.fromfile(config)
     loaded.merge_from_dict(dict(cfg_options or {}))
     device = _join_ranks(device)

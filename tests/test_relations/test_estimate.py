@@ -327,6 +327,9 @@ def test_tool_writes_and_refuses(
     assert matrix.options['max_images'] == 6
     with pytest.raises(SystemExit, match='error: .*cost.npz exists'):
         run_tool(monkeypatch, *command, 'centroid')
+    command[0], command[3] = 'no_config.py', tmp_path / 'other.npz'
+    with pytest.raises(SystemExit, match='config no_config.py does not exist'):
+        run_tool(monkeypatch, *command, 'centroid')
 
 
 @pytest.mark.slow
