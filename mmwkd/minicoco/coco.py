@@ -7,6 +7,7 @@ single objects as well as for crowds; a polygon would lose holes and half a
 pixel all around.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,22 +67,31 @@ def image_record(
 
 
 def annotation_records(
-    scene: Scene, *, image_id: int, first_id: int
+    scene: Scene,
+    *,
+    image_id: int,
+    first_id: int,
+    category_ids: Sequence[int],
 ) -> list[dict[str, Any]]:
     """The records of the objects in a scene, ids counting from first_id."""
     return [
-        _annotation_record(thing, annotation_id, image_id)
+        _annotation_record(
+            thing,
+            annotation_id,
+            image_id,
+            category_ids[thing.category_index],
+        )
         for annotation_id, thing in enumerate(scene.objects, start=first_id)
     ]
 
 
 def _annotation_record(
-    thing: SceneObject, annotation_id: int, image_id: int
+    thing: SceneObject, annotation_id: int, image_id: int, category_id: int
 ) -> dict[str, Any]:
     return {
         'id': annotation_id,
         'image_id': image_id,
-        'category_id': thing.category_index + 1,
+        'category_id': category_id,
         'bbox': list(tight_box(thing.mask)),
         'area': float(np.count_nonzero(thing.mask)),
         'iscrowd': 0,

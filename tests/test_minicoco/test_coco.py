@@ -50,14 +50,17 @@ def test_single_pixel_has_a_box_of_one():
 def test_annotations_count_on_from_the_first_id():
     scene = draw_scene('train', 0)
 
-    records = annotation_records(scene, image_id=7, first_id=40)
+    records = annotation_records(
+        scene, image_id=7, first_id=40, category_ids=range(90, 66, -1)
+    )
 
     assert [r['id'] for r in records] == list(
         range(40, 40 + len(scene.objects))
     )
     assert {r['image_id'] for r in records} == {7}
-    # Image 0 begins with the first category, whose id is 1.
-    assert records[0]['category_id'] == 1
+    assert [r['category_id'] for r in records] == [
+        90 - thing.category_index for thing in scene.objects
+    ]
 
 
 def test_category_ids_start_at_one_without_a_gap():

@@ -1,7 +1,6 @@
 """The dataset on disk: its contents, and what is never overwritten."""
 
 import json
-import re
 import runpy
 import sys
 from pathlib import Path
@@ -13,11 +12,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmwkd.minicoco.categories import CLASSES, FAMILIES
-from mmwkd.minicoco.generate import (
-    MiniCoco,
-    annotation_file,
-    generate_minicoco,
-)
+from mmwkd.minicoco.folder import annotation_file
+from mmwkd.minicoco.generate import MiniCoco, generate_minicoco
 from mmwkd.minicoco.style import SPLITS
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'make_minicoco.py'
@@ -46,17 +42,6 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 def _read(root: Path, split: str) -> dict:
     return json.loads(annotation_file(root, split).read_text())
-
-
-class _StopError(Exception):
-    pass
-
-
-def _stop_at_third(jobs):
-    for position, job in enumerate(jobs):
-        if position == 2:
-            raise _StopError
-        yield job
 
 
 def test_layout_is_coco(made):
@@ -174,182 +159,16 @@ def test_other_seed_gives_other_images(small, tmp_path):
         assert all(one != another for one, another in images)
 
 
-def test_finished_dataset_is_left_as_it_is(small):
-    before = {path: path.stat().st_mtime_ns for path in small.rglob('*')}
-
-    again = generate_minicoco(small, **SMALL, progress=_stop_at_third)
-
-    assert not again.generated
-    assert again.root == small
-    assert before == {p: p.stat().st_mtime_ns for p in small.rglob('*')}
-
-
-def test_other_parameters_are_refused_naming_both(small):
-    before = _contents(small)
-
-    with pytest.raises(ValueError, match='other parameters') as caught:
+def test_force_replaces_a_minicoco(small):
+    assert not generate_minicoco(small, **SMALL).generated
+    with pytest.raises(ValueError, match='holds minicoco with other param'):
         generate_minicoco(small, **SMALL, seed=3)
 
-    message = str(caught.value)
-    assert re.search(r"found \{.*'seed': 0.*asked for .*'seed': 3", message)
-    assert '--force' in message
-    assert _contents(small) == before
-
-
-def test_force_replaces_a_minicoco_and_leaves_nothing_else(small):
     replaced = generate_minicoco(small, **SMALL, seed=3, force=True)
 
     assert replaced.generated
+    assert replaced.parameters.seed == 3
     assert _read(small, 'val')['info']['minicoco']['seed'] == 3
-    assert list(small.parent.iterdir()) == [small]
-
-
-def test_missing_image_is_noticed_and_force_repairs(small):
-    before = _contents(small)
-    (small / 'val' / '000002.png').unlink()
-
-    with pytest.raises(ValueError, match=r'misses 1 of .*000002\.png.*force'):
-        generate_minicoco(small, **SMALL)
-
-    generate_minicoco(small, **SMALL, force=True)
-    assert _contents(small) == before
-
-
-@pytest.mark.parametrize('force', [False, True])
-def test_foreign_folder_is_never_touched(tmp_path, force):
-    (tmp_path / 'thesis.txt').write_text('mine')
-
-    with pytest.raises(ValueError, match='is not a minicoco'):
-        generate_minicoco(tmp_path, **SMALL, force=force)
-
-    assert _contents(tmp_path) == {'thesis.txt': b'mine'}
-
-
-@pytest.mark.parametrize(
-    'text', ['{"info": {}}', '[]', 'no JSON', '{"info": {"minicoco": {}}}']
-)
-def test_other_coco_dataset_is_never_touched(tmp_path, text):
-    root = tmp_path / 'coco'
-    (root / 'annotations').mkdir(parents=True)
-    for split in SPLITS:
-        annotation_file(root, split).write_text(text)
-
-    with pytest.raises(ValueError, match='is not a minicoco'):
-        generate_minicoco(root, **SMALL, force=True)
-
-
-def test_file_in_the_way_is_never_touched(tmp_path):
-    path = tmp_path / 'data'
-    path.write_text('mine')
-
-    with pytest.raises(ValueError, match='is not a minicoco'):
-        generate_minicoco(path, **SMALL, force=True)
-
-    assert path.read_text() == 'mine'
-
-
-def test_splits_that_do_not_belong_together_are_no_minicoco(small, tmp_path):
-    other = generate_minicoco(tmp_path / 'other', **SMALL, seed=1).root
-    annotation_file(other, 'val').replace(annotation_file(small, 'val'))
-
-    with pytest.raises(ValueError, match='is not a minicoco'):
-        generate_minicoco(small, **SMALL, force=True)
-
-
-def test_force_keeps_files_that_others_put_into_a_minicoco(small):
-    (small / 'cost_matrix.npz').write_bytes(b'mine')
-
-    with pytest.raises(ValueError, match=r'did not write.*cost_matrix\.npz'):
-        generate_minicoco(small, **SMALL, seed=3, force=True)
-
-    assert (small / 'cost_matrix.npz').read_bytes() == b'mine'
-
-
-def test_empty_folder_and_missing_parents_are_fine(tmp_path):
-    (tmp_path / 'empty').mkdir()
-
-    for root in (tmp_path / 'empty', tmp_path / 'some' / 'where'):
-        assert generate_minicoco(root, **SMALL).generated
-
-
-def test_link_is_followed(tmp_path):
-    link = tmp_path / 'link'
-    link.symlink_to(tmp_path / 'disk', target_is_directory=True)
-
-    made = generate_minicoco(link, **SMALL)
-
-    assert link.is_symlink()
-    assert made.root == (tmp_path / 'disk').resolve()
-    assert not generate_minicoco(link, **SMALL).generated
-
-
-@pytest.mark.parametrize(
-    ('parameter', 'value', 'message'),
-    [
-        ('num_train', -1, 'num_train must be at least 1, got -1'),
-        ('num_train', 0, 'num_train must be at least 1, got 0'),
-        ('num_val', -5, 'num_val must be at least 1, got -5'),
-        ('image_size', 63, 'image_size must be at least 64, got 63'),
-        ('seed', -1, 'seed must be at least 0, got -1'),
-        ('seed', 0.5, 'seed must be an integer, got 0.5'),
-        ('num_val', True, 'num_val must be an integer, got True'),
-    ],
-)
-def test_bad_number_is_refused(tmp_path, parameter, value, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        generate_minicoco(tmp_path / 'data', **{parameter: value})
-
-    assert not list(tmp_path.iterdir())
-
-
-def test_interruption_leaves_nothing(tmp_path):
-    with pytest.raises(_StopError):
-        generate_minicoco(tmp_path / 'data', **SMALL, progress=_stop_at_third)
-
-    assert not list(tmp_path.iterdir())
-
-
-def test_interruption_of_a_replacement_keeps_the_old_dataset(small):
-    before = _contents(small)
-
-    with pytest.raises(_StopError):
-        generate_minicoco(
-            small, **SMALL, seed=3, force=True, progress=_stop_at_third
-        )
-
-    assert _contents(small) == before
-    assert list(small.parent.iterdir()) == [small]
-
-
-def test_failed_rename_brings_the_old_dataset_back(small, monkeypatch):
-    before = _contents(small)
-    rename = Path.rename
-
-    def fail_for_the_new_one(path, target):
-        if '.partial-' in path.name:
-            raise OSError('disk on strike')
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, 'rename', fail_for_the_new_one)
-    with pytest.raises(OSError, match='disk on strike'):
-        generate_minicoco(small, **SMALL, seed=3, force=True)
-
-    assert _contents(small) == before
-    assert list(small.parent.iterdir()) == [small]
-
-
-def test_folder_filled_in_the_meantime_is_kept(tmp_path):
-    root = tmp_path / 'data'
-
-    def fill(jobs):
-        yield from jobs
-        root.mkdir()
-        (root / 'thesis.txt').write_text('mine')
-
-    with pytest.raises(OSError, match='not empty'):
-        generate_minicoco(root, **SMALL, progress=fill)
-
-    assert _contents(tmp_path) == {'data/thesis.txt': b'mine'}
 
 
 def test_tool_writes_once_and_then_says_so(tmp_path, monkeypatch, capsys):

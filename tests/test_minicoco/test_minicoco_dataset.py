@@ -12,10 +12,8 @@ from mmdet.datasets.transforms import LoadAnnotations  # noqa: E402
 from mmdet.registry import DATASETS  # noqa: E402
 
 from mmwkd.minicoco.dataset import MiniCocoDataset  # noqa: E402
-from mmwkd.minicoco.generate import (  # noqa: E402
-    annotation_file,
-    generate_minicoco,
-)
+from mmwkd.minicoco.folder import annotation_file  # noqa: E402
+from mmwkd.minicoco.generate import generate_minicoco  # noqa: E402
 
 
 @pytest.fixture(scope='module')

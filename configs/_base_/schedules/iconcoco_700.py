@@ -1,24 +1,7 @@
 # 700 iterations of batch 8: about ten minutes on one CPU core
-max_iters = 700
-train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=350
-)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+_base_ = './iconcoco_1500.py'
 
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(
-        type='CosineAnnealingLR',
-        by_epoch=False,
-        begin=50,
-        end=max_iters,
-        eta_min=0.0,
-    ),
-]
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
-    clip_grad=dict(max_norm=10.0),
-)
-auto_scale_lr = dict(enable=False, base_batch_size=8)
+max_iters = 700
+train_cfg = dict(max_iters=max_iters, val_interval=350)
+param_scheduler = _base_.param_scheduler
+param_scheduler[-1].update(end=max_iters)
