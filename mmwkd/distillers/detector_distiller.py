@@ -172,7 +172,7 @@ class DetectorDistiller(BaseDetector):
             FloatingPointError: If the teacher's output is not finite, naming
                 the tensor and the images.
         """
-        self._check_dataset()
+        self.check_dataset()
         if not any(self._factors.values()):
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
             losses.update(self._silent_losses(batch_inputs))
@@ -215,6 +215,18 @@ class DetectorDistiller(BaseDetector):
     ) -> SampleList:
         """Predictions of the student."""
         return self.student.predict(batch_inputs, batch_data_samples, **kwargs)
+
+    def predict_with_teacher(self, batch: Mapping[str, Any]) -> SampleList:
+        """Predictions of the teacher on a batch that is not preprocessed.
+
+        Args:
+            batch: ``inputs``, a list of images (3, h, w), and
+                ``data_samples``, as a data loader yields them.
+
+        Returns:
+            The samples with the teacher's ``pred_instances``.
+        """
+        return self._teacher.predict(batch)
 
     def _forward(
         self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None
@@ -392,8 +404,13 @@ class DetectorDistiller(BaseDetector):
             for term in self._loss_at(place).term_names
         }
 
-    def _check_dataset(self) -> None:
-        """Refuse, before the first step, a dataset of other classes."""
+    def check_dataset(self) -> None:
+        """Refuse, before the first step, a dataset of other classes.
+
+        Raises:
+            ValueError: If the classes of the run's training data, or their
+                order, are not the teacher's or those of the cost.
+        """
         if self._dataset_checked:
             return
         self._dataset_checked = True
