@@ -28,6 +28,7 @@ from mmwkd.distillers.alignment import (
     probe_shapes,
 )
 from mmwkd.distillers.capture import RoIStage, TrainingPass, box_heads, capture
+from mmwkd.distillers.chance import ChanceCheck
 from mmwkd.distillers.pixels import PixelAdapter
 from mmwkd.distillers.teacher import TeacherPass, TeacherStage, build_teacher
 from mmwkd.losses import DistillationLoss
@@ -112,6 +113,7 @@ class DetectorDistiller(BaseDetector):
         self._align(neck_adapter, roi_adapter)
         self._bind_cost()
         self._factors = dict.fromkeys(configured, 1.0)
+        self._chance_check = ChanceCheck()
         self._dataset_checked = False
         self._register_state_dict_hook(_as_plain_student)
 
@@ -178,6 +180,11 @@ class DetectorDistiller(BaseDetector):
             losses.update(self._silent_losses(batch_inputs))
             return losses
         losses, seen, taught = self.observe(batch_inputs, batch_data_samples)
+        if 'logit' in self.places:
+            # of several stages the last has the best boxes
+            self._chance_check(
+                cast(Tensor, taught.stages[-1].logits), seen.stages[-1].labels
+            )
         distillation = self._distil(seen, taught)
         if not torch.stack(list(distillation.values())).isfinite().all():
             _refuse_non_finite(taught, batch_data_samples)

@@ -1,5 +1,6 @@
 """The teacher is scored before it teaches, and training does not notice."""
 
+import copy
 import json
 import random
 from pathlib import Path
@@ -244,3 +245,25 @@ def test_a_plain_detector_is_refused(train):
 def test_impossible_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         TeacherCheckHook(**options)
+
+
+@pytest.mark.parametrize('is_trained', [False, True])
+def test_a_teacher_that_guesses_is_noticed(
+    run_config, train, trained_teacher, minicoco, is_trained
+):
+    teacher = copy.deepcopy(run_config.model.teacher)
+    teacher.pop('checkpoint')
+    if is_trained:
+        teacher.checkpoint = str(trained_teacher)
+    else:
+        teacher.allow_random = True
+    run_config.model.teacher = teacher
+    # one image a batch of those that the teacher knows: 12 batches
+    run_config.train_dataloader = dataloader(minicoco, 'val', 1)
+    runner = train(
+        log_level='WARNING', train_cfg=dict(max_epochs=3, val_interval=9)
+    )
+    (log,) = Path(runner.work_dir).glob('*/*.log')
+    warnings = log.read_text().count('teacher seems untrained')
+    assert warnings == (0 if is_trained else 1)
+    assert not any('chance' in k for k in runner.message_hub.log_scalars)
