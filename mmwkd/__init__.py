@@ -5,7 +5,7 @@ than ``custom_imports = dict(imports=['mmwkd'])``.
 """
 
 from mmwkd.distillers import DetectorDistiller
-from mmwkd.hooks import DistillationWeightHook
+from mmwkd.hooks import DistillationWeightHook, TeacherCheckHook
 from mmwkd.iconcoco.dataset import IconCocoDataset
 from mmwkd.losses import WKDFeatureLoss, WKDLogitLoss
 from mmwkd.minicoco.dataset import MiniCocoDataset
@@ -16,6 +16,7 @@ __all__ = [
     'DistillationWeightHook',
     'IconCocoDataset',
     'MiniCocoDataset',
+    'TeacherCheckHook',
     'WKDFeatureLoss',
     'WKDLogitLoss',
     '__version__',

@@ -37,7 +37,7 @@ def student_config(config: Config) -> Config:
     config.custom_hooks = [
         hook
         for hook in config.get('custom_hooks', [])
-        if hook['type'] != 'DistillationWeightHook'
+        if hook['type'] not in ('DistillationWeightHook', 'TeacherCheckHook')
     ]
     dataset = config.get('train_dataloader', {}).get('dataset', {})
     if dataset.get('type') != 'MiniCocoDataset':

@@ -27,6 +27,7 @@ def run(tmp_path):
             custom_imports=dict(imports=['mmwkd']),
             custom_hooks=[
                 dict(type='DistillationWeightHook'),
+                dict(type='TeacherCheckHook', min_ap=0.2),
                 dict(type='NumClassCheckHook'),
             ],
         )

@@ -28,6 +28,7 @@ from mmwkd.distillers.alignment import (
     probe_shapes,
 )
 from mmwkd.distillers.capture import RoIStage, TrainingPass, box_heads, capture
+from mmwkd.distillers.chance import ChanceCheck
 from mmwkd.distillers.pixels import PixelAdapter
 from mmwkd.distillers.teacher import TeacherPass, TeacherStage, build_teacher
 from mmwkd.losses import DistillationLoss
@@ -112,6 +113,7 @@ class DetectorDistiller(BaseDetector):
         self._align(neck_adapter, roi_adapter)
         self._bind_cost()
         self._factors = dict.fromkeys(configured, 1.0)
+        self._chance_check = ChanceCheck()
         self._dataset_checked = False
         self._register_state_dict_hook(_as_plain_student)
 
@@ -172,12 +174,17 @@ class DetectorDistiller(BaseDetector):
             FloatingPointError: If the teacher's output is not finite, naming
                 the tensor and the images.
         """
-        self._check_dataset()
+        self.check_dataset()
         if not any(self._factors.values()):
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
             losses.update(self._silent_losses(batch_inputs))
             return losses
         losses, seen, taught = self.observe(batch_inputs, batch_data_samples)
+        if 'logit' in self.places:
+            # of several stages the last has the best boxes
+            self._chance_check(
+                cast(Tensor, taught.stages[-1].logits), seen.stages[-1].labels
+            )
         distillation = self._distil(seen, taught)
         if not torch.stack(list(distillation.values())).isfinite().all():
             _refuse_non_finite(taught, batch_data_samples)
@@ -215,6 +222,18 @@ class DetectorDistiller(BaseDetector):
     ) -> SampleList:
         """Predictions of the student."""
         return self.student.predict(batch_inputs, batch_data_samples, **kwargs)
+
+    def predict_with_teacher(self, batch: Mapping[str, Any]) -> SampleList:
+        """Predictions of the teacher on a batch that is not preprocessed.
+
+        Args:
+            batch: ``inputs``, a list of images (3, h, w), and
+                ``data_samples``, as a data loader yields them.
+
+        Returns:
+            The samples with the teacher's ``pred_instances``.
+        """
+        return self._teacher.predict(batch)
 
     def _forward(
         self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None
@@ -392,8 +411,13 @@ class DetectorDistiller(BaseDetector):
             for term in self._loss_at(place).term_names
         }
 
-    def _check_dataset(self) -> None:
-        """Refuse, before the first step, a dataset of other classes."""
+    def check_dataset(self) -> None:
+        """Refuse, before the first step, a dataset of other classes.
+
+        Raises:
+            ValueError: If the classes of the run's training data, or their
+                order, are not the teacher's or those of the cost.
+        """
         if self._dataset_checked:
             return
         self._dataset_checked = True

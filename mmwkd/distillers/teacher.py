@@ -15,6 +15,7 @@ import torch
 from mmcv.cnn.utils import fuse_conv_bn
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
+from mmdet.structures import SampleList
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.logging import print_log
@@ -160,6 +161,33 @@ class FrozenTeacher:
         """Apply a device or dtype move to all tensors of the teacher."""
         if self._moves_detector:
             self.detector._apply(fn)
+            # mmengine's own moves tell the data preprocessor where images
+            # are to go; a bare _apply does not
+            self.detector.to(next(self.detector.parameters()).device)
+
+    @torch.no_grad()
+    def predict(self, batch: Mapping[str, Any]) -> SampleList:
+        """Detect on a batch as a data loader yields it.
+
+        The teacher's own preprocessor makes its images, and the options of
+        its backbone and neck apply, except ``compile``: other image sizes
+        may change what is compiled for training.
+
+        Args:
+            batch: ``inputs``, a list of images (3, h, w), and
+                ``data_samples``.
+
+        Returns:
+            The samples with ``pred_instances``.
+        """
+        extract_feat = self.detector.extract_feat
+        self.detector.extract_feat = lambda inputs: self._maps(
+            extract_feat, inputs
+        )
+        try:
+            return self.detector.test_step(batch)
+        finally:
+            del self.detector.extract_feat  # the method shows again
 
     @torch.no_grad()
     def observe(
@@ -188,13 +216,20 @@ class FrozenTeacher:
     @torch.no_grad()
     def neck_feats(self, inputs: Tensor) -> Sequence[Tensor]:
         """Maps of the neck on images (N, 3, H, W), with the speed options."""
+        return self._maps(self._extract_feat, inputs)
+
+    def _maps(
+        self,
+        extract_feat: Callable[[Tensor], Sequence[Tensor]],
+        inputs: Tensor,
+    ) -> Sequence[Tensor]:
         inputs = inputs.contiguous(memory_format=self._memory_format)
         if self.speed.autocast is None:
-            neck_feats = self._extract_feat(inputs)
+            neck_feats = extract_feat(inputs)
         else:
             dtype = getattr(torch, self.speed.autocast)
             with torch.autocast(inputs.device.type, dtype):
-                neck_feats = self._extract_feat(inputs)
+                neck_feats = extract_feat(inputs)
             neck_feats = [feats.float() for feats in neck_feats]
         # mmcv's RoIAlign reads memory as if channels came first
         return [feats.contiguous() for feats in neck_feats]

@@ -4,5 +4,11 @@ from mmwkd.hooks.distillation_weight_hook import (
     DistillationWeightHook,
     schedule_factor,
 )
+from mmwkd.hooks.teacher_check_hook import TeacherCheckHook, teacher_ap
 
-__all__ = ['DistillationWeightHook', 'schedule_factor']
+__all__ = [
+    'DistillationWeightHook',
+    'TeacherCheckHook',
+    'schedule_factor',
+    'teacher_ap',
+]

@@ -8,10 +8,9 @@ from typing import Any
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmwkd.distillers import DetectorDistiller
+from mmwkd.hooks.distiller import distiller_of
 
 
 def schedule_factor(
@@ -101,7 +100,7 @@ class DistillationWeightHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Refuse a model or a schedule that cannot work."""
-        self._distiller(runner).set_distillation_weight(1.0, self.places)
+        distiller_of(runner, self).set_distillation_weight(1.0, self.places)
         if self.decay_begin is not None and (
             self._decay_end(runner) <= self.decay_begin
         ):
@@ -121,7 +120,7 @@ class DistillationWeightHook(Hook):
             decay_end=self._decay_end(runner),
             stop=self.stop,
         )
-        self._distiller(runner).set_distillation_weight(factor, self.places)
+        distiller_of(runner, self).set_distillation_weight(factor, self.places)
         runner.message_hub.update_scalar('train/distillation_weight', factor)
 
     def _unit(self, runner: Runner) -> int:
@@ -132,15 +131,3 @@ class DistillationWeightHook(Hook):
         if self.decay_end is not None:
             return self.decay_end
         return runner.max_iters / self._unit(runner)
-
-    @staticmethod
-    def _distiller(runner: Runner) -> DetectorDistiller:
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
-        if not isinstance(model, DetectorDistiller):
-            raise ValueError(
-                'DistillationWeightHook schedules a DetectorDistiller, but '
-                f'the model is a {type(model).__name__}'
-            )
-        return model

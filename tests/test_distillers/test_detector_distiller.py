@@ -211,6 +211,8 @@ def test_teacher_follows_moves(build, move):
     if move == 'meta':
         assert distiller.to('meta') is distiller
         assert next(distiller.teacher.parameters()).device.type == 'meta'
+        # where raw images are sent
+        assert distiller.teacher.data_preprocessor.device.type == 'meta'
     else:
         assert getattr(distiller, move)() is distiller
         assert (

@@ -6,7 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from mmwkd.distillers import build_teacher
-from mmwkd.testing import tiny_faster_rcnn
+from mmwkd.testing import tiny_batch, tiny_faster_rcnn
 
 
 def teacher(**options):
@@ -107,3 +107,32 @@ def test_compiled_teacher_runs_the_given_backend():
 def test_unknown_choices_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         teacher(**options)
+
+
+def predict(teacher):
+    (sample,) = teacher.predict(tiny_batch([(64, 96)]))
+    return sample.pred_instances
+
+
+@pytest.mark.parametrize(
+    'options', [dict(fuse_conv_bn=True), dict(channels_last=True)]
+)
+def test_predictions_are_those_of_the_plain_detector(checkpoint, options):
+    cfg = dict(config=tiny_faster_rcnn(), checkpoint=checkpoint)
+    plain = build_teacher(cfg).detector
+    with torch.no_grad():
+        (sample,) = plain.test_step(tiny_batch([(64, 96)]))
+    expected = sample.pred_instances
+    frozen = build_teacher({**cfg, **options})
+    actual = predict(frozen)
+    assert len(expected) > 0
+    for key in ('bboxes', 'scores', 'labels'):
+        assert_close(actual[key], expected[key], rtol=1e-3, atol=1e-3)
+    assert 'extract_feat' not in vars(frozen.detector)
+
+
+def test_predicting_compiles_nothing():
+    def backend(graph, example_inputs):
+        raise AssertionError('compiled')
+
+    assert len(predict(teacher(compile=dict(backend=backend)))) > 0

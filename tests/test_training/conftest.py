@@ -35,6 +35,31 @@ def teacher_checkpoint(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope='session')
+def trained_teacher(minicoco, tmp_path_factory):
+    """Checkpoint of a teacher that knows the validation images by heart."""
+    torch.manual_seed(1)
+    detector = MODELS.build(teacher_config())
+    optimizer = torch.optim.Adam(detector.parameters(), lr=3e-3)
+    loader = Runner.build_dataloader(dataloader(minicoco, 'val', 4))
+    for _ in range(80):
+        (batch,) = loader
+        data = detector.data_preprocessor(batch, training=True)
+        total, _ = detector.parse_losses(detector(**data, mode='loss'))
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+    path = tmp_path_factory.mktemp('trained') / 'teacher.pth'
+    torch.save(
+        dict(
+            state_dict=detector.state_dict(),
+            meta=dict(dataset_meta=dict(classes=CLASSES)),
+        ),
+        path,
+    )
+    return path
+
+
 def teacher_config():
     return tiny_faster_rcnn(
         num_classes=len(CLASSES), base_channels=12, neck_channels=24

@@ -82,3 +82,40 @@ def test_a_rank_without_ground_truth_keeps_step(
     assert not any(
         'teacher' in key or 'module.' in key for key in saved['state_dict']
     )
+
+
+WITNESS = """
+from pathlib import Path
+from mmdet.registry import HOOKS
+from mmwkd.hooks import TeacherCheckHook
+
+@HOOKS.register_module()
+class WitnessedCheckHook(TeacherCheckHook):
+    def before_train(self, runner):
+        try:
+            super().before_train(runner)
+        except ValueError as error:
+            Path(f'rank_{runner.rank}.txt').write_text(str(error))
+            raise SystemExit(0)
+"""
+
+
+@pytest.mark.slow
+def test_all_ranks_refuse_a_teacher_with_the_same_score(
+    run_config, train, trained_teacher, tmp_path, monkeypatch
+):
+    options = dict(min_ap=1, max_images=2)
+    run_config.model.teacher.checkpoint = str(trained_teacher)
+    with pytest.raises(ValueError, match='on 2 validation images') as alone:
+        train(custom_hooks=[dict(type='TeacherCheckHook', **options)])
+
+    (tmp_path / 'witness.py').write_text(WITNESS)
+    monkeypatch.setenv('PYTHONPATH', f'{ROOT}{os.pathsep}{tmp_path}')
+    run_config.custom_imports = dict(imports=['mmwkd', 'witness'])
+    run_config.custom_hooks = [dict(type='WitnessedCheckHook', **options)]
+    run_config.dump(tmp_path / 'config.py')
+    code, output = launch(tmp_path / 'config.py', tmp_path / 'run')
+    assert code == 0, output[-3000:]
+    for rank in range(2):
+        said = (tmp_path / f'rank_{rank}.txt').read_text()
+        assert said == str(alone.value)

@@ -1,0 +1,75 @@
+"""Notice a teacher that knows no more of the labels than chance.
+
+Shapes: R RoIs, K categories, background included and last.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from torch import Tensor
+
+
+class ChanceCheck:
+    """Warn once, after the first batches, if the teacher merely guesses.
+
+    Judged is the mean cross-entropy of the teacher's logits on the labels
+    of foreground RoIs. Guessing among all categories has log K; a trained
+    teacher is far below it, one that was not loaded, or that sees other
+    pixels or other classes, near or above. Sums stay on the device: the host
+    waits for it once, at the last of these batches, and never after.
+
+    Args:
+        num_batches: Batches that are judged together.
+        tolerance: Fraction of log K from which on a teacher is near chance.
+    """
+
+    def __init__(
+        self, num_batches: int = 10, *, tolerance: float = 0.9
+    ) -> None:
+        self.num_batches = num_batches
+        self.tolerance = tolerance
+        self._num_seen = 0
+        self._sums: Tensor | float = 0.0  # (2,), cross-entropy and RoIs
+
+    @torch.no_grad()
+    def __call__(self, logits: Tensor, labels: Tensor) -> None:
+        """Take in one batch.
+
+        Args:
+            logits: The teacher's logits, of shape (R, K).
+            labels: Labels of the same RoIs, (R,).
+        """
+        if self._num_seen == self.num_batches:
+            return
+        self._num_seen += 1
+        num_categories = logits.shape[1]
+        foreground = labels < num_categories - 1
+        entropy = F.cross_entropy(logits.float(), labels, reduction='none')
+        # where, not indexing, which would make the host wait
+        judged = torch.where(foreground, entropy, 0)
+        counted = foreground.to(judged.dtype)
+        self._sums = self._sums + torch.stack([judged, counted]).sum(dim=1)
+        if self._num_seen == self.num_batches:
+            total, num_rois = self._sums.tolist()
+            self._sums = 0.0
+            self._judge(total / max(num_rois, 1), num_categories)
+
+    def _judge(self, mean: float, num_categories: int) -> None:
+        chance = math.log(num_categories)
+        if mean < self.tolerance * chance:
+            return
+        print_log(
+            'mmwkd: the teacher seems untrained for this data: its mean '
+            'cross-entropy on the labels of foreground RoIs is '
+            f'{mean:.2f} over the first {self.num_batches} batches, and '
+            f'guessing among {num_categories} categories has {chance:.2f}; '
+            'check teacher.checkpoint, the order of its classes, and the '
+            'normalisation in its data_preprocessor',
+            'current',
+            level=logging.WARNING,
+        )
