@@ -167,7 +167,9 @@ def logit_rows(sizes: tuple, rounds: int) -> list[dict]:
             'unrolled': problem.unrolled,
             'log': problem.log_domain,
         }
-        slow = alternate(candidates, rounds)
+        # seconds a call, so that few calls say enough
+        huge = num_rois * num_categories**2 > 1e9
+        slow = alternate(candidates, 2 if huge else rounds)
         if fits:
             slow |= alternate(
                 {'textbook': problem.textbook, 'pot': problem.pot},

@@ -56,7 +56,7 @@ def parse_args() -> argparse.Namespace:
         '--device', help='where the teacher runs, such as cuda:0 or cpu'
     )
     parser.add_argument(
-        '--kappa', type=float, default=1.0, help='sharpness of the drawn cost'
+        '--kappa', type=float, default=2.0, help='sharpness of the drawn cost'
     )
     parser.add_argument(
         '--out-dir',

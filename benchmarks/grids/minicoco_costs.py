@@ -1,5 +1,5 @@
 # What category relations are worth to WKD-L: matrices of several estimators,
-# and none at all; and what a longer or softer transport is. Before it:
+# none at all, and sharper costs. Before it:
 # tools/make_minicoco.py makes the data, tools/train.py the teacher,
 # tools/estimate_cost_matrix.py the matrices.
 _wkd_l = (
@@ -33,5 +33,11 @@ rows = {
             config=_wkd_l, cfg_options={'model.logit_loss.cost': cost}
         )
         for name, cost in _costs.items()
+    },
+    **{
+        f'wkd-l_classifier_kappa-{kappa}': dict(
+            config=_wkd_l, cfg_options={'model.logit_loss.kappa': kappa}
+        )
+        for kappa in (2.0, 3.0)
     },
 }

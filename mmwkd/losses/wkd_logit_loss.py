@@ -72,7 +72,7 @@ class WKDLogitLoss(LogitLoss):
         separate_target: bool = True,
         temperature: float = 2.0,
         gamma: float = 5.0,
-        kappa: float = 1.0,
+        kappa: float = 2.0,
         reg: float = 0.05,
         num_iters: int = 10,
         domain: Domain = 'plain',

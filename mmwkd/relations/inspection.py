@@ -54,7 +54,7 @@ def inspect_cost_matrix(
     cfg_options: Mapping[str, Any] | None = None,
     device: str | None = None,
     progress: Callable[..., Iterable[Any]] | None = None,
-    kappa: float = 1.0,
+    kappa: float = 2.0,
     out_dir: Path | None = None,
     force: bool = False,
 ) -> Path:

@@ -5,7 +5,7 @@ logit_loss = dict(
     cost='classifier',
     temperature=2.0,
     gamma=5.0,
-    kappa=1.0,
+    kappa=2.0,
     reg=0.05,
     num_iters=10,
 )
