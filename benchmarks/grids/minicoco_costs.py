@@ -30,7 +30,11 @@ rows = {
     ),
     **{
         f'wkd-l_{name}': dict(
-            config=_wkd_l, cfg_options={'model.logit_loss.cost': cost}
+            config=_wkd_l,
+            cfg_options={
+                'model.logit_loss.cost': cost,
+                'model.logit_loss.kappa': 1.0,
+            },
         )
         for name, cost in _costs.items()
     },

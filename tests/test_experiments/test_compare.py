@@ -137,7 +137,7 @@ def test_runs_everything_in_order_and_records_it(grid):
     assert kd.accuracy == (4.0, 8.0, 2.0, 1.0, 4.0, None)
     assert kd.curve == ((20, 2.0), (40, 4.0))
     assert (kd.iterations, kd.threads, kd.jobs) == (40, 1, 1)
-    assert kd.train_seconds > 0
+    assert kd.train_seconds >= 0
     log = grid / 'work' / 'kd' / 'seed-1' / 'train.log'
     assert tail(log) == 'threads 1'
 
