@@ -187,7 +187,7 @@ def option_row(name: str, args: argparse.Namespace) -> dict[str, Any]:
         'with it ms': times['quick']['median_ms'],
         'iqr ms': times['quick']['iqr_ms'],
         'speed-up': times['plain']['median_ms'] / times['quick']['median_ms'],
-        'largest relative change of a loss': change,
+        'largest relative change of a loss': float(change),
     }
 
 
