@@ -69,7 +69,7 @@ def sinkhorn_cost(
             with its guards of 1e-8 in the precision of the input: accurate
             while ``cost / reg`` stays below about 30. 'log' for float64
             scalings held relative to their largest, without guards: equal
-            to the former where that is accurate, at about three times its
+            to the former where that is accurate, at about twice its
             time, and accurate while ``cost / reg`` stays below 600.
 
     Returns:
