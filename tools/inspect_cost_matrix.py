@@ -76,7 +76,7 @@ def main() -> int:
     console = Console(file=sys.stdout, highlight=False)
     try:
         inspect_cost_matrix(**vars(args), console=console, progress=tqdm)
-    except (ValueError, OSError) as error:
+    except (ValueError, FloatingPointError, OSError) as error:
         console.print(str(error), style='red', markup=False, soft_wrap=True)
         return 1
     return 0

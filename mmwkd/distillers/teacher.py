@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
+from mmcv.cnn.bricks.wrappers import Conv2d
 from mmcv.cnn.utils import fuse_conv_bn
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
@@ -113,7 +114,7 @@ class FrozenTeacher:
         self.detector = detector.eval()
         if self.speed.fuse_conv_bn:
             # not the heads: some share a convolution between several norms
-            fuse_conv_bn(self.detector.backbone)
+            _fold_norms(self.detector.backbone)
         self.detector.requires_grad_(False)
         self._memory_format = torch.contiguous_format
         if self.speed.channels_last:
@@ -230,7 +231,8 @@ class FrozenTeacher:
             dtype = getattr(torch, self.speed.autocast)
             with torch.autocast(inputs.device.type, dtype):
                 neck_feats = extract_feat(inputs)
-            neck_feats = [feats.float() for feats in neck_feats]
+            own = next(self.detector.parameters()).dtype
+            neck_feats = [feats.to(own) for feats in neck_feats]
         # mmcv's RoIAlign reads memory as if channels came first
         return [feats.contiguous() for feats in neck_feats]
 
@@ -256,6 +258,26 @@ class FrozenTeacher:
         return TeacherStage(
             roi_maps(self.detector, index, neck_feats, rois), None
         )
+
+
+def _fold_norms(backbone: nn.Module) -> None:
+    """Fold batch normalisation into the convolutions before it.
+
+    Raises:
+        ValueError: If a convolution computes its weight anew in each pass,
+            which would undo the fold.
+    """
+    for name, module in backbone.named_modules():
+        if isinstance(module, nn.Conv2d) and type(module).forward not in (
+            nn.Conv2d.forward,
+            Conv2d.forward,
+        ):
+            raise ValueError(
+                'teacher.fuse_conv_bn cannot fold into the '
+                f'{type(module).__name__} backbone.{name}, which computes its '
+                'weight anew in each pass: set it to False'
+            )
+    fuse_conv_bn(backbone)
 
 
 def roi_maps(

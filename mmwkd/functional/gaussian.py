@@ -13,7 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from mmwkd.functional.checks import check_at_least, check_feats
+from mmwkd.functional.checks import (
+    check_at_least,
+    check_feats,
+    check_positive,
+)
+from mmwkd.functional.derivative import first_order
 from mmwkd.functional.precision import full_precision
 
 Covariance = Literal['diag', 'full']
@@ -78,6 +83,7 @@ def gaussian_wasserstein(
         mean_term = distance.sum(dim=1).mean(dim=(1, 2))  # (N,)
         return mean_term, 0 * mean_term
     if covariance == 'diag':
+        check_positive(eps=eps)
         return _diagonal_distance(student_feats, teacher_feats, grid, eps)
     mean_s, root_s = _cell_roots(student_feats, grid)
     mean_t, root_t = _cell_roots(teacher_feats, grid)
@@ -215,12 +221,14 @@ class _DiagonalDistance(torch.autograd.Function):
         return mean_term, cov_term
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(
         ctx: Any, grad_mean: Tensor, grad_cov: Tensor
     ) -> tuple[Tensor, None, None, None]:
         student, *kept = ctx.saved_tensors
-        gradient = torch.empty_like(student)
+        gradient = torch.empty_like(
+            student, memory_format=torch.contiguous_format
+        )
         factor = 2 / len(ctx.cells.unbiased)
         for index, rows in enumerate(_blocks(student)):
             shift, mean, mean_gap, slope = kept[4 * index : 4 * index + 4]
@@ -241,7 +249,7 @@ def _moments(
 
     Cells are measured from the mean of their row: without that shift, a mean
     that is thousands of deviations away from 0 would leave no digits for the
-    variance.
+    variance. Cells of one row may still be hundreds of deviations apart.
 
     Returns:
         Shift (B,), means of the cells less the shift and standard deviations
@@ -346,7 +354,7 @@ class _Fidelity(torch.autograd.Function):
         return roots.sum(dim=-1)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return grad_output[..., None, None] * gradient, None

@@ -11,21 +11,24 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from mmwkd.functional.checks import check_at_least, check_positive
+from mmwkd.functional.derivative import first_order
+from mmwkd.functional.precision import full_precision
 
 Domain = Literal['plain', 'log']
 DOMAINS = ('plain', 'log')
 
 # The guard of the reference implementation: it is part of the values.
 _GUARD = 1e-8
-# Pairs of a block on a CPU, and entries of a (K, B) block elsewhere: large
-# enough to fill the device, small enough to bound the memory of a block.
+# Pairs of a block on a CPU, as many as its cache takes.
 _CPU_BLOCK = 256
-_DEVICE_BLOCK = 2**22
+# Entries of the (K, B) tensors that a block keeps, at most: enough to fill a
+# device, few enough to bound its memory (0.5 GB in float32).
+_BLOCK_ENTRIES = 2**27
 
 
+@full_precision
 def sinkhorn_cost(
     source: Tensor,
     sink: Tensor,
@@ -111,6 +114,7 @@ def _problem(
     )
 
 
+@full_precision
 @torch.no_grad()
 def sinkhorn_plan(
     cost: Tensor, *, reg: float = 0.1, num_iters: int = 10
@@ -164,15 +168,13 @@ class _SinkhornCost(torch.autograd.Function):
             if ctx.needs_input_grad[0]
             else None
         )
-        step = (
-            _CPU_BLOCK
-            if source.device.type == 'cpu'
-            else max(_CPU_BLOCK, _DEVICE_BLOCK // num_categories)
-        )
         # an iteration leaves three tensors to the backward pass
-        kept = problem.num_iters if gradient is not None else 1
+        kept = 3 * (problem.num_iters if gradient is not None else 1)
+        step = max(1, _BLOCK_ENTRIES // (kept * num_categories))
+        if source.device.type == 'cpu':
+            step = min(step, _CPU_BLOCK)
         workspace = value.new_empty(
-            kept * 3 * num_categories * min(step, num_pairs)
+            kept * num_categories * min(step, num_pairs)
         )
         for first in range(0, num_pairs, step):
             rows = slice(first, first + step)
@@ -191,7 +193,7 @@ class _SinkhornCost(torch.autograd.Function):
         return value  # (R,)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(
         ctx: Any, grad_output: Tensor
     ) -> tuple[Tensor, None, None, None]:

@@ -498,6 +498,11 @@ def _join_ranks(device: str | None) -> str:
         and not torch.distributed.is_initialized()
     ):
         torch.distributed.init_process_group('nccl' if has_gpu else 'gloo')
+    if has_gpu and device is not None and dist.get_world_size() > 1:
+        raise ValueError(
+            f'several processes cannot share --device {device}: leave it out, '
+            'and each takes a GPU of its own'
+        )
     if device is None and has_gpu:
         device = f'cuda:{dist.get_local_rank()}'
         torch.cuda.set_device(device)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mmwkd.atomic import atomic_write
+from mmwkd.atomic import atomic_write, check_writable
 from mmwkd.functional.logit_distillation import class_distribution
 from mmwkd.relations.annotations import (
     CategoryAnnotations,
@@ -22,6 +22,7 @@ from mmwkd.relations.estimate import measure_confusion
 from mmwkd.relations.plots import short_name
 from mmwkd.relations.quality import compare_matrices, measure_quality
 from mmwkd.relations.report import (
+    REPORT,
     Figure,
     check_folder,
     comparison_figures,
@@ -99,6 +100,9 @@ def inspect_cost_matrix(
         raise ValueError(f'--kappa must be positive, got {kappa}')
     out_dir = out_dir or Path('work_dirs/cost_matrix') / file.stem
     check_folder(out_dir, force=force)
+    check_writable(out_dir / REPORT, force=force)
+    if img_prefix is not None and not img_prefix.is_dir():
+        raise FileNotFoundError(f'--img-prefix {img_prefix} is no folder')
     matrix = CostMatrix.load(file)
     known = (
         CategoryAnnotations(None, {})
@@ -201,11 +205,7 @@ def inspect_transport(
         raise ValueError(f'num_plans must be at least 1, got {num_plans}')
     paths = out_dir / 'plans.png', out_dir / 'errors.png'
     for path in paths:
-        if path.exists() and not force:
-            raise FileExistsError(
-                f'{path} exists already; pass force=True (--force) to replace '
-                'it'
-            )
+        check_writable(path, force=force)
     logits, loss = subject.logits, subject.loss
     assert loss.ground_cost is not None  # a subject's loss is bound
     cost = loss.ground_cost.cpu()

@@ -75,9 +75,17 @@ class PartialFile:
                     if found.get(name) != value
                 ]
                 if not differing:
-                    statistics.load_state(archive)
-                    return int(archive['images'])
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+                    # read as a whole before any of it is taken over
+                    state = dict(archive)
+                    statistics.load_state(state)
+                    return int(state['images'])
+        except (
+            OSError,
+            EOFError,
+            KeyError,
+            ValueError,
+            zipfile.BadZipFile,
+        ) as error:
             if force:
                 return 0
             raise ValueError(

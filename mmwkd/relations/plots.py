@@ -106,7 +106,7 @@ def draw_heatmap(
     matrix: CostMatrix,
     supercategories: Mapping[str, str] | None = None,
     *,
-    kappa: float = 1.0,
+    kappa: float = 2.0,
 ) -> bytes:
     """Draw the cost, categories ordered by hierarchical clustering.
 

@@ -58,7 +58,7 @@ def write_report(
     *,
     supercategories: Mapping[str, str] | None = None,
     thumbnails: Mapping[str, Image.Image] | None = None,
-    kappa: float = 1.0,
+    kappa: float = 2.0,
     force: bool = False,
 ) -> Path:
     """Draw the pictures and write the report; other files are left alone.

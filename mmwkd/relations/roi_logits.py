@@ -182,9 +182,11 @@ def subject_from_config(
             f'{config} has no DetectorDistiller with a logit_loss, whose '
             'transport could be inspected'
         )
-    if cfg.model.logit_loss.type != 'WKDLogitLoss':
+    kind = cfg.model.logit_loss.type
+    name = str(getattr(kind, '__name__', kind)).rpartition('.')[2]
+    if name != 'WKDLogitLoss':
         raise ValueError(
-            f'the logit_loss of {config} is a {cfg.model.logit_loss.type}, '
+            f'the logit_loss of {config} is a {name}, '
             'which transports nothing; WKDLogitLoss does'
         )
     if cost is not None:

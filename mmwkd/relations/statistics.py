@@ -259,14 +259,16 @@ class ClassStatistics:
         Raises:
             ValueError: If an array is missing or of another shape.
         """
-        for name, tensor in self._tensors().items():
+        tensors = self._tensors()
+        for name, tensor in tensors.items():
             array = state.get(name)
             if array is None or array.shape != tuple(tensor.shape):
                 raise ValueError(
                     f'{name} must have shape {tuple(tensor.shape)}, got '
                     f'{None if array is None else array.shape}'
                 )
-            tensor.copy_(torch.from_numpy(array))
+        for name, tensor in tensors.items():
+            tensor.copy_(torch.from_numpy(state[name]))
 
     def _tensors(self) -> dict[str, Tensor]:
         names: tuple[str, ...] = (

@@ -82,6 +82,16 @@ def test_folded_normalisation_leaves_the_backbone():
     assert not any(p.requires_grad for p in frozen.detector.parameters())
 
 
+def test_weights_that_are_made_anew_cannot_be_folded():
+    config = tiny_faster_rcnn()
+    config.backbone.conv_cfg = dict(type='ConvAWS')
+    config.backbone.norm_cfg = dict(type='BN')
+    with pytest.raises(ValueError, match='into the ConvAWS2d backbone.conv1'):
+        build_teacher(
+            dict(config=config, allow_random=True, fuse_conv_bn=True)
+        )
+
+
 def test_compiled_teacher_runs_the_given_backend():
     graphs = []
 

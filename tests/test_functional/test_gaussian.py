@@ -83,6 +83,28 @@ def test_diagonal_equals_a_loop_over_cells(shape, grid):
     )
 
 
+def test_gradients_of_channels_last_maps():
+    """One map of many positions is then a view with odd strides."""
+    student, teacher = random_maps(n=1, h=20, w=20)
+    gradients = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        feats = student.to(memory_format=layout).requires_grad_()
+        terms = gaussian_wasserstein(feats, teacher, grid=2)
+        gradients += torch.autograd.grad(sum(t.sum() for t in terms), feats)
+    assert_close(*gradients)
+
+
+@pytest.mark.parametrize('covariance', ['diag', 'full'])
+def test_second_derivatives_are_refused(covariance):
+    student, teacher = random_maps()
+    student.requires_grad_()
+    terms = gaussian_wasserstein(student, teacher, covariance=covariance)
+    if covariance == 'full':
+        assert torch.autograd.grad(terms[0].sum(), student, create_graph=True)
+    with pytest.raises(RuntimeError, match='second derivatives .* not avail'):
+        torch.autograd.grad(terms[1].sum(), student, create_graph=True)
+
+
 @pytest.mark.parametrize('covariance', ['diag', 'full'])
 def test_a_grid_as_fine_as_the_map_compares_positions(covariance):
     student, teacher = random_maps(h=4, w=4)

@@ -311,6 +311,53 @@ def test_no_rois_give_an_empty_term_in_the_graph():
     assert student.grad.shape == (0, 5)
 
 
+def test_second_derivatives_are_refused():
+    student, teacher, target = random_logits(4, 6)
+    student.requires_grad_()
+    total = transport_term(student, teacher, random_cost(6), target).sum()
+    with pytest.raises(RuntimeError, match='second derivatives .* not avail'):
+        torch.autograd.grad(total, student, create_graph=True)
+
+
+def test_memory_is_bounded_for_many_categories_and_iterations(monkeypatch):
+    """A block keeps three tensors of each iteration: it gets narrower."""
+    from mmwkd.functional import sinkhorn
+
+    student, teacher, target = random_logits(20, 6)
+    student.requires_grad_()
+    cost = random_cost(6)
+    (expected,) = torch.autograd.grad(
+        transport_term(student, teacher, cost, target).sum(), student
+    )
+    widths = []
+    iterate = sinkhorn._iterate
+    monkeypatch.setattr(sinkhorn, '_BLOCK_ENTRIES', 3 * 10 * 6 * 7)
+    monkeypatch.setattr(
+        sinkhorn,
+        '_iterate',
+        lambda p, *args, **kw: (
+            widths.append(p.shape[1]) or iterate(p, *args, **kw)
+        ),
+    )
+    (actual,) = torch.autograd.grad(
+        transport_term(student, teacher, cost, target).sum(), student
+    )
+    assert widths == [7, 7, 6]
+    assert_close(actual, expected)
+
+
+@pytest.mark.parametrize('domain', ['plain', 'log'])
+def test_costs_are_computed_in_full_precision_under_autocast(domain):
+    student, teacher, _ = random_logits(4, 6, dtype=torch.float32)
+    p, q, cost = student.softmax(1), teacher.softmax(1), random_cost(6).float()
+    p.requires_grad_()
+    expected = sinkhorn_cost(p, q, cost, domain=domain)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        actual = sinkhorn_cost(p, q, cost, domain=domain)
+        actual.sum().backward()
+    assert_close(actual, expected, rtol=0, atol=0)
+
+
 def test_backward_may_be_repeated():
     student, teacher, target = random_logits(4, 6)
     student.requires_grad_()

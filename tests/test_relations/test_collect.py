@@ -322,6 +322,23 @@ def test_broken_partial_file_is_refused(teacher, config, tmp_path):
         collect(teacher, config, partial=partial)
 
 
+def test_nothing_of_a_damaged_partial_file_is_taken_over(
+    teacher, config, tmp_path
+):
+    partial = partial_file(tmp_path, seed=0)
+    collect_interrupted(teacher, config, partial)
+    content = bytearray(partial.path.read_bytes())
+    position = content.index(b'means.npy') + 200  # in the array's data
+    content[position] ^= 0xFF
+    expected = collect(teacher, config)
+    for broken in (bytes(content), b''):
+        partial.path.write_bytes(broken)
+        with pytest.raises(ValueError, match='cannot be read .*; delete it'):
+            collect(teacher, config, partial=partial)
+        forced = collect(teacher, config, partial=partial, force=True)
+        assert_same(forced, expected)
+
+
 def test_other_classes_are_refused(teacher, config):
     names = ('cat', 'bus', 'dog')
     config.train_dataloader.dataset.metainfo.classes = names

@@ -82,9 +82,9 @@ def test_a_report_is_kept_unless_forced(blocks, tmp_path):
     path = write_report(tmp_path, blocks, quality)
     before = path.read_bytes()
     with pytest.raises(FileExistsError, match='report.html already.*--force'):
-        write_report(tmp_path, blocks, quality, kappa=2.0)
+        write_report(tmp_path, blocks, quality, kappa=3.0)
     assert path.read_bytes() == before
-    write_report(tmp_path, blocks, quality, kappa=2.0, force=True)
+    write_report(tmp_path, blocks, quality, kappa=3.0, force=True)
     assert path.read_bytes() != before
     assert {p.name for p in tmp_path.iterdir()} == {
         'notes.txt',
