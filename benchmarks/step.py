@@ -175,9 +175,12 @@ def option_row(name: str, args: argparse.Namespace) -> dict[str, Any]:
     times = alternate(
         {'plain': plain.teacher, 'quick': quick.teacher}, args.rounds
     )
-    expected, actual = plain.whole(), quick.whole()
+    expected, actual = (
+        {key: value.detach() for key, value in step.whole().items()}
+        for step in (plain, quick)
+    )
     change = max(
-        abs(actual[key] - value) / abs(value)
+        float((actual[key] - value).abs() / value.abs())
         for key, value in expected.items()
         if 'wkd' in key
     )
@@ -187,7 +190,7 @@ def option_row(name: str, args: argparse.Namespace) -> dict[str, Any]:
         'with it ms': times['quick']['median_ms'],
         'iqr ms': times['quick']['iqr_ms'],
         'speed-up': times['plain']['median_ms'] / times['quick']['median_ms'],
-        'largest relative change of a loss': float(change),
+        'largest relative change of a loss': change,
     }
 
 
