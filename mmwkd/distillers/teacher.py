@@ -25,11 +25,6 @@ from torch import Tensor, nn
 from mmwkd.distillers.capture import roi_extractors
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
 
-_TEACHER_KEYS = (
-    'config', 'checkpoint', 'classes', 'allow_random',
-    'autocast', 'channels_last', 'fuse_conv_bn', 'compile',
-)  # fmt: skip
-
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherSpeed:
@@ -68,6 +63,16 @@ class TeacherSpeed:
                 'teacher.compile must be True, False or a dict of options of '
                 f'torch.compile, got {self.compile!r}'
             )
+
+
+_SPEED_KEYS = tuple(field.name for field in fields(TeacherSpeed))
+_TEACHER_KEYS = (
+    'config',
+    'checkpoint',
+    'classes',
+    'allow_random',
+    *_SPEED_KEYS,
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class FrozenTeacher:
             self._memory_format = torch.channels_last
             self.detector.to(memory_format=self._memory_format)
         self._extract_feat = self.detector.extract_feat
-        if self.speed.compile or isinstance(self.speed.compile, Mapping):
+        if self.speed.compile is not False:
             options = {} if self.speed.compile is True else self.speed.compile
             self._extract_feat = torch.compile(self._extract_feat, **options)
         self.classes = classes
@@ -333,11 +338,7 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         )
 
     speed = TeacherSpeed(
-        **{
-            field.name: cfg[field.name]
-            for field in fields(TeacherSpeed)
-            if field.name in cfg
-        }
+        **{name: cfg[name] for name in _SPEED_KEYS if name in cfg}
     )
     detector = MODELS.build(_teacher_model(cfg['config']))
     classes = _given_classes(cfg.get('classes'))
@@ -397,9 +398,13 @@ def _teacher_model(config: Any) -> Config:
 
 def is_distiller(model: Mapping[str, Any]) -> bool:
     """Whether a model config, by name or by class, is of a distiller."""
-    kind = model.get('type')
-    name = str(getattr(kind, '__name__', kind))
-    return name.rpartition('.')[2] == 'DetectorDistiller'
+    return type_name(model) == 'DetectorDistiller'
+
+
+def type_name(config: Mapping[str, Any]) -> str:
+    """Name that a config's ``type`` has, given by name or by class."""
+    kind = config.get('type')
+    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
 
 
 def _given_classes(classes: Any) -> tuple[str, ...] | None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmwkd.functional.checks import check_positive
 from mmwkd.functional.precision import full_precision
 
 
@@ -44,8 +45,7 @@ def interrelation_to_cost(interrelation: Tensor, kappa: float) -> Tensor:
             'interrelation must be a square matrix, got shape '
             f'{tuple(interrelation.shape)}'
         )
-    if not kappa > 0:
-        raise ValueError(f'kappa must be positive, got {kappa}')
+    check_positive(kappa=kappa)
     # expm1 keeps the digits of the small costs of near-identical categories
     return -(-kappa * (1 - interrelation)).expm1()
 
@@ -120,8 +120,7 @@ def centroid_kernel_interrelation(
         ValueError: If a mean equals the mean of all, naming the row, or
             ``width`` is not positive.
     """
-    if not width > 0:
-        raise ValueError(f'width must be positive, got {width}')
+    check_positive(width=width)
     centred = _centred(means)
     cosine = _cosine(centred @ centred.T, 'centred class means')
     return ((cosine - 1) / width).exp()
@@ -152,8 +151,7 @@ def whitened_centroid_interrelation(
         ValueError: If a mean equals the mean of all, naming the row, if the
             scatter is zero or not finite, or ``ridge`` not positive.
     """
-    if not ridge > 0:
-        raise ValueError(f'ridge must be positive, got {ridge}')
+    check_positive(ridge=ridge)
     scatter = within_scatter.detach().double()
     scale = scatter.diagonal().mean()
     if not (scale > 0 and scatter.isfinite().all()):

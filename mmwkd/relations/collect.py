@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Subset
 
 from mmwkd.distillers.alignment import check_roi_head, probe_shapes
 from mmwkd.distillers.capture import box_heads
-from mmwkd.distillers.teacher import FrozenTeacher
+from mmwkd.distillers.teacher import FrozenTeacher, type_name
 from mmwkd.relations.partial import PartialFile
 from mmwkd.relations.statistics import (
     ClassStatistics,
@@ -155,15 +155,15 @@ def annotated_pipeline(
     steps = [
         step
         for step in pipeline
-        if not _type_name(step).endswith(('Annotations', 'PackDetInputs'))
+        if not type_name(step).endswith(('Annotations', 'PackDetInputs'))
     ]
     loaders = [
-        i for i, s in enumerate(steps) if _type_name(s).startswith('Load')
+        i for i, s in enumerate(steps) if type_name(s).startswith('Load')
     ]
     if not loaders:
         raise ValueError(
             'the test pipeline loads no image; it has the steps '
-            f'{[_type_name(step) for step in pipeline]}'
+            f'{[type_name(step) for step in pipeline]}'
         )
     behind = loaders[0] + 1
     return [
@@ -456,8 +456,3 @@ def _first_pipeline(node: Any) -> Any:
     while 'pipeline' not in node or 'dataset' in node:
         node = node['dataset'] if 'dataset' in node else node['datasets'][0]
     return node['pipeline']
-
-
-def _type_name(step: Mapping[str, Any]) -> str:
-    kind = step['type']
-    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmwkd.atomic import atomic_write, check_writable
+from mmwkd.functional.checks import check_at_least
 from mmwkd.functional.logit_distillation import class_distribution
 from mmwkd.relations.annotations import (
     CategoryAnnotations,
@@ -201,8 +202,7 @@ def inspect_transport(
         FileExistsError: If a picture exists and ``force`` is not set.
         ValueError: If ``num_plans`` is not positive.
     """
-    if num_plans < 1:
-        raise ValueError(f'num_plans must be at least 1, got {num_plans}')
+    check_at_least(1, num_plans=num_plans)
     paths = out_dir / 'plans.png', out_dir / 'errors.png'
     for path in paths:
         check_writable(path, force=force)

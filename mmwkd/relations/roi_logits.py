@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
-from mmwkd.distillers.teacher import is_distiller
+from mmwkd.distillers.teacher import is_distiller, type_name
 from mmwkd.losses import WKDLogitLoss
 from mmwkd.relations.cost_matrix import BACKGROUND, CostMatrix
 
@@ -182,8 +182,7 @@ def subject_from_config(
             f'{config} has no DetectorDistiller with a logit_loss, whose '
             'transport could be inspected'
         )
-    kind = cfg.model.logit_loss.type
-    name = str(getattr(kind, '__name__', kind)).rpartition('.')[2]
+    name = type_name(cfg.model.logit_loss)
     if name != 'WKDLogitLoss':
         raise ValueError(
             f'the logit_loss of {config} is a {name}, '

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mmwkd.functional import Domain, sinkhorn_cost
+from mmwkd.functional.checks import check_at_least, check_positive
 
 REGS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 NUM_ITERS = (1, 2, 5, 10, 20, 50, 100)
@@ -120,10 +121,8 @@ def _iterate(
     num_iters: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Scalings log u and log v after each iteration."""
-    if not reg > 0:
-        raise ValueError(f'reg must be positive, got {reg}')
-    if num_iters < 1:
-        raise ValueError(f'num_iters must be at least 1, got {num_iters}')
+    check_positive(reg=reg)
+    check_at_least(1, num_iters=num_iters)
     log_kernel = -_double(cost) / reg  # (K, K)
     log_p, log_q = _double(source).log(), _double(sink).log()
     log_u = torch.zeros_like(log_p)  # any uniform start: v takes it up
