@@ -262,7 +262,8 @@ def test_an_interruption_ends_the_processes_and_keeps_the_table(grid):
     with pytest.raises(KeyboardInterrupt):
         go(grid, Interrupting('student'), jobs=2)
 
-    assert len(read_table(grid / 'runs.csv')) == 2
+    rows = [record.row for record in read_table(grid / 'runs.csv')]
+    assert rows in (['student'], ['teacher', 'student'])
     assert 'kd seed-1' not in calls(grid)
 
 

@@ -1,0 +1,53 @@
+# How strong each term should be: three weights of every method, on images and
+# seeds that are used for nothing else. Before it: data and teacher as in
+# minicoco_methods.py, and
+# tools/make_minicoco.py data/minicoco_tune --seed 1 --num-train 8
+_pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
+_weights = {  # config: (option, the weights that are tried)
+    'wkd-l': ('model.logit_loss.gamma', (2.5, 5.0, 10.0)),
+    'kd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
+    'dkd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
+    'nkd': ('model.logit_loss.loss_weight', (0.15, 0.5, 1.5)),
+    'wkd-f': ('model.neck_loss.loss_weight', (0.003, 0.01, 0.03)),
+    'fitnet': ('model.neck_loss.loss_weight', (0.3, 1.0, 3.0)),
+    'pkd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),
+    'cwd': ('model.neck_loss.loss_weight', (0.7, 2.0, 6.0)),
+    'ickd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),
+    'wkd-f-roi': ('model.roi_loss.loss_weight', (0.003, 0.01, 0.03)),
+    'fitnet-roi': ('model.roi_loss.loss_weight', (0.3, 1.0, 3.0)),
+    'pkd-roi': ('model.roi_loss.loss_weight', (1.3, 4.0, 12.0)),
+    'cwd-roi': ('model.roi_loss.loss_weight', (1.0, 3.0, 9.0)),
+    'ickd-roi': ('model.roi_loss.loss_weight', (0.7, 2.0, 6.0)),
+    'emd-roi': ('model.roi_loss.loss_weight', (3.0, 10.0, 30.0)),
+}
+_tune_root = 'data/minicoco_tune/'
+_ann_file = _tune_root + 'annotations/instances_val.json'
+
+dataset = 'minicoco, tuning split'
+seeds = [10, 11]
+teacher = dict(
+    config='configs/minicoco/faster-rcnn_r18-half_fpn_800_minicoco.py',
+    checkpoint='work_dirs/minicoco_teacher/iter_800.pth',
+)
+cfg_options = {
+    'model.teacher.checkpoint': teacher['checkpoint'],
+    'train_cfg.val_interval': 800,
+    'val_dataloader.dataset.data_root': _tune_root,
+    'val_evaluator.ann_file': _ann_file,
+    'test_dataloader.dataset.data_root': _tune_root,
+    'test_evaluator.ann_file': _ann_file,
+}
+baseline = 'student'
+rows = {
+    'student': dict(
+        config='configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py'
+    ),
+    **{
+        f'{method}_{weight:g}': dict(
+            config=f'configs/minicoco/{method}_{_pair}',
+            cfg_options={option: weight},
+        )
+        for method, (option, weights) in _weights.items()
+        for weight in weights
+    },
+}
