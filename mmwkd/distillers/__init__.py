@@ -1,6 +1,7 @@
 """The distiller and its parts."""
 
 from mmwkd.distillers.capture import RoIStage, TrainingPass, capture
+from mmwkd.distillers.categories import dense_scores, roi_logits
 from mmwkd.distillers.detector_distiller import DetectorDistiller
 from mmwkd.distillers.teacher import FrozenTeacher, build_teacher
 
@@ -11,4 +12,6 @@ __all__ = [
     'TrainingPass',
     'build_teacher',
     'capture',
+    'dense_scores',
+    'roi_logits',
 ]

@@ -6,18 +6,23 @@ Shapes: L levels, D channels, K categories, background included and last.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from mmdet.models.detectors import BaseDetector, TwoStageDetector
+from mmdet.models.losses import SeesawLoss
 from mmdet.models.roi_heads import BaseRoIHead
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmwkd.distillers.capture import box_heads
+from mmwkd.distillers.categories import check_dense_head, dense_scores
 from mmwkd.distillers.teacher import roi_maps
 
-_PROBE_SIZE = 256  # pixels, a multiple of every stride in use
+# pixels, a multiple of every stride in use
+_PROBE_SIZE = 256
+_DENSE_PROBE_SIZE = 512  # some heads cannot do with fewer points
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,9 @@ class LevelPair:
     teacher: int
 
 
-@torch.no_grad()
+_T = TypeVar('_T')
+
+
 def probe_shapes(detector: BaseDetector, *, with_rois: bool) -> FeatureShapes:
     """Run a detector on one blank image to learn the shapes of its features.
 
@@ -48,35 +55,49 @@ def probe_shapes(detector: BaseDetector, *, with_rois: bool) -> FeatureShapes:
     Returns:
         Shapes of its features.
     """
-    modes = [(module, module.training) for module in detector.modules()]
-    parameter = next(detector.parameters())
-    image = parameter.new_zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE)
-    roi = parameter.new_tensor([[0, 0, 0, _PROBE_SIZE, _PROBE_SIZE]])
-    detector.eval()
-    try:
-        feats: Sequence[Tensor] = detector.extract_feat(image)
-        maps = (
-            tuple(
-                tuple(roi_maps(detector, index, feats, roi).shape[1:])
-                for index in range(len(box_heads(detector)))
-            )
-            if with_rois
-            else ()
+
+    def shapes(
+        detector: BaseDetector, image: Tensor
+    ) -> tuple[Sequence[Tensor], tuple[tuple[int, ...], ...]]:
+        feats = detector.extract_feat(image)
+        if not with_rois:
+            return feats, ()
+        roi = image.new_tensor([[0, 0, 0, _PROBE_SIZE, _PROBE_SIZE]])
+        return feats, tuple(
+            tuple(roi_maps(detector, index, feats, roi).shape[1:])
+            for index in range(len(box_heads(detector)))
         )
-    except RuntimeError as error:
-        raise ValueError(
-            f'the {type(detector).__name__} could not be run on a blank image '
-            f'of {_PROBE_SIZE} pixels to learn the shapes of its features: '
-            f'{error}'
-        ) from error
-    finally:
-        for module, mode in modes:
-            module.training = mode
+
+    feats, maps = _probe(detector, shapes)
     return FeatureShapes(
         strides=tuple(round(_PROBE_SIZE / feat.shape[-1]) for feat in feats),
         channels=tuple(feat.shape[1] for feat in feats),
         roi_maps=maps,
     )
+
+
+@torch.no_grad()
+def _probe(
+    detector: BaseDetector,
+    run: Callable[[BaseDetector, Tensor], _T],
+    size: int = _PROBE_SIZE,
+) -> _T:
+    """Run a detector on one blank image; it keeps the modes it was in."""
+    modes = [(module, module.training) for module in detector.modules()]
+    parameter = next(detector.parameters())
+    image = parameter.new_zeros(1, 3, size, size)
+    detector.eval()
+    try:
+        return run(detector, image)
+    except RuntimeError as error:
+        raise ValueError(
+            f'the {type(detector).__name__} could not be run on a blank image '
+            f'of {size} pixels to learn the shapes of its features: '
+            f'{error}'
+        ) from error
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def pair_levels(
@@ -131,6 +152,72 @@ def pair_levels(
     return tuple(pairs)
 
 
+def has_roi_stages(detector: BaseDetector) -> bool:
+    """Whether a detector classifies RoIs."""
+    return (
+        isinstance(detector, TwoStageDetector)
+        and detector.with_roi_head
+        and detector.roi_head.with_bbox
+    )
+
+
+def check_dense_heads(student: BaseDetector, teacher: BaseDetector) -> None:
+    """Refuse dense heads that do not score the same locations.
+
+    Args:
+        student: The student detector.
+        teacher: The teacher detector.
+
+    Raises:
+        ValueError: If scores of one cannot be read, or their classes,
+            points or anchors differ, with both values.
+    """
+    for detector in (student, teacher):
+        check_dense_head(getattr(detector, 'bbox_head', None))
+    _check_num_classes('bbox_head', student.bbox_head, teacher.bbox_head)
+    mine, theirs = (
+        [
+            (_DENSE_PROBE_SIZE // scores.shape[-1], scores.shape[1])
+            for scores in _probe(detector, _dense_scores, _DENSE_PROBE_SIZE)
+        ]
+        for detector in (student, teacher)
+    )
+    if mine != theirs:
+        raise ValueError(
+            'logit_loss compares dense heads location by location, but the '
+            f'(stride, anchors per point) of their levels are {mine} in the '
+            f'student and {theirs} in the teacher; use neck_loss, or give '
+            'both the same strides and anchors'
+        )
+    anchors = [
+        getattr(detector.bbox_head.prior_generator, 'base_anchors', None)
+        for detector in (student, teacher)
+    ]
+    several = any(per_point > 1 for _, per_point in mine)
+    if several and not _same_anchors(*anchors):
+        raise ValueError(
+            'logit_loss compares dense heads anchor by anchor, but the '
+            'anchors of student and teacher have other sizes or ratios: give '
+            'both the same bbox_head.anchor_generator'
+        )
+
+
+def _dense_scores(detector: BaseDetector, image: Tensor) -> list[Tensor]:
+    head = detector.bbox_head
+    return dense_scores(head, head(detector.extract_feat(image)))
+
+
+def _same_anchors(
+    mine: Sequence[Tensor] | None, theirs: Sequence[Tensor] | None
+) -> bool:
+    if mine is None or theirs is None:
+        return mine is theirs
+    return all(
+        torch.allclose(a.cpu(), b.cpu(), atol=1e-3)
+        for a, b in zip(mine, theirs, strict=True)
+    )
+
+
 def check_roi_heads(student: BaseDetector, teacher: BaseDetector) -> None:
     """Refuse RoI heads whose outputs cannot be compared row by row.
 
@@ -140,25 +227,22 @@ def check_roi_heads(student: BaseDetector, teacher: BaseDetector) -> None:
 
     Raises:
         ValueError: If one is not two-stage, has no softmax classifier, or
-            their stages or classes differ.
+            their classes differ.
     """
     for role, detector in (('student', student), ('teacher', teacher)):
         check_roi_head(role, detector)
-    stages = [len(box_heads(detector)) for detector in (student, teacher)]
-    if stages[0] != stages[1]:
+    _check_num_classes(
+        'roi_head.bbox_head', box_heads(student)[0], box_heads(teacher)[0]
+    )
+
+
+def _check_num_classes(path: str, mine: nn.Module, theirs: nn.Module) -> None:
+    if mine.num_classes != theirs.num_classes:
         raise ValueError(
-            f'the student has {stages[0]} box heads, the teacher '
-            f'{stages[1]}: their stages cannot be paired'
+            f'the student has {mine.num_classes} classes, the teacher '
+            f'{theirs.num_classes}: set {path}.num_classes of both to the '
+            'same dataset'
         )
-    for mine, theirs in zip(
-        box_heads(student), box_heads(teacher), strict=True
-    ):
-        if mine.num_classes != theirs.num_classes:
-            raise ValueError(
-                f'the student has {mine.num_classes} classes, the teacher '
-                f'{theirs.num_classes}: set roi_head.bbox_head.num_classes '
-                'of both to the same dataset'
-            )
 
 
 def check_roi_head(role: str, detector: BaseDetector) -> None:
@@ -172,23 +256,24 @@ def check_roi_head(role: str, detector: BaseDetector) -> None:
         ValueError: If it is not two-stage, has no softmax classifier, or
             feeds its box heads with more than maps of their RoIs.
     """
-    if not isinstance(detector, TwoStageDetector) or not (
-        detector.with_roi_head and detector.roi_head.with_bbox
-    ):
+    if not has_roi_stages(detector):
         raise ValueError(
-            f'logit_loss and roi_loss need two-stage detectors with a '
-            f'box head, but the {role} is a {type(detector).__name__}; '
-            'neck_loss works for every detector with a neck'
+            f'RoIs are compared between two-stage detectors with a box head, '
+            f'but the {role} is a {type(detector).__name__}; logit_loss also '
+            'works between two dense detectors, neck_loss between all'
         )
     _check_inputs_of_heads(role, detector.roi_head)
     for head in box_heads(detector):
         loss = head.loss_cls
-        if getattr(loss, 'use_sigmoid', False) or head.custom_activation:
+        own_activation = head.custom_activation and not isinstance(
+            loss, SeesawLoss
+        )
+        if getattr(loss, 'use_sigmoid', False) or own_activation:
             raise ValueError(
                 f"the {role}'s box head is trained with "
                 f'{type(loss).__name__}, not with a softmax over '
-                'categories and background; logit_loss and roi_loss work '
-                'for heads with CrossEntropyLoss(use_sigmoid=False)'
+                'categories and background; logit_loss and roi_loss work for '
+                'CrossEntropyLoss(use_sigmoid=False) and SeesawLoss'
             )
 
 
@@ -207,21 +292,20 @@ def _check_inputs_of_heads(role: str, roi_head: BaseRoIHead) -> None:
         )
 
 
-def check_roi_maps(student: FeatureShapes, teacher: FeatureShapes) -> None:
+def check_roi_maps(mine: Sequence[int], theirs: Sequence[int]) -> None:
     """Refuse RoIAlign maps of different size.
 
     Args:
-        student: Shapes of the student.
-        teacher: Shapes of the teacher.
+        mine: Shape (D, h, w) of the student's maps.
+        theirs: Shape of the teacher's.
 
     Raises:
         ValueError: If the maps differ in size, with both sizes.
     """
-    for mine, theirs in zip(student.roi_maps, teacher.roi_maps, strict=True):
-        if mine[1:] != theirs[1:]:
-            raise ValueError(
-                f'roi_loss compares RoIAlign maps, but they are '
-                f'{mine[1]} x {mine[2]} in the student and '
-                f'{theirs[1]} x {theirs[2]} in the teacher: set '
-                'bbox_roi_extractor.roi_layer.output_size of both to one'
-            )
+    if mine[1:] != theirs[1:]:
+        raise ValueError(
+            f'roi_loss compares RoIAlign maps, but they are {mine[1]} x '
+            f'{mine[2]} in the student and {theirs[1]} x {theirs[2]} in the '
+            'teacher: set bbox_roi_extractor.roi_layer.output_size of both '
+            'to one'
+        )

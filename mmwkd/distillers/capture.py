@@ -1,12 +1,12 @@
 """Observe what a detector's training pass produced, without running it twice.
 
 Shapes: N images, L levels, R RoIs, D channels, K categories, background
-included and last.
+included and last; A anchors per point of a dense head, S scores of each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,8 @@ from mmdet.models.detectors import BaseDetector
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from torch import Tensor, nn
+
+from mmwkd.distillers.categories import dense_scores, roi_logits
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class TrainingPass:
 
     neck_feats: tuple[Tensor, ...]  # L maps (N, D, H, W)
     stages: tuple[RoIStage, ...]  # one per box head, empty if not asked for
+    # of a dense head, empty if not asked for; L maps (N, A, S, H, W)
+    dense_scores: tuple[Tensor, ...] = ()
 
 
 class Capture:
@@ -62,7 +66,9 @@ def roi_extractors(detector: BaseDetector) -> tuple[BaseRoIExtractor, ...]:
 
 
 @contextmanager
-def capture(detector: BaseDetector, *, roi_stages: bool) -> Iterator[Capture]:
+def capture(
+    detector: BaseDetector, *, roi_stages: bool, scores: bool = False
+) -> Iterator[Capture]:
     """Observe one training pass of ``detector`` run inside the context.
 
     Module calls are observed with hooks, which are removed on leaving, also
@@ -72,47 +78,64 @@ def capture(detector: BaseDetector, *, roi_stages: bool) -> Iterator[Capture]:
     Args:
         detector: An mmdet detector; with ``roi_stages`` a two-stage one.
         roi_stages: Whether to observe the RoI head.
+        scores: Whether to observe the class scores of the dense head.
 
     Yields:
         A handle whose ``record`` is set when the context ends normally.
 
     Raises:
-        RuntimeError: If the pass did not call the neck once, or a box head
-            never, so that the record would not be of that pass.
+        RuntimeError: If the pass did not call the neck or the dense head
+            once, or a box head never, so that the record would not be of
+            that pass.
     """
     seen = Capture()
     neck = detector.neck if detector.with_neck else detector.backbone
-    neck_outputs: list[Any] = []
+    calls: dict[str, list[Any]] = {'neck': []}
+    if scores:
+        calls['dense head'] = []
     observers = (
-        [_StageObserver() for _ in box_heads(detector)] if roi_stages else []
+        [_StageObserver(head) for head in box_heads(detector)]
+        if roi_stages
+        else []
     )
 
     with ExitStack() as hooks:
-        handle = neck.register_forward_hook(
-            lambda module, args, output: neck_outputs.append(output)
-        )
-        hooks.callback(handle.remove)
+        for module, outputs in zip(
+            (neck, detector.bbox_head) if scores else (neck,),
+            calls.values(),
+            strict=True,
+        ):
+            handle = module.register_forward_hook(_appends_to(outputs))
+            hooks.callback(handle.remove)
         if roi_stages:
-            for observer, head, extractor in zip(
-                observers,
-                box_heads(detector),
-                roi_extractors(detector),
-                strict=True,
+            for observer, extractor in zip(
+                observers, roi_extractors(detector), strict=True
             ):
-                for handle in observer.observe(head, extractor):
+                for handle in observer.observe(extractor):
                     hooks.callback(handle.remove)
         yield seen
 
-    if len(neck_outputs) != 1:
-        raise RuntimeError(
-            'expected one call of the neck in a training pass, saw '
-            f'{len(neck_outputs)}; this detector cannot be observed'
-        )
-    feats = neck_outputs[0]
+    for name, outputs in calls.items():
+        if len(outputs) != 1:
+            raise RuntimeError(
+                f'expected one call of the {name} in a training pass, saw '
+                f'{len(outputs)}; this detector cannot be observed'
+            )
+    (feats,) = calls['neck']
     seen._record = TrainingPass(
         neck_feats=(feats,) if isinstance(feats, Tensor) else tuple(feats),
         stages=_stages_of_pass(observers),
+        dense_scores=tuple(
+            dense_scores(detector.bbox_head, calls['dense head'][0])
+            if scores
+            else ()
+        ),
     )
+
+
+def _appends_to(outputs: list[Any]) -> Callable[..., None]:
+    """A forward hook that keeps what a module returned."""
+    return lambda module, args, output: outputs.append(output)
 
 
 def _stages_of_pass(
@@ -132,22 +155,21 @@ def _stages_of_pass(
 class _StageObserver:
     """One stage of a RoI head: extractor, box head, classification loss."""
 
-    def __init__(self) -> None:
+    def __init__(self, head: BBoxHead) -> None:
+        self._head = head
         self._extracted_rois: list[Tensor] = []
-        # RoIs, maps and logits of the last call of the box head
+        # RoIs, maps and class scores of the last call of the box head
         self._head_call: tuple[Tensor, Tensor, Tensor] | None = None
-        # labels and label weights that its logits were scored with
+        # labels and label weights that these scores were scored with
         self._targets: tuple[Tensor, Tensor] | None = None
 
-    def observe(
-        self, head: BBoxHead, extractor: BaseRoIExtractor
-    ) -> list[Any]:
+    def observe(self, extractor: BaseRoIExtractor) -> list[Any]:
         return [
             extractor.register_forward_pre_hook(
                 self._on_extractor, with_kwargs=True
             ),
-            head.register_forward_hook(self._on_head),
-            head.loss_cls.register_forward_pre_hook(
+            self._head.register_forward_hook(self._on_head),
+            self._head.loss_cls.register_forward_pre_hook(
                 self._on_loss, with_kwargs=True
             ),
         ]
@@ -178,9 +200,9 @@ class _StageObserver:
     def _on_loss(
         self, module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
     ) -> None:
-        logits = args[0] if args else kwargs['cls_score']
-        # heads may score subsets or reweighted logits beside their own
-        own = self._head_call is not None and logits is self._head_call[2]
+        scores = args[0] if args else kwargs['cls_score']
+        # heads may score subsets or reweighted ones beside their own
+        own = self._head_call is not None and scores is self._head_call[2]
         if own and self._targets is None:
             self._targets = (
                 args[1] if len(args) > 1 else kwargs['label'],
@@ -199,7 +221,8 @@ class _StageObserver:
                 f'expected a call of box head {index} in a training pass, '
                 'saw 0; this detector cannot be observed'
             )
-        rois, feats, logits = self._head_call
+        rois, feats, scores = self._head_call
+        logits = roi_logits(self._head.loss_cls, scores)
         if len(rois) == 0:  # mmdet then skips the classification loss
             labels = rois.new_zeros(0, dtype=torch.long)
             return RoIStage(rois, feats, logits, labels, rois.new_zeros(0))

@@ -22,15 +22,25 @@ from mmwkd.distillers.adapters import (
     zero_of,
 )
 from mmwkd.distillers.alignment import (
+    check_dense_heads,
     check_roi_heads,
     check_roi_maps,
+    has_roi_stages,
     pair_levels,
     probe_shapes,
 )
 from mmwkd.distillers.capture import RoIStage, TrainingPass, box_heads, capture
+from mmwkd.distillers.categories import classifier_rows
 from mmwkd.distillers.chance import ChanceCheck
+from mmwkd.distillers.locations import confident_locations
 from mmwkd.distillers.pixels import PixelAdapter
-from mmwkd.distillers.teacher import TeacherPass, TeacherStage, build_teacher
+from mmwkd.distillers.teacher import (
+    TeacherPass,
+    TeacherStage,
+    build_teacher,
+    matching_stage,
+)
+from mmwkd.functional.checks import check_at_least
 from mmwkd.losses import DistillationLoss
 
 
@@ -48,7 +58,8 @@ class DetectorDistiller(BaseDetector):
     Args:
         student: Config of the student, data preprocessor included.
         teacher: See :func:`mmwkd.distillers.build_teacher`.
-        logit_loss: Loss on RoI class logits, such as ``WKDLogitLoss``.
+        logit_loss: Loss on class logits, such as ``WKDLogitLoss``: of RoIs
+            between two-stage detectors, of locations between dense ones.
         neck_loss: Loss on the neck's maps, such as ``WKDFeatureLoss``;
             averaged over levels.
         roi_loss: Loss on the maps fed to the box head (RoIAlign maps).
@@ -57,6 +68,9 @@ class DetectorDistiller(BaseDetector):
             differ, None for never, or options of ``mmcv.cnn.ConvModule``
             (such as ``dict(norm_cfg=dict(type='BN'))``) to always have one.
         roi_adapter: The same for RoIAlign maps.
+        max_locations: Between dense heads, the locations of each image whose
+            logits are compared: those where the teacher is most confident of
+            an object, weighted with its confidence. 512 by default.
         data_preprocessor: For a student whose config has none.
         init_cfg: As in every detector.
 
@@ -75,6 +89,7 @@ class DetectorDistiller(BaseDetector):
         roi_loss: dict[str, Any] | None = None,
         neck_adapter: AdapterConfig = 'auto',
         roi_adapter: AdapterConfig = 'auto',
+        max_locations: int | None = None,
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -110,6 +125,8 @@ class DetectorDistiller(BaseDetector):
         self._to_teacher_pixels = PixelAdapter(
             self.student.data_preprocessor, self.teacher.data_preprocessor
         )
+        self._check_max_locations(max_locations)
+        self._max_locations = max_locations or 512
         self._align(neck_adapter, roi_adapter)
         self._bind_cost()
         self._factors = dict.fromkeys(configured, 1.0)
@@ -180,7 +197,7 @@ class DetectorDistiller(BaseDetector):
             losses.update(self._silent_losses(batch_inputs))
             return losses
         losses, seen, taught = self.observe(batch_inputs, batch_data_samples)
-        if 'logit' in self.places:
+        if taught.stages and 'logit' in self.places:
             # of several stages the last has the best boxes
             self._chance_check(
                 cast(Tensor, taught.stages[-1].logits), seen.stages[-1].labels
@@ -204,12 +221,15 @@ class DetectorDistiller(BaseDetector):
             The student's own losses, what its pass produced, and what the
             teacher makes of the same images and RoIs.
         """
-        with capture(self.student, roi_stages=self._needs_rois) as seen:
+        with capture(
+            self.student, roi_stages=self._needs_rois, scores=self._dense
+        ) as seen:
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
         taught = self._teacher.observe(
             self._to_teacher_pixels(batch_inputs, batch_data_samples),
             [stage.rois for stage in seen.record.stages],
             logits='logit' in self.places,
+            scores=self._dense,
         )
         _check_batch(len(batch_inputs), seen.record, taught)
         return losses, seen.record, taught
@@ -245,6 +265,11 @@ class DetectorDistiller(BaseDetector):
         """The dense head of a single-stage student, for hooks that ask."""
         return self.student.bbox_head
 
+    def set_epoch(self, epoch: int) -> None:
+        """Tell a student that changes with the epoch, as TOOD does."""
+        if hasattr(self.student, 'set_epoch'):
+            self.student.set_epoch(epoch)
+
     def extract_feat(self, batch_inputs: Tensor) -> Any:
         """Feature maps of the student."""
         return self.student.extract_feat(batch_inputs)
@@ -252,8 +277,32 @@ class DetectorDistiller(BaseDetector):
     # --- building -------------------------------------------------------
 
     @property
+    def _head(self) -> nn.Module:
+        """The teacher's classifying head; of several the last.
+
+        It has the best boxes, hence the best classifier.
+        """
+        if self._dense:
+            return self.teacher.bbox_head
+        return box_heads(self.teacher)[-1]
+
+    @property
+    def _num_classes(self) -> int:
+        # the index of the background, too
+        return cast(int, self._head.num_classes)
+
+    @property
     def _needs_rois(self) -> bool:
-        return bool({'logit', 'roi'} & set(self.places))
+        return 'roi' in self.places or (
+            'logit' in self.places and not self._dense
+        )
+
+    @property
+    def _dense(self) -> bool:
+        """Whether logits are those of dense heads."""
+        return 'logit' in self.places and not (
+            has_roi_stages(self.student) or has_roi_stages(self.teacher)
+        )
 
     def _check_loss_options(self) -> None:
         for place in self.places:
@@ -288,12 +337,24 @@ class DetectorDistiller(BaseDetector):
                     'to use it'
                 )
 
+    def _check_max_locations(self, max_locations: int | None) -> None:
+        if max_locations is None:
+            return
+        check_at_least(1, max_locations=max_locations)
+        if not self._dense:
+            raise ValueError(
+                'max_locations is for logit_loss between dense detectors; '
+                'two-stage detectors compare the RoIs that the student samples'
+            )
+
     def _align(
         self, neck_adapter: AdapterConfig, roi_adapter: AdapterConfig
     ) -> None:
         """Pair levels, and adapt channels; refuse what cannot be aligned."""
         if self._needs_rois:
             check_roi_heads(self.student, self.teacher)
+        elif self._dense:
+            check_dense_heads(self.student, self.teacher)
         self.adapters = nn.ModuleDict()
         if not {'neck', 'roi'} & set(self.places):
             return
@@ -312,29 +373,27 @@ class DetectorDistiller(BaseDetector):
                     neck_adapter,
                 )
         if with_rois:
-            check_roi_maps(mine, theirs)
-            for index, shapes in enumerate(
-                zip(mine.roi_maps, theirs.roi_maps, strict=True)
-            ):
+            for index, my_maps in enumerate(mine.roi_maps):
+                their_maps = theirs.roi_maps[
+                    matching_stage(self.teacher, index)
+                ]
+                check_roi_maps(my_maps, their_maps)
                 self.adapters[f'roi_{index}'] = build_adapter(
-                    'roi_adapter', shapes[0][0], shapes[1][0], roi_adapter
+                    'roi_adapter', my_maps[0], their_maps[0], roi_adapter
                 )
 
     def _bind_cost(self) -> None:
         if 'logit' not in self.places:
             return
-        # of several stages the last has the best boxes, hence classifier
-        head = box_heads(self.teacher)[-1]
-        classifier = getattr(head, 'fc_cls', None)
         classes = self._teacher.classes
-        if classes is not None and len(classes) != head.num_classes:
+        if classes is not None and len(classes) != self._num_classes:
             raise ValueError(
-                f'the teacher has {head.num_classes} classes, but its class '
+                f'the teacher has {self._num_classes} classes, but its class '
                 f'list has {len(classes)} names'
             )
         self._loss_at('logit').bind(
-            classifier.weight if isinstance(classifier, nn.Linear) else None,
-            head.num_classes + 1,
+            classifier_rows(self._head),
+            self._num_classes + 1,
             classes,
         )
 
@@ -355,6 +414,8 @@ class DetectorDistiller(BaseDetector):
                     )
                     for index, pair in enumerate(self._levels)
                 ]
+            elif self._dense and place == 'logit':
+                parts = [self._compare_locations(seen, taught)]
             elif place == 'logit':
                 parts = [self._compare_logits(*stage) for stage in stages]
             else:
@@ -385,7 +446,32 @@ class DetectorDistiller(BaseDetector):
     ) -> dict[str, Tensor]:
         loss = self._loss_at('logit')
         terms = loss.terms(mine.logits, theirs.logits, mine.labels)
-        return _reduce_rois(loss, terms, mine)
+        return _reduce_rows(
+            loss, terms, mine.labels, mine.label_weights, self._num_classes
+        )
+
+    def _compare_locations(
+        self, seen: TrainingPass, taught: TeacherPass
+    ) -> dict[str, Tensor]:
+        loss = self._loss_at('logit')
+        locations = confident_locations(
+            seen.dense_scores,
+            taught.dense_scores,
+            self._num_classes,
+            self._max_locations,
+        )
+        terms = loss.terms(
+            locations.student_logits,
+            locations.teacher_logits,
+            locations.target,
+        )
+        return _reduce_rows(
+            loss,
+            terms,
+            locations.target,
+            locations.weights,
+            self._num_classes,
+        )
 
     def _compare_roi_maps(
         self, index: int, mine: RoIStage, theirs: TeacherStage
@@ -397,7 +483,9 @@ class DetectorDistiller(BaseDetector):
             zero = mine.feats.sum() + zero_of(adapter)
             return dict.fromkeys(loss.term_names, zero)
         terms = loss.terms(adapter(mine.feats), theirs.feats)
-        return _reduce_rois(loss, terms, mine)
+        return _reduce_rows(
+            loss, terms, mine.labels, mine.label_weights, self._num_classes
+        )
 
     def _key(self, place: str, term: str) -> str:
         return f'loss_{self._loss_at(place).method}_{place}_{term}'
@@ -516,12 +604,14 @@ def _build_loss(place: str, cfg: Mapping[str, Any]) -> DistillationLoss:
     return MODELS.build(cfg)
 
 
-def _reduce_rois(
-    loss: DistillationLoss, terms: Mapping[str, Tensor], stage: RoIStage
+def _reduce_rows(
+    loss: DistillationLoss,
+    terms: Mapping[str, Tensor],
+    labels: Tensor,
+    label_weights: Tensor,
+    background: int,
 ) -> dict[str, Tensor]:
-    weights = loss.roi_weights(
-        stage.labels, stage.label_weights, background=stage.logits.shape[1] - 1
-    )
+    weights = loss.roi_weights(labels, label_weights, background)
     total = weights.sum().clamp(min=1)
     return {
         name: loss.reduce(term, weights, total) for name, term in terms.items()
@@ -556,6 +646,8 @@ def _refuse_non_finite(
         tensors[f'RoI feature maps of stage {index}'] = stage.feats
         if stage.logits is not None:
             tensors[f'class logits of stage {index}'] = stage.logits
+    for level, scores in enumerate(taught.dense_scores):
+        tensors[f'class scores of level {level}'] = scores
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             files = [

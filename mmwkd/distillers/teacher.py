@@ -22,7 +22,8 @@ from mmengine.hub import get_config
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmwkd.distillers.capture import roi_extractors
+from mmwkd.distillers.capture import box_heads, roi_extractors
+from mmwkd.distillers.categories import dense_scores, roi_logits
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
 
 
@@ -89,6 +90,7 @@ class TeacherPass:
 
     neck_feats: tuple[Tensor, ...]  # L maps (N, D, H, W)
     stages: tuple[TeacherStage, ...]  # as many as RoI sets were given
+    dense_scores: tuple[Tensor, ...] = ()  # L maps (N, A, S, H, W), if asked
 
 
 class FrozenTeacher:
@@ -197,15 +199,21 @@ class FrozenTeacher:
 
     @torch.no_grad()
     def observe(
-        self, inputs: Tensor, rois: Sequence[Tensor], *, logits: bool
+        self,
+        inputs: Tensor,
+        rois: Sequence[Tensor],
+        *,
+        logits: bool,
+        scores: bool = False,
     ) -> TeacherPass:
-        """Run the backbone, the neck, and the RoI head on given RoIs.
+        """Run the backbone, the neck, and the head on given RoIs.
 
         Args:
             inputs: Images with the teacher's own preprocessing, of shape
                 (N, 3, H, W).
             rois: RoIs of each stage, (R, 5); empty to skip the RoI head.
             logits: Whether the box head is run behind the RoI extractor.
+            scores: Whether the dense head is run.
 
         Returns:
             Feature maps, RoI maps and logits, without gradients.
@@ -214,10 +222,22 @@ class FrozenTeacher:
         return TeacherPass(
             neck_feats=tuple(neck_feats),
             stages=tuple(
-                self.roi_stage(neck_feats, index, stage_rois, logits=logits)
+                self.roi_stage(
+                    neck_feats,
+                    matching_stage(self.detector, index),
+                    stage_rois,
+                    logits=logits,
+                )
                 for index, stage_rois in enumerate(rois)
             ),
+            dense_scores=self.dense_scores(neck_feats) if scores else (),
         )
+
+    @torch.no_grad()
+    def dense_scores(self, neck_feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Class scores of the dense head, L maps (N, A, S, H, W)."""
+        head = self.detector.bbox_head
+        return tuple(dense_scores(head, head(tuple(neck_feats))))
 
     @torch.no_grad()
     def neck_feats(self, inputs: Tensor) -> Sequence[Tensor]:
@@ -259,7 +279,10 @@ class FrozenTeacher:
             feats = results.get('bbox_feats')  # not every head returns them
             if feats is None:
                 feats = roi_maps(self.detector, index, neck_feats, rois)
-            return TeacherStage(feats, results['cls_score'])
+            loss_cls = box_heads(self.detector)[index].loss_cls
+            return TeacherStage(
+                feats, roi_logits(loss_cls, results['cls_score'])
+            )
         return TeacherStage(
             roi_maps(self.detector, index, neck_feats, rois), None
         )
@@ -283,6 +306,16 @@ def _fold_norms(backbone: nn.Module) -> None:
                 'weight anew in each pass: set it to False'
             )
     fuse_conv_bn(backbone)
+
+
+def matching_stage(teacher: BaseDetector, index: int) -> int:
+    """Stage of a teacher that a student's stage learns from.
+
+    A student with more stages learns from the teacher's last in those that
+    the teacher does not have. One with fewer leaves out the teacher's later
+    stages: they are trained on better boxes than it samples.
+    """
+    return min(index, len(box_heads(teacher)) - 1)
 
 
 def roi_maps(

@@ -9,6 +9,7 @@ from mmwkd.functional.feature_baselines import (
 )
 from mmwkd.functional.gaussian import gaussian_wasserstein
 from mmwkd.functional.interrelation import (
+    add_unrelated,
     centroid_interrelation,
     centroid_kernel_interrelation,
     classifier_interrelation,
@@ -20,6 +21,11 @@ from mmwkd.functional.interrelation import (
 )
 from mmwkd.functional.logit_baselines import dkd_terms, kd_term, nkd_terms
 from mmwkd.functional.logit_distillation import target_term, transport_term
+from mmwkd.functional.sigmoid import (
+    append_background,
+    binary_kd_term,
+    joint_logit,
+)
 from mmwkd.functional.sinkhorn import (
     DOMAINS,
     Domain,
@@ -30,6 +36,9 @@ from mmwkd.functional.sinkhorn import (
 __all__ = [
     'DOMAINS',
     'Domain',
+    'add_unrelated',
+    'append_background',
+    'binary_kd_term',
     'centroid_interrelation',
     'centroid_kernel_interrelation',
     'classifier_interrelation',
@@ -42,6 +51,7 @@ __all__ = [
     'gaussian_wasserstein',
     'ickd_term',
     'interrelation_to_cost',
+    'joint_logit',
     'kd_term',
     'nkd_terms',
     'paired_cka_interrelation',

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmwkd.functional.checks import check_positive
@@ -68,6 +69,21 @@ def classifier_interrelation(weight: Tensor) -> Tensor:
     return _normalised(rows @ rows.T, 'classifier weight rows').to(
         weight.dtype
     )
+
+
+def add_unrelated(interrelation: Tensor) -> Tensor:
+    """Append a category that is like no other, such as a background.
+
+    Args:
+        interrelation: Interrelation of C categories, of shape (C, C).
+
+    Returns:
+        Interrelation with a last row and column of 0, of shape
+        (C + 1, C + 1).
+    """
+    larger = F.pad(interrelation, (0, 1, 0, 1))
+    larger[-1, -1] = 1
+    return larger
 
 
 def centroid_interrelation(means: Tensor) -> Tensor:

@@ -8,11 +8,17 @@ from mmwkd.losses.feature_baselines import (
     ICKDLoss,
     PKDLoss,
 )
-from mmwkd.losses.logit_baselines import DKDLoss, KDLoss, NKDLoss
+from mmwkd.losses.logit_baselines import (
+    BinaryKDLoss,
+    DKDLoss,
+    KDLoss,
+    NKDLoss,
+)
 from mmwkd.losses.wkd_feature_loss import WKDFeatureLoss
 from mmwkd.losses.wkd_logit_loss import WKDLogitLoss
 
 __all__ = [
+    'BinaryKDLoss',
     'CWDLoss',
     'DKDLoss',
     'DistillationLoss',

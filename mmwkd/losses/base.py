@@ -97,7 +97,8 @@ class DistillationLoss(nn.Module):
 
         Args:
             classifier_weight: Rows of the teacher's classifier, of shape
-                (K, D); None if the teacher has no linear classifier.
+                (K, D), or (K - 1, D) without one for the background; None
+                if the teacher has no linear classifier.
             num_categories: K, background included.
             classes: The teacher's foreground classes in order; None if
                 unknown.

@@ -7,7 +7,7 @@ from typing import Any
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from mmwkd.functional import dkd_terms, kd_term, nkd_terms
+from mmwkd.functional import binary_kd_term, dkd_terms, kd_term, nkd_terms
 from mmwkd.functional.checks import check_not_negative, check_positive
 from mmwkd.losses.base import LogitLoss
 
@@ -125,3 +125,23 @@ class NKDLoss(LogitLoss):
             temperature=self.temperature,
         )
         return {'target': on_target, 'nontarget': self.gamma * nontarget}
+
+
+@MODELS.register_module()
+class BinaryKDLoss(KDLoss):
+    """Category by category: :func:`mmwkd.functional.binary_kd_term`.
+
+    What distillation of dense heads commonly does with their sigmoids; the
+    options are those of :class:`KDLoss`.
+    """
+
+    method = 'bkd'
+
+    def terms(
+        self, student_logits: Tensor, teacher_logits: Tensor, target: Tensor
+    ) -> dict[str, Tensor]:
+        """Divergence of each row, of shape (R,); no target is needed."""
+        kl = binary_kd_term(
+            student_logits, teacher_logits, temperature=self.temperature
+        )
+        return {'kl': kl}

@@ -10,6 +10,7 @@ from torch import Tensor
 from mmwkd.functional import (
     DOMAINS,
     Domain,
+    add_unrelated,
     classifier_interrelation,
     interrelation_to_cost,
     target_term,
@@ -113,7 +114,8 @@ class WKDLogitLoss(LogitLoss):
 
         Args:
             classifier_weight: Rows of the teacher's classifier, of shape
-                (K, D); None if the teacher has no linear classifier.
+                (K, D), or (K - 1, D) for sigmoids, to which the background
+                is unrelated; None if the teacher has no linear classifier.
             num_categories: K, background included.
             classes: The teacher's foreground classes in order, to be
                 compared with those of a cost matrix file; None if unknown.
@@ -125,10 +127,12 @@ class WKDLogitLoss(LogitLoss):
             if classifier_weight is None:
                 raise ValueError(
                     "cost='classifier' needs a teacher whose classifier is "
-                    'one linear layer; pass the path of a CostMatrix file '
-                    'instead'
+                    'linear; pass the path of a CostMatrix file instead'
                 )
             interrelation = classifier_interrelation(classifier_weight)
+            if len(interrelation) == num_categories - 1:
+                # sigmoids have no row for the background
+                interrelation = add_unrelated(interrelation)
             ground_cost = interrelation_to_cost(interrelation, self.kappa)
         else:
             matrix = CostMatrix.load(self.cost)

@@ -174,7 +174,7 @@ def test_cost_of_other_classes_or_size_is_refused(tmp_path):
         loss.bind(None, 5, ('cat', 'cow', 'bus', 'car'))
     with pytest.raises(ValueError, match='has 5 categories, .* have 81'):
         loss.bind(None, 81)
-    with pytest.raises(ValueError, match='one linear layer'):
+    with pytest.raises(ValueError, match='whose classifier is linear'):
         WKDLogitLoss().bind(None, 5)
 
 

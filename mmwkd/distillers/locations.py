@@ -1,0 +1,101 @@
+"""Pick the locations of a dense head that are worth comparing.
+
+Shapes: N images, A anchors per point, (H, W) a level's points, R locations,
+C foreground categories, K = C + 1 with background last, S = C or K.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmwkd.functional import append_background
+
+
+@dataclass(frozen=True)
+class Locations:
+    """What both detectors say about the same locations of a batch."""
+
+    student_logits: Tensor  # (R, K)
+    teacher_logits: Tensor  # (R, K), constant
+    target: Tensor  # (R,), the category most likely to the teacher
+    weights: Tensor  # (R,), the teacher's probability of any object
+
+
+def confident_locations(
+    student_scores: Sequence[Tensor],
+    teacher_scores: Sequence[Tensor],
+    num_classes: int,
+    max_locations: int,
+) -> Locations:
+    """Compare where the teacher sees an object.
+
+    Nearly all locations of a dense head are empty, and there both detectors
+    are soon certain. The ``max_locations`` of each image with the most
+    confident foreground score of the teacher are kept, and weighted with the
+    probability that the teacher gives to an object being there. Only these
+    are copied out of the score maps; nothing waits for the device.
+
+    Args:
+        student_scores: Logits of each level, of shape (N, A, S, H, W).
+        teacher_scores: The teacher's, of the same levels; where its images
+            are padded further, the rest is cut off.
+        num_classes: C.
+        max_locations: Locations to keep of each image, where there are as
+            many.
+
+    Returns:
+        The locations, R of at most N * ``max_locations``.
+    """
+    picked = [
+        _most_confident(mine, theirs, num_classes, max_locations)
+        for mine, theirs in zip(student_scores, teacher_scores, strict=True)
+    ]
+    confidence, mine, theirs = (
+        torch.cat(parts, dim=1) for parts in zip(*picked, strict=True)
+    )  # (N, M), (N, M, S), (N, M, S)
+    count = min(max_locations, confidence.shape[1])
+    index = confidence.topk(count, dim=1).indices  # (N, count)
+    rows = torch.arange(len(index), device=index.device)[:, None]
+    student_logits = _category_logits(mine[rows, index], num_classes)
+    teacher_logits = _category_logits(theirs[rows, index], num_classes)
+    return Locations(
+        student_logits=student_logits,
+        teacher_logits=teacher_logits,
+        target=teacher_logits.argmax(dim=1),
+        weights=1 - teacher_logits.float().softmax(dim=1)[:, -1],
+    )
+
+
+def _most_confident(
+    mine: Tensor, theirs: Tensor, num_classes: int, count: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Candidates of one level: (N, M), and scores (N, M, S) of both."""
+    height = min(mine.shape[-2], theirs.shape[-2])
+    width = min(mine.shape[-1], theirs.shape[-1])
+    mine, theirs = (x[..., :height, :width] for x in (mine, theirs))
+    best = theirs[:, :, :num_classes].amax(dim=2)  # (N, A, H, W)
+    if theirs.shape[2] > num_classes:  # of a softmax only differences count
+        best = best - theirs[:, :, num_classes]
+    best = best.flatten(1)  # (N, A * H * W)
+    confidence, index = best.topk(min(count, best.shape[1]), dim=1)
+    point = index % (height * width)
+    where = (
+        torch.arange(len(index), device=index.device)[:, None],
+        index // (height * width),
+        slice(None),
+        point // width,
+        point % width,
+    )
+    return confidence, mine[where], theirs[where]
+
+
+def _category_logits(scores: Tensor, num_classes: int) -> Tensor:
+    """Logits (R, K) from scores (N, M, S)."""
+    scores = scores.flatten(0, 1)
+    if scores.shape[1] > num_classes:
+        return scores
+    return append_background(scores)

@@ -1,0 +1,99 @@
+"""Independent sigmoids of a dense head as one distribution over categories.
+
+Shapes: R locations, C foreground categories, K = C + 1 with background last.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmwkd.functional.checks import check_logits, check_positive
+from mmwkd.functional.precision import full_precision
+
+
+def append_background(logits: Tensor) -> Tensor:
+    r"""Add the logit that background has beside independent sigmoids.
+
+    C independent yes-or-no decisions with logits z give every subset of
+    categories a probability. Given that at most one category is present, as
+    for one box,
+
+    .. math:: P(c) = \frac{e^{z_c}}{1 + \sum_j e^{z_j}}, \qquad
+              P(\text{background}) = \frac{1}{1 + \sum_j e^{z_j}}
+
+    which is the softmax of z with a 0 appended. Between c and background
+    alone it is the sigmoid again; where all scores are small, P(c) is the
+    score itself to first order.
+
+    Args:
+        logits: Logits z of the sigmoids, of shape (..., C).
+
+    Returns:
+        Logits of the categories, of shape (..., K).
+    """
+    return F.pad(logits, (0, 1))
+
+
+@full_precision
+def joint_logit(first: Tensor, second: Tensor) -> Tensor:
+    r"""Logit of a product of two sigmoids, such as class and objectness.
+
+    .. math:: z = -\log(e^{-a} + e^{-b} + e^{-a-b})
+
+    so that :math:`\sigma(z) = \sigma(a) \sigma(b)`; finite for every finite
+    a and b.
+
+    Args:
+        first: Logit a.
+        second: Logit b, of a shape that broadcasts.
+
+    Returns:
+        Logit of the product, of the broadcast shape.
+    """
+    first, second = torch.broadcast_tensors(first, second)
+    return -torch.stack([-first, -second, -first - second]).logsumexp(0)
+
+
+@full_precision
+def binary_kd_term(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    temperature: float = 1.0,
+) -> Tensor:
+    r"""Divergence of each category's yes-or-no decision, summed.
+
+    .. math:: T^2 \sum_{c} \mathrm{KL}\bigl(\sigma(z^T_c / T) \,\|\,
+              \sigma(z^S_c / T)\bigr)
+
+    with z the log-odds of a foreground category against background. It
+    treats categories as unrelated, as the sigmoids of a dense head do.
+
+    Args:
+        student_logits: Logits of the student, of shape (R, K).
+        teacher_logits: Logits of the teacher, of shape (R, K).
+        temperature: Softening T of all decisions.
+
+    Returns:
+        Divergence of each location, of shape (R,).
+
+    Raises:
+        ValueError: If shapes disagree or the temperature is not positive.
+    """
+    check_logits(student_logits, teacher_logits)
+    check_positive(temperature=temperature)
+    mine, theirs = (
+        (logits[:, :-1] - logits[:, -1:]) / temperature  # (R, C)
+        for logits in (
+            student_logits,
+            teacher_logits.detach().to(student_logits),
+        )
+    )
+    share = theirs.sigmoid()
+    entropy = F.binary_cross_entropy_with_logits(
+        theirs, share, reduction='none'
+    )
+    cross = F.binary_cross_entropy_with_logits(mine, share, reduction='none')
+    return temperature**2 * (cross - entropy).sum(dim=1)

@@ -1,0 +1,138 @@
+"""Logits of dense detectors."""
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.hub import get_config
+from torch.testing import assert_close
+
+from mmwkd.distillers.categories import classifier_rows, dense_scores
+
+RETINANET = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+KEYS = {'loss_wkd_logit_transport', 'loss_wkd_logit_target'}
+
+
+def tiny_retinanet(**head):
+    cfg = get_config(RETINANET).model
+    cfg.backbone.update(base_channels=8, init_cfg=None)
+    cfg.neck.update(in_channels=[8, 16, 32, 64], out_channels=16)
+    cfg.bbox_head.update(
+        **dict(
+            in_channels=16, feat_channels=16, stacked_convs=1, num_classes=3
+        ),
+        **head,
+    )
+    return cfg
+
+
+@pytest.fixture
+def build_dense(build):
+    def build_distiller(**changes):
+        teacher = changes.pop('teacher', tiny_retinanet())
+        return build(
+            **{
+                'student': tiny_retinanet(),
+                'teacher': dict(config=teacher, allow_random=True),
+                'neck_loss': None,
+                'roi_loss': None,
+                **changes,
+            }
+        )
+
+    return build_distiller
+
+
+def test_logits_of_dense_heads_are_distilled(build_dense, step):
+    distiller = build_dense()
+    losses = step(distiller)
+    assert set(losses) == KEYS | {'loss_cls', 'loss_bbox'}
+    sum(losses[key] for key in KEYS).backward()
+    assert distiller.student.bbox_head.retina_cls.weight.grad.abs().sum() > 0
+    assert distiller.student.bbox_head.retina_reg.weight.grad is None
+
+
+def test_equal_detectors_are_at_distance_0(build_dense, step):
+    distiller = build_dense(logit_loss=dict(type='KDLoss'))
+    distiller.teacher.load_state_dict(distiller.student.state_dict())
+    distiller.eval()
+    assert step(distiller)['loss_kd_logit_kl'].abs() < 1e-6
+
+
+def test_students_own_losses_are_those_of_the_plain_student(build_dense, step):
+    distiller = build_dense()
+    plain = MODELS.build(tiny_retinanet())
+    plain.load_state_dict(distiller.student.state_dict())
+    torch.manual_seed(0)
+    losses = step(distiller)
+    torch.manual_seed(0)
+    for name, value in step(plain).items():
+        assert_close(losses[name], value)
+
+
+def test_images_without_objects_have_the_same_keys(build_dense, step):
+    losses = step(build_dense(), boxes_per_image=0)
+    assert set(losses) >= KEYS
+    assert all(losses[key].isfinite() for key in KEYS)
+
+
+def test_fewer_locations_are_compared_where_asked(build_dense, step):
+    distiller = build_dense(max_locations=5)
+    rows = []
+    loss = distiller.distillation_losses['logit']
+    terms = loss.terms
+    loss.terms = lambda *args: rows.append(len(args[0])) or terms(*args)
+    step(distiller)
+    assert rows == [2 * 5]
+
+
+def test_a_dense_classifier_has_rows_of_all_anchors():
+    head = MODELS.build(tiny_retinanet()).bbox_head
+    rows = classifier_rows(head)
+    assert rows.shape == (3, 9 * 16 * 3 * 3)
+    weight = head.retina_cls.weight  # (9 * 3, 16, 3, 3)
+    assert_close(rows[1], weight[1::3].flatten())
+
+
+def test_background_is_related_to_nothing(build_dense):
+    cost = build_dense().distillation_losses['logit'].ground_cost
+    assert cost.shape == (4, 4)
+    assert_close(cost[3, :3], (1 - torch.tensor(-2.0).exp()).expand(3))
+
+
+def test_teachers_that_score_other_locations_are_refused(build_dense):
+    anchors = dict(
+        type='AnchorGenerator',
+        octave_base_scale=4,
+        scales_per_octave=1,
+        ratios=[1.0],
+        strides=[8, 16, 32, 64, 128],
+    )
+    with pytest.raises(ValueError, match=r'\(8, 9\).*student and \[\(8, 1\)'):
+        build_dense(teacher=tiny_retinanet(anchor_generator=anchors))
+    anchors.update(scales_per_octave=3, ratios=[0.3, 1.0, 3.0])
+    with pytest.raises(ValueError, match='other sizes or ratios'):
+        build_dense(teacher=tiny_retinanet(anchor_generator=anchors))
+    with pytest.raises(ValueError, match='3 classes, the teacher 5: set bbox'):
+        build_dense(
+            teacher=dict(
+                tiny_retinanet(),
+                bbox_head=dict(tiny_retinanet().bbox_head, num_classes=5),
+            )
+        )
+
+
+def test_a_dense_student_of_a_two_stage_teacher_is_refused(build):
+    with pytest.raises(ValueError, match='RoIs are compared .* RetinaNet; '):
+        build(student=tiny_retinanet(), roi_loss=None, neck_loss=None)
+
+
+def test_max_locations_is_for_dense_heads(build, build_dense):
+    with pytest.raises(ValueError, match='two-stage detectors compare'):
+        build(max_locations=100)
+    with pytest.raises(ValueError, match='max_locations must be at least 1'):
+        build_dense(max_locations=0)
+
+
+def test_heads_of_unknown_kind_are_refused():
+    with pytest.raises(ValueError, match='heads of type Linear: .*register'):
+        dense_scores(torch.nn.Linear(1, 1), ())
