@@ -1,6 +1,5 @@
 import pytest
 import torch
-import torch.nn.functional as F
 from torch.testing import assert_close
 
 from mmwkd.distillers.locations import confident_locations
