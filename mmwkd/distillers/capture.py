@@ -29,6 +29,7 @@ class RoIStage:
     logits: Tensor  # (R, K)
     labels: Tensor  # (R,), background is K - 1
     label_weights: Tensor  # (R,), weights in the head's classification loss
+    deltas: Any = None  # (R, 4 * C) or (R, 4) where the head predicts deltas
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,8 @@ class _StageObserver:
     def __init__(self, head: BBoxHead) -> None:
         self._head = head
         self._extracted_rois: list[Tensor] = []
-        # RoIs, maps and class scores of the last call of the box head
-        self._head_call: tuple[Tensor, Tensor, Tensor] | None = None
+        # RoIs, maps, class scores and boxes of the last call of the box head
+        self._head_call: tuple[Tensor, Tensor, Tensor, Any] | None = None
         # labels and label weights that these scores were scored with
         self._targets: tuple[Tensor, Tensor] | None = None
 
@@ -193,7 +194,8 @@ class _StageObserver:
             )
         # heads with a second extraction (of enlarged boxes for regression)
         # make the one of the sampled boxes first
-        self._head_call = (self._extracted_rois[0], args[0], output[0])
+        scores, boxes = output[:2]
+        self._head_call = (self._extracted_rois[0], args[0], scores, boxes)
         self._extracted_rois = []
         self._targets = None
 
@@ -221,18 +223,18 @@ class _StageObserver:
                 f'expected a call of box head {index} in a training pass, '
                 'saw 0; this detector cannot be observed'
             )
-        rois, feats, scores = self._head_call
+        rois, feats, scores, deltas = self._head_call
         logits = roi_logits(self._head.loss_cls, scores)
         if len(rois) == 0:  # mmdet then skips the classification loss
-            labels = rois.new_zeros(0, dtype=torch.long)
-            return RoIStage(rois, feats, logits, labels, rois.new_zeros(0))
+            targets = rois.new_zeros(0, dtype=torch.long), rois.new_zeros(0)
+            return RoIStage(rois, feats, logits, *targets, deltas)
         if self._targets is None:
             raise RuntimeError(
                 f'the classification loss of box head {index} was not '
                 'computed on the logits that the head returned; this head '
                 'cannot be observed'
             )
-        return RoIStage(rois, feats, logits, *self._targets)
+        return RoIStage(rois, feats, logits, *self._targets, deltas)
 
 
 def _stages(module: nn.Module) -> tuple[Any, ...]:

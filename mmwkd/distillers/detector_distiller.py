@@ -29,6 +29,11 @@ from mmwkd.distillers.alignment import (
     pair_levels,
     probe_shapes,
 )
+from mmwkd.distillers.boxes import (
+    check_box_heads,
+    deltas_of_label,
+    recode,
+)
 from mmwkd.distillers.capture import RoIStage, TrainingPass, box_heads, capture
 from mmwkd.distillers.categories import classifier_rows
 from mmwkd.distillers.chance import ChanceCheck
@@ -63,6 +68,8 @@ class DetectorDistiller(BaseDetector):
         neck_loss: Loss on the neck's maps, such as ``WKDFeatureLoss``;
             averaged over levels.
         roi_loss: Loss on the maps fed to the box head (RoIAlign maps).
+        box_loss: Loss on the boxes of foreground RoIs, such as
+            ``BoxDistillationLoss``.
         neck_adapter: How student channels become teacher channels on each
             level of the neck: 'auto' for a 1x1 convolution where they
             differ, None for never, or options of ``mmcv.cnn.ConvModule``
@@ -87,6 +94,7 @@ class DetectorDistiller(BaseDetector):
         logit_loss: dict[str, Any] | None = None,
         neck_loss: dict[str, Any] | None = None,
         roi_loss: dict[str, Any] | None = None,
+        box_loss: dict[str, Any] | None = None,
         neck_adapter: AdapterConfig = 'auto',
         roi_adapter: AdapterConfig = 'auto',
         max_locations: int | None = None,
@@ -97,12 +105,13 @@ class DetectorDistiller(BaseDetector):
             'logit': logit_loss,
             'neck': neck_loss,
             'roi': roi_loss,
+            'box': box_loss,
         }
         configured = {at: cfg for at, cfg in losses.items() if cfg}
         if not configured:
             raise ValueError(
                 'no distillation loss is configured: set logit_loss, '
-                'neck_loss or roi_loss'
+                'neck_loss, roi_loss or box_loss'
             )
         if not isinstance(student, Mapping):
             raise ValueError(
@@ -141,7 +150,7 @@ class DetectorDistiller(BaseDetector):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where losses are configured, out of 'logit', 'neck', 'roi'."""
+        """Where losses are configured: of 'logit', 'neck', 'roi', 'box'."""
         return tuple(self.distillation_losses)
 
     def _loss_at(self, place: str) -> DistillationLoss:
@@ -228,7 +237,7 @@ class DetectorDistiller(BaseDetector):
         taught = self._teacher.observe(
             self._to_teacher_pixels(batch_inputs, batch_data_samples),
             [stage.rois for stage in seen.record.stages],
-            logits='logit' in self.places,
+            logits=bool({'logit', 'box'} & set(self.places)),
             scores=self._dense,
         )
         _check_batch(len(batch_inputs), seen.record, taught)
@@ -293,14 +302,14 @@ class DetectorDistiller(BaseDetector):
 
     @property
     def _needs_rois(self) -> bool:
-        return 'roi' in self.places or (
+        return bool({'roi', 'box'} & set(self.places)) or (
             'logit' in self.places and not self._dense
         )
 
     @property
     def _dense(self) -> bool:
         """Whether logits are those of dense heads."""
-        return 'logit' in self.places and not (
+        return {'logit'} == set(self.places) - {'neck'} and not (
             has_roi_stages(self.student) or has_roi_stages(self.teacher)
         )
 
@@ -321,12 +330,11 @@ class DetectorDistiller(BaseDetector):
                     f"{place}_loss.reduction must be 'mean' in a distiller, "
                     f'got {loss.reduction!r}; scale it with loss_weight'
                 )
-            compares = 'logits' if place == 'logit' else 'features'
-            if loss.compares != compares:
+            if loss.compares != _COMPARES[place]:
                 raise ValueError(
                     f'{place}_loss cannot be a {type(loss).__name__}: '
                     'logit_loss compares logits, neck_loss and roi_loss '
-                    'compare feature maps'
+                    'compare feature maps, box_loss compares boxes'
                 )
 
     def _check_adapter_options(self, **adapters: AdapterConfig) -> None:
@@ -353,6 +361,9 @@ class DetectorDistiller(BaseDetector):
         """Pair levels, and adapt channels; refuse what cannot be aligned."""
         if self._needs_rois:
             check_roi_heads(self.student, self.teacher)
+            if 'box' in self.places:
+                check_box_heads('student', self.student)
+                check_box_heads('teacher', self.teacher)
         elif self._dense:
             check_dense_heads(self.student, self.teacher)
         self.adapters = nn.ModuleDict()
@@ -418,6 +429,11 @@ class DetectorDistiller(BaseDetector):
                 parts = [self._compare_locations(seen, taught)]
             elif place == 'logit':
                 parts = [self._compare_logits(*stage) for stage in stages]
+            elif place == 'box':
+                parts = [
+                    self._compare_boxes(index, *stage)
+                    for index, stage in enumerate(stages)
+                ]
             else:
                 parts = [
                     self._compare_roi_maps(index, *stage)
@@ -487,6 +503,27 @@ class DetectorDistiller(BaseDetector):
             loss, terms, mine.labels, mine.label_weights, self._num_classes
         )
 
+    def _compare_boxes(
+        self, index: int, mine: RoIStage, theirs: TeacherStage
+    ) -> dict[str, Tensor]:
+        loss = self._loss_at('box')
+        recoded = recode(
+            deltas_of_label(theirs.deltas, mine.labels),
+            mine.rois,
+            box_heads(self.teacher)[matching_stage(self.teacher, index)],
+            box_heads(self.student)[index],
+        )
+        terms = loss.terms(deltas_of_label(mine.deltas, mine.labels), recoded)
+        # a box of background is nobody's target
+        foreground = mine.labels < self._num_classes
+        return _reduce_rows(
+            loss,
+            terms,
+            mine.labels,
+            mine.label_weights * foreground,
+            self._num_classes,
+        )
+
     def _key(self, place: str, term: str) -> str:
         return f'loss_{self._loss_at(place).method}_{place}_{term}'
 
@@ -546,6 +583,13 @@ class DetectorDistiller(BaseDetector):
             state_dict, prefix, local_metadata, *args
         )
 
+
+_COMPARES = {
+    'logit': 'logits',
+    'neck': 'features',
+    'roi': 'features',
+    'box': 'boxes',
+}
 
 _ADAPTERS = 'mmwkd_adapters'
 """Entry of the module's state dict metadata that holds the adapters."""

@@ -82,6 +82,7 @@ class TeacherStage:
 
     feats: Tensor  # (R, D, h, w)
     logits: Tensor | None  # (R, K); None where no loss needs them
+    deltas: Any = None  # (R, 4 * C) or (R, 4), beside logits
 
 
 @dataclass(frozen=True)
@@ -281,7 +282,9 @@ class FrozenTeacher:
                 feats = roi_maps(self.detector, index, neck_feats, rois)
             loss_cls = box_heads(self.detector)[index].loss_cls
             return TeacherStage(
-                feats, roi_logits(loss_cls, results['cls_score'])
+                feats,
+                roi_logits(loss_cls, results['cls_score']),
+                results.get('bbox_pred'),
             )
         return TeacherStage(
             roi_maps(self.detector, index, neck_feats, rois), None

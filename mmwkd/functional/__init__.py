@@ -1,5 +1,6 @@
 """Pure maths of distillation on tensors, without mmdet or registries."""
 
+from mmwkd.functional.box import smooth_l1_term
 from mmwkd.functional.feature_baselines import (
     cwd_term,
     emd_term,
@@ -58,6 +59,7 @@ __all__ = [
     'pkd_term',
     'sinkhorn_cost',
     'sinkhorn_plan',
+    'smooth_l1_term',
     'target_term',
     'transport_term',
     'whitened_centroid_interrelation',

@@ -1,6 +1,7 @@
 """Registered distillation losses."""
 
 from mmwkd.losses.base import DistillationLoss, FeatureLoss, LogitLoss
+from mmwkd.losses.box_loss import BoxDistillationLoss
 from mmwkd.losses.feature_baselines import (
     CWDLoss,
     EMDLoss,
@@ -19,6 +20,7 @@ from mmwkd.losses.wkd_logit_loss import WKDLogitLoss
 
 __all__ = [
     'BinaryKDLoss',
+    'BoxDistillationLoss',
     'CWDLoss',
     'DKDLoss',
     'DistillationLoss',

@@ -33,7 +33,7 @@ class DistillationLoss(nn.Module):
     method: ClassVar[str]
     """Short name of the method, part of the keys of the loss dict."""
 
-    compares: ClassVar[Literal['logits', 'features']]
+    compares: ClassVar[Literal['logits', 'features', 'boxes']]
     """What :meth:`terms` is called on."""
 
     @property

@@ -35,6 +35,23 @@ def teacher_config(**options):
     )
 
 
+def cascade_rcnn():
+    """The tiny detector with three stages of box heads."""
+    cfg = tiny_faster_rcnn()
+    cfg.type = 'CascadeRCNN'
+    cfg.roi_head.update(
+        type='CascadeRoIHead',
+        num_stages=3,
+        stage_loss_weights=[1, 0.5, 0.25],
+        bbox_head=[
+            dict(cfg.roi_head.bbox_head, reg_class_agnostic=True)
+            for _ in range(3)
+        ],
+    )
+    cfg.train_cfg.rcnn = [cfg.train_cfg.rcnn for _ in range(3)]
+    return cfg
+
+
 def distiller_config(checkpoint, **changes):
     """Config of a distiller with all three losses; None leaves one out."""
     cfg = dict(

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from mmwkd.distillers.capture import box_heads
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn
 
-from .conftest import distiller_config, teacher_config
+from .conftest import cascade_rcnn, distiller_config, teacher_config
 
 KEYS = {
     'loss_wkd_logit_transport',
@@ -608,23 +608,6 @@ def test_teacher_heads_run_on_the_students_rois(build, step):
         )
     step(distiller)
     assert torch.equal(seen['student'], seen['teacher'])
-
-
-def cascade_rcnn():
-    """The tiny detector with three stages of box heads."""
-    cfg = tiny_faster_rcnn()
-    cfg.type = 'CascadeRCNN'
-    cfg.roi_head.update(
-        type='CascadeRoIHead',
-        num_stages=3,
-        stage_loss_weights=[1, 0.5, 0.25],
-        bbox_head=[
-            dict(cfg.roi_head.bbox_head, reg_class_agnostic=True)
-            for _ in range(3)
-        ],
-    )
-    cfg.train_cfg.rcnn = [cfg.train_cfg.rcnn for _ in range(3)]
-    return cfg
 
 
 @pytest.fixture

@@ -1,0 +1,118 @@
+"""Distillation of the box branch."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mmwkd.distillers.boxes import deltas_of_label, recode
+from mmwkd.distillers.capture import box_heads
+from mmwkd.testing import tiny_faster_rcnn
+
+from .conftest import cascade_rcnn, teacher_config
+
+KEY = 'loss_l1_box_delta'
+
+
+@pytest.fixture
+def build_box(build):
+    def build_distiller(student=None, teacher=None, **changes):
+        return build(
+            student=student or tiny_faster_rcnn(),
+            teacher=dict(
+                config=teacher or teacher_config(), allow_random=True
+            ),
+            logit_loss=None,
+            neck_loss=None,
+            roi_loss=None,
+            box_loss=dict(type='BoxDistillationLoss', **changes),
+        )
+
+    return build_distiller
+
+
+def with_head(model, **changes):
+    model.roi_head.bbox_head.update(**changes)
+    return model
+
+
+def test_the_box_branch_alone_learns(build_box, step):
+    distiller = build_box()
+    step(distiller)[KEY].backward()
+    head = distiller.student.roi_head.bbox_head
+    assert head.fc_reg.weight.grad.abs().sum() > 0
+    assert head.fc_cls.weight.grad is None
+
+
+def test_equal_detectors_are_at_distance_0(build_box, step):
+    distiller = build_box(teacher=tiny_faster_rcnn())
+    distiller.teacher.load_state_dict(distiller.student.state_dict())
+    distiller.eval()
+    assert step(distiller)[KEY].abs() < 1e-6
+
+
+@pytest.mark.parametrize('mine', [True, False])
+@pytest.mark.parametrize('theirs', [True, False])
+def test_agnostic_heads_meet_class_specific_ones(
+    build_box, step, mine, theirs
+):
+    distiller = build_box(
+        student=with_head(tiny_faster_rcnn(), reg_class_agnostic=mine),
+        teacher=with_head(teacher_config(), reg_class_agnostic=theirs),
+    )
+    value = step(distiller)[KEY]
+    assert value > 0
+    assert value.isfinite()
+
+
+def test_heads_of_other_coding_are_compared_by_their_boxes(build_box):
+    coder = dict(
+        type='DeltaXYWHBBoxCoder',
+        target_means=[0.0] * 4,
+        target_stds=[0.05, 0.05, 0.1, 0.1],
+    )
+    distiller = build_box(
+        teacher=with_head(teacher_config(), bbox_coder=coder)
+    )
+    (mine,) = box_heads(distiller.student)
+    (theirs,) = box_heads(distiller.teacher)
+    rois = torch.tensor([[0, 10.0, 10, 50, 40], [1, 0, 5, 20, 60]])
+    deltas = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+
+    recoded = recode(deltas, rois, theirs, mine)
+
+    assert_close(recoded, deltas / 2)
+    assert_close(
+        mine.bbox_coder.decode(rois[:, 1:], recoded),
+        theirs.bbox_coder.decode(rois[:, 1:], deltas),
+    )
+
+
+def test_deltas_are_those_of_the_label():
+    deltas = torch.arange(24.0).reshape(2, 12)
+    picked = deltas_of_label(deltas, torch.tensor([1, 0]))
+    assert_close(picked, torch.tensor([[4.0, 5, 6, 7], [12, 13, 14, 15]]))
+    assert_close(
+        deltas_of_label(deltas[:, :4], torch.tensor([1, 3])), deltas[:, :4]
+    )
+
+
+def test_background_has_no_box_to_learn(build_box, step):
+    losses = step(build_box(), boxes_per_image=0)
+    assert losses[KEY] == 0
+    losses[KEY].backward()
+
+
+def test_cascades_learn_boxes_stage_by_stage(build_box, step):
+    distiller = build_box(student=cascade_rcnn())
+    step(distiller)[KEY].backward()
+    for head in box_heads(distiller.student):
+        assert head.fc_reg.weight.grad.abs().sum() > 0
+
+
+def test_heads_without_deltas_are_refused(build_box):
+    student = with_head(tiny_faster_rcnn(), with_reg=False)
+    student.roi_head.bbox_head.pop('loss_bbox')
+    with pytest.raises(ValueError, match='box_loss .* predicts nothing'):
+        build_box(student=student)
+    with pytest.raises(ValueError, match="option 'gama'; BoxDistil.*beta"):
+        build_box(gama=1)
