@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -162,6 +163,40 @@ def tiny_faster_rcnn(
         ),
     )
     return Config(dict(model=model)).model
+
+
+def tiny_retinanet(
+    *,
+    num_classes: int = 3,
+    base_channels: int = 8,
+    neck_channels: int = 16,
+    **bbox_head: Any,
+) -> ConfigDict:
+    """Config of a RetinaNet that trains a step in a blink on a CPU.
+
+    Args:
+        num_classes: Foreground classes.
+        base_channels: Channels of the ResNet-18's first stage.
+        neck_channels: Channels of the FPN.
+        **bbox_head: Further options of the head.
+
+    Returns:
+        A model config.
+    """
+    model = get_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py').model
+    model.backbone.update(base_channels=base_channels, init_cfg=None)
+    model.neck.update(
+        in_channels=[base_channels * 2**i for i in range(4)],
+        out_channels=neck_channels,
+    )
+    model.bbox_head.update(
+        in_channels=neck_channels,
+        feat_channels=neck_channels,
+        stacked_convs=1,
+        num_classes=num_classes,
+    )
+    model.bbox_head.update(bbox_head)
+    return model
 
 
 def tiny_batch(

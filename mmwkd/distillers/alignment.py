@@ -12,12 +12,15 @@ from typing import TypeVar
 
 import torch
 from mmdet.models.detectors import BaseDetector, TwoStageDetector
-from mmdet.models.losses import SeesawLoss
 from mmdet.models.roi_heads import BaseRoIHead
 from torch import Tensor, nn
 
 from mmwkd.distillers.capture import box_heads
-from mmwkd.distillers.categories import check_dense_head, dense_scores
+from mmwkd.distillers.categories import (
+    check_dense_head,
+    dense_scores,
+    scores_are_readable,
+)
 from mmwkd.distillers.teacher import roi_maps
 
 # pixels, a multiple of every stride in use
@@ -264,16 +267,13 @@ def check_roi_head(role: str, detector: BaseDetector) -> None:
         )
     _check_inputs_of_heads(role, detector.roi_head)
     for head in box_heads(detector):
-        loss = head.loss_cls
-        own_activation = head.custom_activation and not isinstance(
-            loss, SeesawLoss
-        )
-        if getattr(loss, 'use_sigmoid', False) or own_activation:
+        if not scores_are_readable(head.loss_cls):
             raise ValueError(
                 f"the {role}'s box head is trained with "
-                f'{type(loss).__name__}, not with a softmax over '
+                f'{type(head.loss_cls).__name__}, not with a softmax over '
                 'categories and background; logit_loss and roi_loss work for '
-                'CrossEntropyLoss(use_sigmoid=False) and SeesawLoss'
+                'CrossEntropyLoss(use_sigmoid=False), SeesawLoss, and losses '
+                'registered with mmwkd.distillers.roi_logits.register'
             )
 
 

@@ -151,6 +151,24 @@ def _seesaw(loss_cls: SeesawLoss, scores: Tensor) -> Tensor:
     return torch.cat([classes + objectness[:, :1], objectness[:, 1:]], dim=1)
 
 
+def scores_are_readable(loss_cls: nn.Module) -> bool:
+    """Whether the scores that a loss trains can be turned into logits.
+
+    Args:
+        loss_cls: Classification loss of a box head.
+
+    Returns:
+        True for a softmax over all categories, and wherever a function is
+        registered that says what the scores are.
+    """
+    if roi_logits.dispatch(type(loss_cls)) is not roi_logits.dispatch(object):
+        return True
+    return not (
+        getattr(loss_cls, 'use_sigmoid', False)
+        or getattr(loss_cls, 'custom_activation', False)
+    )
+
+
 def classifier_rows(head: nn.Module) -> Tensor | None:
     """Weights with which a head scores each category, if it is linear.
 

@@ -3,26 +3,12 @@
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmengine.hub import get_config
 from torch.testing import assert_close
 
 from mmwkd.distillers.categories import classifier_rows, dense_scores
+from mmwkd.testing import tiny_retinanet
 
-RETINANET = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
 KEYS = {'loss_wkd_logit_transport', 'loss_wkd_logit_target'}
-
-
-def tiny_retinanet(**head):
-    cfg = get_config(RETINANET).model
-    cfg.backbone.update(base_channels=8, init_cfg=None)
-    cfg.neck.update(in_channels=[8, 16, 32, 64], out_channels=16)
-    cfg.bbox_head.update(
-        **dict(
-            in_channels=16, feat_channels=16, stacked_convs=1, num_classes=3
-        ),
-        **head,
-    )
-    return cfg
 
 
 @pytest.fixture

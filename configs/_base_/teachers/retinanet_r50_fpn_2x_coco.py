@@ -1,0 +1,7 @@
+# 37.4 box AP on COCO val2017 (OpenMMLab model zoo)
+teacher = dict(
+    config='mmdet::retinanet/retinanet_r50_fpn_2x_coco.py',
+    checkpoint='https://download.openmmlab.com/mmdetection/v2.0/retinanet/'
+    'retinanet_r50_fpn_2x_coco/'
+    'retinanet_r50_fpn_2x_coco_20200131-fdb43119.pth',
+)

@@ -1,0 +1,16 @@
+_base_ = [
+    'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    '../_base_/teachers/cascade-rcnn_r101_fpn_20e_coco.py',
+    '../_base_/losses/wkd.py',
+]
+
+custom_imports = dict(imports=['mmwkd'])
+student = _base_.model
+model = dict(
+    _delete_=True,
+    type='DetectorDistiller',
+    student=student,
+    teacher=_base_.teacher,
+    logit_loss=_base_.logit_loss,
+    roi_loss=_base_.roi_loss,
+)

@@ -1,0 +1,15 @@
+_base_ = [
+    'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py',
+    '../_base_/teachers/retinanet_r50_fpn_2x_coco.py',
+    '../_base_/losses/wkd_dense.py',
+]
+
+custom_imports = dict(imports=['mmwkd'])
+student = _base_.model
+model = dict(
+    _delete_=True,
+    type='DetectorDistiller',
+    student=student,
+    teacher=_base_.teacher,
+    logit_loss=_base_.logit_loss,
+)
