@@ -1,10 +1,13 @@
 """Every config of the project builds, and nothing in it is unread."""
 
+import re
 from pathlib import Path
 
+import mmdet
 import pytest
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.fileio import load
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 LEAVES = sorted(
@@ -44,6 +47,18 @@ READ = PIECES | {
     'vis_backends',
     'visualizer',
 }
+# variables of mmdet's own configs, that these inherit
+INHERITED = {
+    'base_lr',
+    'checkpoint',
+    'img_scales',
+    'interval',
+    'max_epochs',
+    'stage2_num_epochs',
+    'train_pipeline_stage2',
+    'tta_model',
+    'tta_pipeline',
+}
 
 
 def without_downloads(node):
@@ -77,8 +92,10 @@ def test_config_builds(path):
             if name in ('logit_loss', 'neck_loss', 'roi_loss')
         }
         assert set(detector.places) == places
-    assert 'base_batch_size' in cfg.auto_scale_lr
-    assert set(cfg) <= READ
+    batch = re.search(r'_(\d+)xb(\d+)-', path.stem)  # GPUs, images on each
+    sizes = [int(batch[1]) * int(batch[2])] if batch else [8, 16]
+    assert cfg.auto_scale_lr.base_batch_size in sizes
+    assert set(cfg) <= READ | INHERITED
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
@@ -105,6 +122,14 @@ PLACES = {
     'ickd-roi': {'roi_loss'},
     'emd-roi': {'roi_loss'},
 }
+# and between dense detectors, which have no RoIs
+DENSE_PLACES = {
+    'wkd-l': {'logit_loss'},
+    'wkd-f': {'neck_loss'},
+    'wkd-lf': {'logit_loss', 'neck_loss'},
+    'kd': {'logit_loss'},
+    'bkd': {'logit_loss'},
+}
 MINICOCO_PAIR = 'r18-eighth-from-r18-half_fpn_800_minicoco'
 
 
@@ -117,7 +142,8 @@ def test_name_says_which_losses(path):
     model = Config.fromfile(path).model
     method = path.stem.split('_')[0]
     places = {name for name in model if name.endswith('_loss')}
-    assert places == PLACES[method]
+    two_stage = 'roi_head' in model.student
+    assert places == (PLACES if two_stage else DENSE_PLACES)[method]
     for place in places:
         loss = MODELS.get(model[place].type)
         assert loss.method == method.split('-')[0]
@@ -132,17 +158,47 @@ def test_every_pair_has_every_method():
         assert f'{method}_faster-rcnn_r18-from-r101_fpn_1x_coco' in stems
     for method in PLACES:
         assert f'{method}_faster-rcnn_{MINICOCO_PAIR}' in stems
+    for method in DENSE_PLACES:
+        assert f'{method}_retinanet_{MINICOCO_PAIR}' in stems
+        assert f'{method}_retinanet_r18-from-r50_fpn_1x_coco' in stems
 
 
-def test_only_the_loss_differs_between_methods():
-    plain = Config.fromfile(
-        CONFIGS / f'minicoco/wkd-f_faster-rcnn_{MINICOCO_PAIR}.py'
-    )
-    for method, places in PLACES.items():
-        cfg = Config.fromfile(
-            CONFIGS / f'minicoco/{method}_faster-rcnn_{MINICOCO_PAIR}.py'
-        )
+@pytest.mark.parametrize(
+    ('detector', 'methods'),
+    [('faster-rcnn', PLACES), ('retinanet', DENSE_PLACES)],
+)
+def test_only_the_loss_differs_between_methods(detector, methods):
+    def config(method):
+        name = f'{method}_{detector}_{MINICOCO_PAIR}.py'
+        return Config.fromfile(CONFIGS / 'minicoco' / name)
+
+    plain = config('wkd-f')
+    for method, places in methods.items():
+        cfg = config(method)
         for name in set(cfg) - PIECES - {'model'}:
             assert cfg[name] == plain[name], (method, name)
         for name in set(cfg.model) - places:
             assert cfg.model[name] == plain.model[name], (method, name)
+
+
+MODEL_ZOO = Path(mmdet.__file__).parent / '.mim' / 'configs'
+
+
+@pytest.mark.parametrize(
+    'path',
+    sorted(CONFIGS.glob('_base_/teachers/*_coco.py')),
+    ids=lambda path: path.stem,
+)
+def test_teachers_are_those_of_the_model_zoo(path):
+    """Config, checkpoint and the AP in the comment belong together."""
+    teacher = Config.fromfile(path).teacher
+    name = teacher.config.removeprefix('mmdet::').removesuffix('.py')
+    metafile = (MODEL_ZOO / name).parent / 'metafile.yml'
+    (model,) = (
+        model
+        for model in load(metafile)['Models']
+        if model['Config'] == f'configs/{name}.py'
+    )
+    assert teacher.checkpoint == model['Weights']
+    box_ap = model['Results'][0]['Metrics']['box AP']
+    assert path.read_text().startswith(f'# {box_ap} box AP')

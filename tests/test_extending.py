@@ -22,7 +22,9 @@ PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'extending.md'
 def project(tmp_path_factory):
     """A folder with the files of the page, which is where we are."""
     folder = tmp_path_factory.mktemp('project')
-    blocks = re.findall(r'```python\n(# (\S+)\n.*?)```', PAGE.read_text(), re.S)
+    blocks = re.findall(
+        r'```python\n(# (\S+)\n.*?)```', PAGE.read_text(), re.S
+    )
     for text, name in blocks:
         (folder / name).write_text(text)
     with pytest.MonkeyPatch.context() as patch:

@@ -8,6 +8,7 @@ logit_loss = dict(
     kappa=2.0,
     reg=0.05,
     num_iters=10,
+    loss_weight=2.0,
 )
 
 # WKD-F on FPN maps
