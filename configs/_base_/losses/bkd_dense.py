@@ -1,2 +1,2 @@
-# KD of each category's yes-or-no decision, for dense heads
+# KD of each category's sigmoid at the teacher's confident locations
 logit_loss = dict(type='BinaryKDLoss', temperature=1.0, loss_weight=1.0)
