@@ -37,7 +37,7 @@ from mmwkd.distillers.boxes import (
 from mmwkd.distillers.capture import RoIStage, TrainingPass, box_heads, capture
 from mmwkd.distillers.categories import classifier_rows
 from mmwkd.distillers.chance import ChanceCheck
-from mmwkd.distillers.locations import confident_locations
+from mmwkd.distillers.locations import Locations, confident_locations
 from mmwkd.distillers.pixels import PixelAdapter
 from mmwkd.distillers.teacher import (
     TeacherPass,
@@ -242,6 +242,30 @@ class DetectorDistiller(BaseDetector):
         )
         _check_batch(len(batch_inputs), seen.record, taught)
         return losses, seen.record, taught
+
+    def compared_logits(
+        self, seen: TrainingPass, taught: TeacherPass
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows that ``logit_loss`` compares; those of the last RoI stage.
+
+        Args:
+            seen: What the student's training pass produced.
+            taught: What the teacher makes of it.
+
+        Returns:
+            Logits of the student and of the teacher, both of shape (R, K),
+            and their target categories, (R,).
+        """
+        if self._dense:
+            locations = self._locations(seen, taught)
+            return (
+                locations.student_logits,
+                locations.teacher_logits,
+                locations.target,
+            )
+        stage = seen.stages[-1]
+        theirs = cast(Tensor, taught.stages[-1].logits)
+        return stage.logits, theirs, stage.labels
 
     def predict(
         self,
@@ -466,16 +490,19 @@ class DetectorDistiller(BaseDetector):
             loss, terms, mine.labels, mine.label_weights, self._num_classes
         )
 
-    def _compare_locations(
-        self, seen: TrainingPass, taught: TeacherPass
-    ) -> dict[str, Tensor]:
-        loss = self._loss_at('logit')
-        locations = confident_locations(
+    def _locations(self, seen: TrainingPass, taught: TeacherPass) -> Locations:
+        return confident_locations(
             seen.dense_scores,
             taught.dense_scores,
             self._num_classes,
             self._max_locations,
         )
+
+    def _compare_locations(
+        self, seen: TrainingPass, taught: TeacherPass
+    ) -> dict[str, Tensor]:
+        loss = self._loss_at('logit')
+        locations = self._locations(seen, taught)
         terms = loss.terms(
             locations.student_logits,
             locations.teacher_logits,

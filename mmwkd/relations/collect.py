@@ -207,9 +207,7 @@ def num_features(teacher: FrozenTeacher, tensor: FeatureTensor) -> int:
     if tensor == 'roi':
         shapes = probe_shapes(teacher.detector, with_rois=True)
         return shapes.roi_maps[-1][0]
-    return (
-        classifier.in_features if tensor == 'fc' else classifier.out_features
-    )
+    return classifier.in_features if tensor == 'fc' else head.num_classes + 1
 
 
 def choose_boxes(

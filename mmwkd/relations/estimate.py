@@ -22,11 +22,12 @@ import torch
 from mmengine import dist
 from mmengine.config import Config
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmwkd.atomic import check_writable
 from mmwkd.distillers.alignment import check_roi_head
 from mmwkd.distillers.capture import box_heads
+from mmwkd.distillers.categories import classifier_rows
 from mmwkd.distillers.teacher import (
     FrozenTeacher,
     build_teacher,
@@ -463,13 +464,13 @@ def _what_is_measured(collect: CollectOptions) -> dict[str, Any]:
 def _classifier_interrelation(teacher: FrozenTeacher) -> Tensor:
     check_roi_head('teacher', teacher.detector)
     head = box_heads(teacher.detector)[-1]
-    classifier = getattr(head, 'fc_cls', None)
-    if not isinstance(classifier, nn.Linear):
+    rows = classifier_rows(head)
+    if rows is None:
         raise ValueError(
             f"the teacher's {type(head).__name__} has no linear fc_cls, so "
             'relations of its categories cannot be estimated'
         )
-    return classifier_interrelation(classifier.weight)
+    return classifier_interrelation(rows)
 
 
 def _known_classes(teacher: FrozenTeacher, config: Config) -> tuple[str, ...]:

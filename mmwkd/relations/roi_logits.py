@@ -242,9 +242,8 @@ def observe_logits(
     distiller.eval()
     data = distiller.data_preprocessor(batch, training=True)
     _, seen, taught = distiller.observe(data['inputs'], data['data_samples'])
-    stage, theirs = seen.stages[-1], taught.stages[-1]
-    assert theirs.logits is not None  # a logit loss asks for them
-    foreground = stage.labels < stage.logits.shape[1] - 1
+    mine, theirs, labels = distiller.compared_logits(seen, taught)
+    foreground = labels < mine.shape[1] - 1
     found = foreground.nonzero().flatten()
     if len(found) == 0:
         raise ValueError(
@@ -253,9 +252,9 @@ def observe_logits(
     spread = torch.linspace(0, len(found) - 1, min(num_rois, len(found)))
     rows = found[spread.round().long().to(found.device)]
     return RoILogits(
-        stage.logits[rows].float().cpu(),
-        theirs.logits[rows].float().cpu(),
-        stage.labels[rows].cpu(),
+        mine[rows].float().cpu(),
+        theirs[rows].float().cpu(),
+        labels[rows].cpu(),
     )
 
 

@@ -6,7 +6,7 @@ from mmdet.registry import MODELS
 from torch.testing import assert_close
 
 from mmwkd.distillers.categories import classifier_rows, dense_scores
-from mmwkd.testing import tiny_retinanet
+from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
 
 KEYS = {'loss_wkd_logit_transport', 'loss_wkd_logit_target'}
 
@@ -122,3 +122,28 @@ def test_max_locations_is_for_dense_heads(build, build_dense):
 def test_heads_of_unknown_kind_are_refused():
     with pytest.raises(ValueError, match='heads of type Linear: .*register'):
         dense_scores(torch.nn.Linear(1, 1), ())
+
+
+def test_compared_logits_are_what_the_loss_is_given(build_dense):
+    distiller = build_dense()
+    rows = []
+    loss = distiller.distillation_losses['logit']
+    terms = loss.terms
+    loss.terms = lambda *args: rows.append(args) or terms(*args)
+    distiller.eval()
+    data = distiller.data_preprocessor(tiny_batch(), training=True)
+    distiller(**data, mode='loss')
+    _, seen, taught = distiller.observe(data['inputs'], data['data_samples'])
+    for mine, given in zip(
+        distiller.compared_logits(seen, taught), rows[0], strict=True
+    ):
+        assert_close(mine, given)
+
+
+def test_a_cost_matrix_of_seesaw_heads_has_a_row_for_the_background():
+    model = tiny_faster_rcnn()
+    model.roi_head.bbox_head.loss_cls = dict(type='SeesawLoss', num_classes=3)
+    head = MODELS.build(model).roi_head.bbox_head
+    rows = classifier_rows(head)
+    assert rows.shape == (4, head.fc_cls.in_features)
+    assert_close(rows[3], head.fc_cls.weight[4])  # behind 'object'

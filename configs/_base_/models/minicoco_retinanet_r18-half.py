@@ -9,18 +9,20 @@ model = dict(
         norm_eval=False,
         init_cfg=None,
     ),
+    # without ImageNet weights only a detector with norms learns in minutes
     neck=dict(
         in_channels=[32, 64, 128, 256],
         out_channels=64,
-        start_level=0,
-        num_outs=4,
+        num_outs=3,
+        norm_cfg=dict(type='BN'),
     ),
     bbox_head=dict(
         in_channels=64,
         feat_channels=64,
         stacked_convs=2,
         num_classes=24,
-        anchor_generator=dict(scales_per_octave=2, strides=[4, 8, 16, 32]),
+        norm_cfg=dict(type='GN', num_groups=8),
+        anchor_generator=dict(octave_base_scale=2, strides=[8, 16, 32]),
     ),
     test_cfg=dict(nms_pre=200, max_per_img=50),
 )

@@ -1,0 +1,26 @@
+# A Cascade R-CNN that teaches a Faster R-CNN, and boxes as an extra term.
+# tools/make_minicoco.py makes the data, tools/train.py the two teachers, into
+# the folders that configs/_base_/teachers names.
+_student = 'faster-rcnn_r18-eighth'
+
+dataset = 'minicoco'
+seeds = [0, 1, 2]
+teacher = dict(
+    config='configs/minicoco/cascade-rcnn_r18-half_fpn_800_minicoco.py',
+    checkpoint='work_dirs/cascade-rcnn_r18-half_fpn_800_minicoco/iter_800.pth',
+)
+baseline = 'student'
+rows = {
+    'student': dict(config=f'configs/minicoco/{_student}_fpn_800_minicoco.py'),
+    **{
+        f'{method}_from-{source}': dict(
+            config=f'configs/minicoco/{method}_{_student}-from-{source}'
+            '_fpn_800_minicoco.py'
+        )
+        for method, source in (
+            ('wkd-l', 'cascade-r18-half'),
+            ('wkd-lf', 'cascade-r18-half'),
+            ('box', 'r18-half'),
+        )
+    },
+}

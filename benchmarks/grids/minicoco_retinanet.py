@@ -1,0 +1,21 @@
+# Logits of dense heads: WKD-L against KL, of one distribution and of each
+# sigmoid. tools/make_minicoco.py makes the data, tools/train.py the teacher,
+# into the folder that configs/_base_/teachers names.
+_pair = 'retinanet_r18-eighth-from-r18-half_fpn_800_minicoco.py'
+
+dataset = 'minicoco'
+seeds = [0, 1, 2]
+teacher = dict(
+    config='configs/minicoco/retinanet_r18-half_fpn_800_minicoco.py',
+    checkpoint='work_dirs/retinanet_r18-half_fpn_800_minicoco/iter_800.pth',
+)
+baseline = 'student'
+rows = {
+    'student': dict(
+        config='configs/minicoco/retinanet_r18-eighth_fpn_800_minicoco.py'
+    ),
+    **{
+        method: dict(config=f'configs/minicoco/{method}_{_pair}')
+        for method in ('wkd-l', 'kd', 'bkd', 'wkd-lf')
+    },
+}

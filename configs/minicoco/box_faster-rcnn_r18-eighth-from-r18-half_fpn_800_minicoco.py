@@ -1,0 +1,14 @@
+_base_ = [
+    './faster-rcnn_r18-eighth_fpn_800_minicoco.py',
+    '../_base_/teachers/faster-rcnn_r18-half_fpn_minicoco.py',
+    '../_base_/losses/box.py',
+]
+
+student = _base_.model
+model = dict(
+    _delete_=True,
+    type='DetectorDistiller',
+    student=student,
+    teacher=_base_.teacher,
+    box_loss=_base_.box_loss,
+)
