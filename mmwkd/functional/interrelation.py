@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmwkd.functional.checks import check_positive
+from mmwkd.functional.checks import check_floating_point, check_positive
 from mmwkd.functional.precision import full_precision
 
 
@@ -63,6 +63,7 @@ def classifier_interrelation(weight: Tensor) -> Tensor:
     Raises:
         ValueError: If a row is zero or not finite, naming the row.
     """
+    check_floating_point(weight=weight)
     weight = weight.detach()
     rows = weight.double()
     return _normalised(rows @ rows.T, 'classifier weight rows').to(
