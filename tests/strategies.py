@@ -32,7 +32,7 @@ def fill(shape, pattern, seed):
         return 50 * values * (values > 1)
     if pattern == 'hundreds':
         return 100 * values.sign()
-    return values * dict(normal=1, tiny=1e-30, huge=1e30)[pattern]
+    return values * dict(normal=1, tiny=1e-30, millions=1e6, huge=1e30)[pattern]
 
 
 def strided(values, layout):
@@ -83,4 +83,5 @@ def maps(draw):
         draw(st.integers(0, 3)),
         *(draw(st.integers(1, 4)) for _ in 'dhw'),
     )
-    return draw(tensors(shape)), draw(tensors(shape))
+    patterns = (*PATTERNS, 'millions')
+    return draw(tensors(shape, patterns)), draw(tensors(shape, patterns))
