@@ -32,7 +32,9 @@ def fill(shape, pattern, seed):
         return 50 * values * (values > 1)
     if pattern == 'hundreds':
         return 100 * values.sign()
-    return values * dict(normal=1, tiny=1e-30, millions=1e6, huge=1e30)[pattern]
+    return (
+        values * dict(normal=1, tiny=1e-30, millions=1e6, huge=1e30)[pattern]
+    )
 
 
 def strided(values, layout):
