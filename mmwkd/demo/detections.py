@@ -6,7 +6,6 @@ a glance. Sizes in pixels of the picture unless said otherwise.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from mmwkd.demo.measure import Boxes
+from mmwkd.json_file import read_json
 
 SCORE_THRESHOLD = 0.3  # the default of mmdet's own demos
 _IOU_THRESHOLD = 0.5
@@ -88,7 +88,7 @@ def pick_samples(root: Path, count: int = 6) -> list[Sample]:
         count: Number of images.
     """
     file = root / 'annotations' / 'instances_val.json'
-    document = json.loads(file.read_text(encoding='utf-8'))
+    document = read_json(file)
     category_ids = [category['id'] for category in document['categories']]
     annotations: dict[int, list[dict[str, Any]]] = {
         image['id']: [] for image in document['images']
@@ -303,11 +303,16 @@ def _detection_cell(
 def _enlarged(
     sample: Sample,
 ) -> tuple[Image.Image, ImageDraw.ImageDraw, float]:
-    with Image.open(sample.file) as image:
-        zoom = _CELL / image.width
-        cell = image.convert('RGB').resize(
-            (_CELL, _CELL), Image.Resampling.BICUBIC
-        )
+    try:
+        with Image.open(sample.file) as image:
+            zoom = _CELL / image.width
+            cell = image.convert('RGB').resize(
+                (_CELL, _CELL), Image.Resampling.BICUBIC
+            )
+    except (OSError, SyntaxError) as error:
+        raise ValueError(
+            f'image {sample.file} cannot be read ({error})'
+        ) from error
     return cell, ImageDraw.Draw(cell), zoom
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zipfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -60,7 +61,10 @@ def read_weights(
     if (
         not isinstance(state_dict, Mapping)
         or not state_dict
-        or not all(isinstance(value, Tensor) for value in state_dict.values())
+        or not all(
+            isinstance(key, str) and isinstance(value, Tensor)
+            for key, value in state_dict.items()
+        )
     ):
         raise ValueError(
             f'{role} {path} holds no weights: it '
@@ -155,7 +159,8 @@ def _fetch(url: str, role: str) -> Path:
 
 def _load_safely(path: Path, role: str) -> dict[str, Any]:
     try:
-        with _mmengine_globals():
+        _check_size(path)
+        with _without_log_buffers():
             checkpoint = torch.load(
                 path, map_location='cpu', weights_only=True
             )
@@ -166,10 +171,11 @@ def _load_safely(path: Path, role: str) -> dict[str, Any]:
             'its weights alone: torch.save(torch.load(path, '
             "weights_only=False)['state_dict'], new_path)"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # broken bytes make a parser raise anything
         raise ValueError(
             f'{role} {path} cannot be read; it may be truncated or no '
-            f'checkpoint ({type(error).__name__}: {error})'
+            f'checkpoint ({type(error).__name__}: '
+            f'{str(error).partition(chr(10))[0]})'
         ) from error
     if not isinstance(checkpoint, dict):
         raise ValueError(
@@ -179,22 +185,67 @@ def _load_safely(path: Path, role: str) -> dict[str, Any]:
     return checkpoint
 
 
-def _mmengine_globals() -> AbstractContextManager[object]:
-    """Allow what mmengine writes beside weights (its log buffers)."""
-    make_list = getattr(mmengine_checkpoint, 'get_torch_safe_globals', None)
-    if make_list is None:  # original mmengine, on a torch without allow lists
+def _check_size(path: Path) -> None:
+    """Refuse an archive that unpacks to more memory than it has bytes."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > path.stat().st_size:
+        raise ValueError(
+            f'it unpacks to {unpacked} bytes, though torch never compresses'
+        )
+
+
+class _Unread:
+    """Takes the place of what is not read, whatever it is made of."""
+
+    def __new__(cls, *args: object) -> _Unread:
+        return super().__new__(cls)
+
+    def __init__(self, *args: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+# What mmengine writes beside weights: its log buffers. mmengine's own list of
+# safe names has getattr, through which a file reaches eval.
+_BESIDE_WEIGHTS = [
+    'builtins.getattr',
+    'builtins.slice',
+    'mmengine.logging.history_buffer.HistoryBuffer',
+    'numpy.dtype',
+    'numpy.ndarray',
+    *(
+        f'numpy.{core}.multiarray.{name}'
+        for core in ('core', '_core')
+        for name in ('_reconstruct', 'scalar')
+    ),
+]
+
+
+def _without_log_buffers() -> AbstractContextManager[object]:
+    if not hasattr(mmengine_checkpoint, 'get_torch_safe_globals'):
+        # original mmengine, on a torch without allow lists
         return nullcontext()
-    return torch.serialization.safe_globals(make_list())
+    return torch.serialization.safe_globals(
+        [(_Unread, name) for name in _BESIDE_WEIGHTS]
+    )
 
 
 def _stored_classes(meta: Any) -> tuple[str, ...] | None:
-    if not isinstance(meta, Mapping):
-        return None
-    dataset_meta = meta.get('dataset_meta') or meta
-    classes = dataset_meta.get('classes') or dataset_meta.get('CLASSES')
-    if not classes or isinstance(classes, str):
-        return None
-    return tuple(map(str, classes))
+    for source in (_entry(meta, 'dataset_meta'), meta):
+        for name in ('classes', 'CLASSES'):
+            classes = _entry(source, name)
+            if classes and isinstance(classes, (list, tuple)):
+                return tuple(map(str, classes))
+    return None
+
+
+def _entry(source: Any, name: str) -> Any:
+    return source.get(name) if isinstance(source, Mapping) else None
 
 
 def _sha256(path: Path) -> str:

@@ -13,6 +13,7 @@ import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
+from mmdet.structures.bbox import get_box_tensor
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
@@ -197,6 +198,7 @@ class DetectorDistiller(BaseDetector):
             ``loss_{method}_{place}_{term}`` for each distillation term.
 
         Raises:
+            ValueError: If a ground truth is not finite, naming the image.
             FloatingPointError: If the teacher's output is not finite, naming
                 the tensor and the images.
         """
@@ -205,7 +207,14 @@ class DetectorDistiller(BaseDetector):
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
             losses.update(self._silent_losses(batch_inputs))
             return losses
-        losses, seen, taught = self.observe(batch_inputs, batch_data_samples)
+        try:
+            losses, seen, taught = self.observe(
+                batch_inputs, batch_data_samples
+            )
+        except Exception:
+            # RoIAlign stumbles over them, without saying over what
+            _refuse_broken_boxes(batch_data_samples)
+            raise
         if taught.stages and 'logit' in self.places:
             # of several stages the last has the best boxes
             self._chance_check(
@@ -213,6 +222,7 @@ class DetectorDistiller(BaseDetector):
             )
         distillation = self._distil(seen, taught)
         if not torch.stack(list(distillation.values())).isfinite().all():
+            _refuse_broken_boxes(batch_data_samples)
             _refuse_non_finite(taught, batch_data_samples)
         losses.update(distillation)
         return losses
@@ -702,6 +712,16 @@ def _check_batch(
                 f'the {role} makes {len(feats[0])} feature maps of a batch of '
                 f'{num_images} images; detectors with several branches '
                 'cannot be distilled'
+            )
+
+
+def _refuse_broken_boxes(data_samples: Sequence[Any]) -> None:
+    for sample in data_samples:
+        boxes = get_box_tensor(sample.gt_instances.bboxes)
+        if not boxes.isfinite().all():
+            raise ValueError(
+                f'a box in the annotations of {sample.metainfo["img_path"]} '
+                'is not finite; correct or remove it'
             )
 
 

@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from mmwkd.atomic import atomic_write
 from mmwkd.experiments.scalars import History, read_history
+from mmwkd.json_file import read_json
 
 Start = Literal['done', 'resume', 'afresh']
 
@@ -266,8 +267,14 @@ def _read_stage(work_dir: Path) -> _Stage | None:
     file = work_dir / 'stage.json'
     if not file.is_file():
         return None
-    content: dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
-    return _Stage(**content)
+    content = read_json(file)
+    try:
+        return _Stage(**content)
+    except TypeError as error:
+        raise ValueError(
+            f'{file} does not say how far a training has come: move it away '
+            'to start over'
+        ) from error
 
 
 def _write_stage(work_dir: Path, stage: _Stage) -> None:

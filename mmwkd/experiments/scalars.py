@@ -74,7 +74,7 @@ def parse_scalars(text: str) -> History:
     writes, or was killed; it is left out then.
 
     Raises:
-        ValueError: If any other line is not JSON, with its number.
+        ValueError: If any other line is no record, with its number.
     """
     train, validations = [], []
     for record in _records(text.splitlines()):
@@ -125,11 +125,16 @@ def loss_terms(points: Sequence[TrainPoint]) -> tuple[str, ...]:
 def _records(lines: Sequence[str]) -> Iterable[Mapping[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
+            record = json.loads(line)
+            if not isinstance(record, dict) or not (
+                {'loss', 'iter'} <= record.keys() or 'step' in record
+            ):
+                raise ValueError('no record of a training or a validation')
+            yield record
+        except (ValueError, RecursionError) as error:
             if number < len(lines):
                 raise ValueError(
-                    f'line {number} of scalars.json is not JSON: {line[:80]!r}'
+                    f'line {number} of scalars.json is broken: {line[:80]!r}'
                 ) from error
 
 

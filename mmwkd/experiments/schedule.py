@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from mmwkd.experiments.runs import (
 )
 from mmwkd.experiments.scalars import History, accuracy_of
 from mmwkd.experiments.table import Record, add_record, read_table
+from mmwkd.json_file import read_json
 
 State = Start | Literal['recorded']
 
@@ -246,7 +246,7 @@ def _test(
     )
     # mmengine names folder and file by the time
     *_, metrics = sorted(training.work_dir.glob('*/*.json'))
-    return _Outcome(accuracy_of(json.loads(metrics.read_text('utf-8'))))
+    return _Outcome(accuracy_of(read_json(metrics)))
 
 
 def _threads() -> int:

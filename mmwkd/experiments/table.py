@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,23 +80,25 @@ def read_table(path: Path) -> list[Record]:
     """
     if not path.exists():
         return []
-    with path.open(encoding='utf-8', newline='') as file:
-        lines = csv.reader(file)
-        columns = tuple(next(lines, ()))
-        if columns != COLUMNS:
-            raise ValueError(
-                f'{path} is a table of another schema: expected the columns '
-                f'{",".join(COLUMNS)}; got {",".join(columns)}'
-            )
-        records = []
-        for cells in lines:
-            try:
-                named = dict(zip(COLUMNS, cells, strict=True))
-                records.append(_from_cells(named))
-            except ValueError as error:
-                raise ValueError(
-                    f'{path}, line {lines.line_num}: {error}'
-                ) from error
+    try:
+        with path.open(encoding='utf-8', newline='') as file:
+            reader = csv.reader(file)
+            lines = [(reader.line_num, cells) for cells in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f'{path} is no CSV file in UTF-8: {error}') from error
+    columns = tuple(lines[0][1]) if lines else ()
+    if columns != COLUMNS:
+        raise ValueError(
+            f'{path} is a table of another schema: expected the columns '
+            f'{",".join(COLUMNS)}; got {",".join(columns)}'
+        )
+    records = []
+    for number, cells in lines[1:]:
+        try:
+            named = dict(zip(COLUMNS, cells, strict=True))
+            records.append(_from_cells(named))
+        except ValueError as error:
+            raise ValueError(f'{path}, line {number}: {error}') from error
     return records
 
 
@@ -153,13 +156,13 @@ def _from_cells(cells: dict[str, str]) -> Record:
         dataset=cells['dataset'],
         seed=int(cells['seed']) if cells['seed'] else None,
         accuracy=Accuracy(
-            float(cells['mAP']),
-            float(cells['mAP_50']),
-            float(cells['mAP_75']),
-            *(float(size) if size else None for size in sizes),
+            _number(cells['mAP']),
+            _number(cells['mAP_50']),
+            _number(cells['mAP_75']),
+            *(_number(size) if size else None for size in sizes),
         ),
         iterations=int(cells['iterations']),
-        train_seconds=float(cells['train_seconds']),
+        train_seconds=_number(cells['train_seconds']),
         curve=_curve(cells['ap_curve']),
         config=cells['config'],
         options=tuple(shlex.split(cells['options'])),
@@ -172,6 +175,13 @@ def _from_cells(cells: dict[str, str]) -> Record:
     )
 
 
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f'{text} is not a finite number')
+    return value
+
+
 def _curve(text: str) -> Curve:
     points = (point.split(':') for point in text.split())
-    return tuple((int(iteration), float(ap)) for iteration, ap in points)
+    return tuple((int(iteration), _number(ap)) for iteration, ap in points)

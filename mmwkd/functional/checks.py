@@ -31,6 +31,15 @@ def check_at_least(minimum: float, **options: float) -> None:
             raise ValueError(f'{name} must be at least {minimum}, got {value}')
 
 
+def check_floating_point(**tensors: Tensor) -> None:
+    """Refuse integers, which have no gradient and would be rounded."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise ValueError(
+                f'{name} must be of a floating-point type, got {tensor.dtype}'
+            )
+
+
 def check_logits(
     student_logits: Tensor,
     teacher_logits: Tensor,
@@ -45,6 +54,9 @@ def check_logits(
             f'got {tuple(student_logits.shape)} and '
             f'{tuple(teacher_logits.shape)}'
         )
+    check_floating_point(
+        student_logits=student_logits, teacher_logits=teacher_logits
+    )
     if student_logits.shape[1] < 2:
         raise ValueError(
             'at least 2 categories are needed, background '
@@ -70,6 +82,9 @@ def check_feats(student_feats: Tensor, teacher_feats: Tensor) -> None:
             f'(N, D, H, W), got {tuple(student_feats.shape)} and '
             f'{tuple(teacher_feats.shape)}'
         )
+    check_floating_point(
+        student_feats=student_feats, teacher_feats=teacher_feats
+    )
     if 0 in student_feats.shape[1:]:
         raise ValueError(
             'feature maps must not be empty, got shape '

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmwkd.functional.checks import check_positive
+from mmwkd.functional.checks import check_floating_point, check_positive
 from mmwkd.functional.precision import full_precision
 
 
@@ -64,6 +64,7 @@ def classifier_interrelation(weight: Tensor) -> Tensor:
     Raises:
         ValueError: If a row is zero or not finite, naming the row.
     """
+    check_floating_point(weight=weight)
     weight = weight.detach()
     rows = weight.double()
     return _normalised(rows @ rows.T, 'classifier weight rows').to(

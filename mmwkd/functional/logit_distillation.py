@@ -65,8 +65,12 @@ def transport_term(
     of :func:`mmwkd.functional.sinkhorn_cost` (Lv et al., NeurIPS 2024).
 
     The gradient reaches the student through the unrolled iterations; the
-    teacher and the cost are constants. A single non-target category (K = 2)
-    leaves nothing to move: the term is then 0 up to a guard of 1e-8.
+    teacher and the cost are constants. A single non-target category (K = 2,
+    one class and background) leaves nothing to move: the term is then
+    exactly 0, and so is its gradient. Without target separation K = 2 is
+    like any other: two distributions over two categories.
+
+    A RoI whose logits are not finite makes its own term NaN and no other.
 
     Args:
         student_logits: Logits z^S, of shape (R, K).
@@ -104,6 +108,8 @@ def transport_term(
     q = class_distribution(
         teacher_logits.detach().to(dtype), target, temperature
     )
+    if target is not None and num_categories == 2:
+        return (0 * p).sum(dim=1).to(student_logits.dtype)
     distance = sinkhorn_cost(
         p,
         q,

@@ -12,7 +12,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mmwkd.functional.checks import check_at_least, check_positive
+from mmwkd.functional.checks import (
+    check_at_least,
+    check_floating_point,
+    check_positive,
+)
 from mmwkd.functional.derivative import first_order
 from mmwkd.functional.precision import full_precision
 
@@ -77,12 +81,35 @@ def sinkhorn_cost(
 
     Returns:
         Transport cost of each pair, of shape (R,).
+
+    Raises:
+        ValueError: If shapes disagree or an option is out of range.
     """
+    check_floating_point(source=source, sink=sink, cost=cost)
+    _check_histograms(source, sink, cost, excluded)
+    check_positive(reg=reg)
+    check_at_least(1, num_iters=num_iters)
     if domain not in DOMAINS:
         raise ValueError(f'domain must be one of {DOMAINS}, got {domain!r}')
     problem = _problem(cost.detach(), reg, num_iters, domain)
     value = _SinkhornCost.apply(source, sink.detach(), excluded, problem)
     return value.to(source.dtype)
+
+
+def _check_histograms(
+    source: Tensor, sink: Tensor, cost: Tensor, excluded: Tensor | None
+) -> None:
+    shapes = [tuple(source.shape), tuple(sink.shape), tuple(cost.shape)]
+    if source.dim() != 2 or shapes != 2 * [shapes[0]] + [2 * shapes[0][1:]]:
+        raise ValueError(
+            'source and sink must share one shape (R, K), and cost must have '
+            f'(K, K), got {shapes[0]}, {shapes[1]} and {shapes[2]}'
+        )
+    if excluded is not None and excluded.shape != source.shape[:1]:
+        raise ValueError(
+            f'excluded must have shape {shapes[0][:1]}, one category for '
+            f'each pair, got {tuple(excluded.shape)}'
+        )
 
 
 class _Problem(NamedTuple):
@@ -137,8 +164,13 @@ def sinkhorn_plan(
         Plan P that sums to 1, of shape (M, N).
 
     Raises:
-        ValueError: If an option is out of range.
+        ValueError: If the cost is no matrix or an option is out of range.
     """
+    if cost.dim() != 2:
+        raise ValueError(
+            f'cost must have shape (M, N), got {tuple(cost.shape)}'
+        )
+    check_floating_point(cost=cost)
     check_positive(reg=reg)
     check_at_least(1, num_iters=num_iters)
     kernel = (-cost / reg).exp()  # (M, N)

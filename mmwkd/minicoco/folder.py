@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import cv2
 
+from mmwkd.json_file import read_json
 from mmwkd.minicoco.coco import annotation_records, image_record
 from mmwkd.minicoco.drawing import Pixels
 from mmwkd.minicoco.scene import Scene
@@ -190,11 +191,7 @@ def _read_parameters(
     """The parameters of the dataset at root; ValueError if it is none."""
     try:
         found = {
-            kind(
-                **json.loads(
-                    annotation_file(root, split).read_text(encoding='utf-8')
-                )['info'][kind.name]
-            )
+            kind(**read_json(annotation_file(root, split))['info'][kind.name])
             for split in kind.splits
         }
         (parameters,) = found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image, ImageOps
+
+from mmwkd.json_file import read_json
 
 _MAX_ASPECT = 2.0  # of a crop that is still easy to look at
 _MARGIN = 0.05  # of the box, shown around it
@@ -37,7 +39,9 @@ def read_annotations(
 ) -> CategoryAnnotations:
     """Read supercategories and find an object to show for each category.
 
-    That is the largest one among those that are no crowd, are not cut by the
+    Boxes that mmdet leaves out too, because they are not finite, smaller
+    than a pixel or outside their image, show nothing. Of the others it is
+    the largest one among those that are no crowd, are not cut by the
     border and are not much longer than wide; where there is none, the
     largest of the others.
 
@@ -56,7 +60,7 @@ def read_annotations(
     if not path.is_file():
         raise FileNotFoundError(f'annotation file {path} does not exist')
     try:
-        document = json.loads(path.read_text(encoding='utf-8'))
+        document = read_json(path)
         categories = {item['name']: item for item in document['categories']}
         crops = _best_crops(document, set(classes))
     except (ValueError, KeyError, TypeError) as error:
@@ -101,7 +105,12 @@ def cut_thumbnails(
         try:
             with Image.open(file) as image:
                 thumbnails[name] = _cut(image.convert('RGB'), crop)
-        except (OSError, SyntaxError, ValueError) as error:
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            Image.DecompressionBombError,
+        ) as error:
             warnings.warn(
                 f'no picture of {name!r}: {file} cannot be read ({error})',
                 stacklevel=2,
@@ -120,11 +129,23 @@ def _best_crops(
         if name not in classes:
             continue
         image = images[annotation['image_id']]
+        if not _shows_something(annotation['bbox'], image):
+            continue
         rank = _rank(annotation, image)
         if name not in best or rank > best[name][0]:
             crop = Crop(image['file_name'], tuple(annotation['bbox']))
             best[name] = (rank, crop)
     return {name: crop for name, (_, crop) in best.items()}
+
+
+def _shows_something(box: Sequence[float], image: Mapping[str, Any]) -> bool:
+    x, y, width, height = box
+    return (
+        all(map(math.isfinite, box))
+        and min(width, height) >= 1
+        and -width < x < image['width']
+        and -height < y < image['height']
+    )
 
 
 def _rank(

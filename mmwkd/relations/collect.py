@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from mmengine import dist
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmwkd.distillers.alignment import check_roi_head, probe_shapes
 from mmwkd.distillers.capture import box_heads
@@ -215,8 +215,8 @@ def choose_boxes(
 ) -> LabelledBoxes:
     """Ground truths of an image, and boxes that show background.
 
-    Crowds are left out. What is drawn depends on the seed and the image
-    alone, not on other images.
+    Crowds are left out, and boxes that are not finite. What is drawn depends
+    on the seed and the image alone, not on other images.
 
     Args:
         sample: An image's annotations, in pixels of the image that the
@@ -229,15 +229,17 @@ def choose_boxes(
     """
     key = hash_key(options.seed, sample.img_id)
     truths = get_box_tensor(sample.gt_instances.bboxes)  # (G, 4)
+    crowds = get_box_tensor(sample.ignored_instances.bboxes)
+    finite = truths.isfinite().all(dim=1)
+    truths, labels = truths[finite], sample.gt_instances.labels[finite]
     negatives = draw_negatives(
         truths,
-        get_box_tensor(sample.ignored_instances.bboxes),
+        crowds[crowds.isfinite().all(dim=1)],
         sample.img_shape,
         options.negatives,
         min_size=options.min_size,
         generator=np.random.default_rng(key),
     )
-    labels = sample.gt_instances.labels
     keys = sample_keys(key, len(truths) + len(negatives))
     large = (truths[:, 2:] - truths[:, :2]).amin(dim=1) >= options.min_size
     keep = torch.cat([large, large.new_ones(len(negatives))])
@@ -317,8 +319,8 @@ def collect_statistics(
         Statistics of all ranks.
 
     Raises:
-        ValueError: If the dataset has other classes than the teacher, or the
-            partial file is of another pass.
+        ValueError: If the dataset has other classes than the teacher, an
+            image cannot be read, or the partial file is of another pass.
         FloatingPointError: If features are not finite, naming the images.
     """
     _check_classes(teacher, dataset)
@@ -328,10 +330,10 @@ def collect_statistics(
     rank, world_size = dist.get_dist_info()
     mine = _image_order(dataset, options)[rank::world_size]
     batches: Iterable[Any] = DataLoader(
-        Subset(dataset, mine[done:]),
+        Subset(_Readable(dataset), mine[done:]),
         batch_size=options.batch_size,
         num_workers=options.num_workers,
-        collate_fn=pseudo_collate,
+        collate_fn=_collate,
     )
     if progress is not None and rank == 0:
         batches = progress(
@@ -341,6 +343,8 @@ def collect_statistics(
             unit='batch',
         )
     for batch in batches:
+        if isinstance(batch, _Unreadable):
+            raise ValueError(batch.message)
         _add_batch(statistics, teacher, batch, options)
         done += len(batch['inputs'])
         if partial is not None:
@@ -349,6 +353,37 @@ def collect_statistics(
         partial.save(statistics, done)
     statistics.all_reduce()
     return statistics
+
+
+class _Unreadable(NamedTuple):
+    """Takes the place of an image: errors of workers come as tracebacks."""
+
+    message: str
+
+
+class _Readable(Dataset):
+    """Images of a dataset, or why they cannot be read."""
+
+    def __init__(self, dataset: BaseDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self._dataset[index]
+        except Exception as error:  # of any step of any pipeline
+            path = self._dataset.get_data_info(index).get('img_path')
+            reason = str(error).partition('\n')[0]
+            return _Unreadable(
+                f'image {path} cannot be used '
+                f'({type(error).__name__}: {reason})'
+            )
+
+
+def _collate(samples: Sequence[Any]) -> Any:
+    for sample in samples:
+        if isinstance(sample, _Unreadable):
+            return sample
+    return pseudo_collate(samples)
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +14,29 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.npyio import NpzFile
 from torch import Tensor
 
 from mmwkd.atomic import atomic_write
 from mmwkd.functional import interrelation_to_cost
+from mmwkd.relations.archive import open_archive
 
 BACKGROUND = 'background'
 SCHEMA_VERSION = 1
 _SYMMETRY_TOLERANCE = 1e-5
-# LVIS has 1,204 categories; a matrix of this size takes 1.6 GB
-_MAX_CATEGORIES = 20_000
+# bytes of a matrix of 20,000 categories; LVIS has 1,204, V3Det 13,204
+_LIMIT = 4 * 20_000**2
+_ENTRIES = (
+    'schema_version',
+    'categories',
+    'interrelation',
+    'estimator',
+    'options',
+    'teacher_config',
+    'checkpoint_sha256',
+    'samples',
+    'versions',
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,76 +169,41 @@ class CostMatrix:
                 "tools/estimate_cost_matrix.py, or set cost='classifier'"
             )
         try:
-            _check_archive(path)
-            with np.load(path, allow_pickle=False) as archive:
-                entries = {name: archive[name] for name in archive.files}
-            version = int(entries['schema_version'])
-            if version != SCHEMA_VERSION:
-                raise ValueError(
-                    f'schema version {version} is not supported, expected '
-                    f'{SCHEMA_VERSION}'
+            with open_archive(path, _ENTRIES, limit=_LIMIT) as archive:
+                version = int(archive['schema_version'])
+                if version != SCHEMA_VERSION:
+                    raise ValueError(
+                        f'schema version {version} is not supported, '
+                        f'expected {SCHEMA_VERSION}'
+                    )
+                # first the names, which bound the size of the matrix
+                categories = tuple(map(str, archive['categories']))
+                _check_categories(categories)
+                samples = archive['samples']
+                return cls(
+                    categories=categories,
+                    interrelation=archive['interrelation'],
+                    estimator=str(archive['estimator']),
+                    options=_json_object(archive, 'options'),
+                    teacher_config=str(archive['teacher_config']),
+                    checkpoint_sha256=str(archive['checkpoint_sha256']),
+                    samples=samples if samples.size else None,
+                    versions=_json_object(archive, 'versions'),
                 )
-            samples = entries['samples']
-            return cls(
-                categories=tuple(map(str, entries['categories'])),
-                interrelation=entries['interrelation'],
-                estimator=str(entries['estimator']),
-                options=json.loads(str(entries['options'])),
-                teacher_config=str(entries['teacher_config']),
-                checkpoint_sha256=str(entries['checkpoint_sha256']),
-                samples=samples if samples.size else None,
-                versions=json.loads(str(entries['versions'])),
-            )
-        except KeyError as error:
-            raise ValueError(
-                f'{path} is not a cost matrix: entry {error} is missing'
-            ) from error
-        except (
-            ValueError,
-            OSError,
-            EOFError,
-            TypeError,
-            zipfile.BadZipFile,
-        ) as error:
+        except ValueError as error:
             raise ValueError(
                 f'{path} is not a usable cost matrix: {error}'
             ) from error
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse pickles and sizes that nobody's category list has.
-
-    Sizes are read from the headers, before an array is allocated.
-    """
-    if not zipfile.is_zipfile(path):
-        raise ValueError('it is no .npz archive')
-    limit = 8 * _MAX_CATEGORIES**2
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            with archive.open(info) as member:
-                version = np.lib.format.read_magic(member)
-                read_header = (
-                    np.lib.format.read_array_header_1_0
-                    if version == (1, 0)
-                    else np.lib.format.read_array_header_2_0
-                )
-                shape, _, dtype = read_header(member)
-            if dtype.hasobject:
-                raise ValueError(
-                    f'entry {info.filename!r} is a pickle, which is never '
-                    'loaded'
-                )
-            if min(shape, default=0) < 0 or (
-                np.prod(shape, dtype=object) * dtype.itemsize > limit
-            ):
-                raise ValueError(
-                    f'entry {info.filename!r} claims a size of {shape}'
-                )
+def _json_object(archive: NpzFile, name: str) -> dict[str, Any]:
+    value = json.loads(str(archive[name]))
+    if not isinstance(value, dict):
+        raise ValueError(f'entry {name!r} is no JSON object')
+    return value
 
 
-def _check_interrelation(
-    matrix: np.ndarray, categories: Sequence[str]
-) -> None:
+def _check_categories(categories: Sequence[str]) -> None:
     size = len(categories)
     if size < 2 or categories[-1] != BACKGROUND:
         raise ValueError(
@@ -235,6 +212,13 @@ def _check_interrelation(
         )
     if len(set(categories)) != size:
         raise ValueError('categories must be unique')
+
+
+def _check_interrelation(
+    matrix: np.ndarray, categories: Sequence[str]
+) -> None:
+    _check_categories(categories)
+    size = len(categories)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(
             f'the matrix must be square, got shape {matrix.shape}'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,10 @@ import numpy as np
 from mmengine import dist
 
 from mmwkd.atomic import atomic_write
+from mmwkd.relations.archive import open_archive
 from mmwkd.relations.statistics import ClassStatistics
+
+_LIMIT_OF_IDENTITY = 2**20  # bytes
 
 
 @dataclass(kw_only=True)
@@ -67,7 +69,11 @@ class PartialFile:
             return 0
         remedy = 'delete it, or pass force=True (--force), to start over'
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
+            with open_archive(
+                self.path,
+                ('identity', 'images'),
+                limit=statistics.plan.num_bytes + _LIMIT_OF_IDENTITY,
+            ) as archive:
                 found = json.loads(str(archive['identity']))
                 differing = [
                     f'{name}: {found.get(name)!r} there, {value!r} now'
@@ -77,15 +83,12 @@ class PartialFile:
                 if not differing:
                     # read as a whole before any of it is taken over
                     state = dict(archive)
+                    images = int(state['images'])
+                    if images < 0:
+                        raise ValueError(f'it is of {images} images')
                     statistics.load_state(state)
-                    return int(state['images'])
-        except (
-            OSError,
-            EOFError,
-            KeyError,
-            ValueError,
-            zipfile.BadZipFile,
-        ) as error:
+                    return images
+        except ValueError as error:
             if force:
                 return 0
             raise ValueError(

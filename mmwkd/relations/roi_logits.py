@@ -6,12 +6,10 @@ Shapes: R RoIs, K categories, background included and last.
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
@@ -23,9 +21,11 @@ from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
 from mmwkd.distillers.teacher import is_distiller, type_name
 from mmwkd.losses import WKDLogitLoss
+from mmwkd.relations.archive import open_archive
 from mmwkd.relations.cost_matrix import BACKGROUND, CostMatrix
 
 _ENTRIES = ('student_logits', 'teacher_logits', 'target')
+_LIMIT = 2**30  # bytes; those of 100,000 RoIs of LVIS
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,10 @@ def load_logits(path: str | os.PathLike[str]) -> RoILogits:
         FileNotFoundError: If there is no such file.
         ValueError: If it holds something else.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path} does not exist')
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open_archive(path, _ENTRIES, limit=_LIMIT) as archive:
             arrays = {
                 name: torch.from_numpy(archive[name]) for name in _ENTRIES
             }
@@ -102,17 +104,7 @@ def load_logits(path: str | os.PathLike[str]) -> RoILogits:
             arrays['teacher_logits'].float(),
             arrays['target'],
         )
-    except FileNotFoundError:
-        raise
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        OSError,
-        zipfile.BadZipFile,
-    ) as error:
+    except ValueError as error:
         raise ValueError(
             f'{path} holds no logits ({", ".join(_ENTRIES)}): {error}'
         ) from error

@@ -257,7 +257,8 @@ class ClassStatistics:
             state: Arrays by name; others are ignored.
 
         Raises:
-            ValueError: If an array is missing or of another shape.
+            ValueError: If an array is missing, of another shape or type, or
+                not finite.
         """
         tensors = self._tensors()
         for name, tensor in tensors.items():
@@ -266,6 +267,12 @@ class ClassStatistics:
                 raise ValueError(
                     f'{name} must have shape {tuple(tensor.shape)}, got '
                     f'{None if array is None else array.shape}'
+                )
+            if torch.from_numpy(array).dtype != tensor.dtype or not (
+                np.isfinite(array).all()
+            ):
+                raise ValueError(
+                    f'{name} must hold finite numbers of {tensor.dtype}'
                 )
         for name, tensor in tensors.items():
             tensor.copy_(torch.from_numpy(state[name]))

@@ -116,3 +116,20 @@ def test_the_picture_shows_every_cell(dataset):
     # whole lines around what is there, dashes around what was missed
     assert count(ground_truth, white) > count(missed, white)
     assert count(missed, white) > 500 + count(right, white)
+
+
+def test_a_truncated_image_is_named(dataset, tmp_path):
+    (sample,) = pick_samples(dataset, 1)
+    file = tmp_path / 'half.png'
+    file.write_bytes(sample.file.read_bytes()[:-500])
+    broken = sample._replace(file=file)
+    with pytest.raises(ValueError, match=f'^image {file} cannot be read'):
+        draw_detections([broken], [Column('all', [sample.truth])], CLASSES)
+
+
+def test_annotations_that_are_no_json_are_named(tmp_path):
+    file = tmp_path / 'annotations' / 'instances_val.json'
+    file.parent.mkdir()
+    file.write_text('{')
+    with pytest.raises(ValueError, match=f'^{file} is no JSON file'):
+        pick_samples(tmp_path)

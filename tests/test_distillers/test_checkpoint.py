@@ -1,14 +1,17 @@
 import pickle
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, history_buffer
 
 from mmwkd.distillers import build_teacher
 from mmwkd.distillers.checkpoint import read_weights
 from mmwkd.testing import tiny_faster_rcnn
+from tests.damage import read_damaged
 
 
 class Canary:
@@ -99,6 +102,41 @@ def test_code_in_a_checkpoint_is_not_executed(
     assert not canary.exists()
 
 
+class Made:
+    """Pickles to a call, to which a state and items are then given."""
+
+    def __init__(self, function, *args, state=None, items=None):
+        self.parts = function, args, state, None, items
+
+    def __reduce__(self):
+        *parts, items = self.parts
+        return *parts, items and iter(items)
+
+
+def test_names_that_mmengine_calls_safe_reach_no_code(
+    teacher_of, state_dict, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(history_buffer, 'np', np)  # what the file replaces
+    canary = tmp_path / 'canary'
+    init = Made(getattr, HistoryBuffer, '__init__')
+    builtins = Made(getattr, init, '__builtins__')
+
+    def replace_array(function):
+        fake = Made(HistoryBuffer, 'len', 'len', state=dict(array=function))
+        return Made(getattr, init, '__globals__', items=[('np', fake)])
+
+    # HistoryBuffer(x, x) calls np.array(x)
+    find = replace_array(Made(getattr, builtins, '__getitem__'))
+    found = Made(HistoryBuffer, 'eval', 'eval')
+    run = replace_array(Made(getattr, found, '_log_history'))
+    code = f'open({str(canary)!r}, "w")'
+    hostile = [find, run, Made(HistoryBuffer, code, code)]
+    with pytest.raises(ValueError, match='cannot be read safely'):
+        teacher_of(dict(state_dict=state_dict, message_hub=hostile))
+    assert history_buffer.np is np
+    assert not canary.exists()
+
+
 def test_missing_file_is_named():
     with pytest.raises(FileNotFoundError, match='checkpoint /no/such.pth'):
         build_teacher(
@@ -129,6 +167,57 @@ def test_files_without_weights_are_refused(tmp_path):
         read_weights(str(path))
     torch.save([1, 2], path)
     with pytest.raises(ValueError, match='is a list'):
+        read_weights(str(path))
+
+
+def test_compressed_checkpoints_are_refused(tmp_path, state_dict):
+    plain, path = tmp_path / 'plain.pth', tmp_path / 'bomb.pth'
+    torch.save(dict(weight=torch.zeros(2**20)), plain)
+    with (
+        zipfile.ZipFile(plain) as source,
+        zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    with pytest.raises(ValueError, match='bomb.pth .* unpacks to 419'):
+        read_weights(str(path))
+
+
+@pytest.mark.parametrize('is_zip', [True, False])
+def test_damaged_files_are_read_or_refused(tmp_path, is_zip):
+    path = tmp_path / 'damaged.pth'
+    content = dict(
+        state_dict=dict(weight=torch.randn(4, 3)),
+        meta=dict(dataset_meta=dict(classes=('x', 'y'))),
+        message_hub=dict(loss=HistoryBuffer([1.0, 2.0], [1, 1])),
+    )
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    messages = read_damaged(lambda file: read_weights(str(file)), path)
+    assert len(messages) > 100
+    assert all(str(path) in message for message in messages)
+
+
+@pytest.mark.parametrize(
+    'meta',
+    [
+        None,
+        'text',
+        dict(dataset_meta=['a']),
+        dict(classes=3),
+        dict(CLASSES='person'),
+        dict(dataset_meta=dict(classes=np.array(['a', 'b', 'c']))),
+    ],
+)
+def test_metadata_of_another_form_names_no_classes(
+    teacher_of, state_dict, meta
+):
+    assert teacher_of(dict(state_dict=state_dict, meta=meta)).classes is None
+
+
+def test_weights_need_names(tmp_path):
+    path = tmp_path / 'numbered.pth'
+    torch.save({0: torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match='holds no weights'):
         read_weights(str(path))
 
 

@@ -202,3 +202,15 @@ def test_tail_is_the_last_lines(tmp_path):
 
     assert tail(log, 3) == '97\n98\n99'
     assert tail(tmp_path / 'none') == ''
+
+
+@pytest.mark.parametrize('text', ['{', '[1]', '{"other": 1}', '[' * 100_000])
+def test_a_broken_note_of_a_training_is_named(make_training, text):
+    training = make_training()
+    training.work_dir.mkdir(parents=True)
+    note = training.work_dir / 'stage.json'
+    note.write_text(text)
+
+    with pytest.raises(ValueError, match=f'^{note} '):
+        run(training)
+    assert note.read_text() == text

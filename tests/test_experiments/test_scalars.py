@@ -50,6 +50,14 @@ def test_refuses_a_broken_line_in_the_middle():
         parse_scalars(text)
 
 
+@pytest.mark.parametrize('line', ['3', '[]', '{"loss": 1}', '[' * 100_000])
+def test_refuses_a_line_that_is_no_record(line):
+    text = f'{line}\n' + scalars_text([10, 20])
+
+    with pytest.raises(ValueError, match='line 1 of scalars.json is broken'):
+        parse_scalars(text)
+
+
 def test_no_detection_at_all_is_an_ap_of_zero():
     # CocoMetric then reports nothing
     history = parse_scalars('{"time": 0.1, "step": 2}\n')

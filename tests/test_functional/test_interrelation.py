@@ -336,6 +336,11 @@ def test_undefined_relations_are_refused(call, message):
         call()
 
 
+def test_weights_must_not_be_integers():
+    with pytest.raises(ValueError, match='weight must be of a floating-point'):
+        classifier_interrelation(torch.ones(3, 2, dtype=torch.int64))
+
+
 def test_no_categories_have_no_relations():
     for function in (centroid_interrelation, confusion_interrelation):
         assert function(torch.ones(0, 3)).shape == (0, 0)

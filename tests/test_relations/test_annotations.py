@@ -1,5 +1,8 @@
+import zlib
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmwkd.relations.annotations import (
     THUMBNAIL_SIZE,
@@ -28,7 +31,9 @@ def test_a_category_that_the_file_lacks_is_named(coco):
         read_annotations(coco['ann_file'], ['cat', 'tram'])
 
 
-@pytest.mark.parametrize('text', ['{', '[]', '{"categories": []}'])
+@pytest.mark.parametrize(
+    'text', ['{', '[]', '{"categories": []}', '[' * 100_000]
+)
 def test_other_files_are_refused(tmp_path, text):
     path = tmp_path / 'other.json'
     path.write_text(text)
@@ -81,3 +86,47 @@ def test_unreadable_images_are_left_out_with_a_warning(coco):
     ):
         pictures = cut_thumbnails(crops, coco['img_prefix'])
     assert list(pictures) == ['bus']
+
+
+NAN, INF = float('nan'), float('inf')
+
+
+@pytest.mark.parametrize(
+    'box',
+    [
+        [5, 5, 0, 10],
+        [50, 30, -5, -5],
+        [100, 100, 90, 90],
+        [-90, 5, 80, 80],
+        [NAN, 5, 90, 90],
+        [5, 5, INF, 90],
+        [-INF, 5, INF, 90],
+    ],
+)
+def test_boxes_that_show_nothing_are_passed_over(coco, box):
+    good = coco['annotations'][0]
+    coco['write'](annotations=[{**good, 'bbox': box}, good])
+    crops = read_annotations(coco['ann_file'], ['cat']).crops
+    assert crops == {'cat': Crop('cat.png', tuple(good['bbox']))}
+    coco['write'](annotations=[{**good, 'bbox': box}])
+    assert read_annotations(coco['ann_file'], ['cat']).crops == {}
+
+
+def test_a_picture_of_gigapixels_is_left_out_with_a_warning(coco):
+    file = coco['img_prefix'] / 'cat.png'
+    content = bytearray(file.read_bytes())
+    content[16:24] = 2 * (60_000).to_bytes(4, 'big')  # width and height
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, 'big')
+    file.write_bytes(content)
+    crop = Crop('cat.png', (5.0, 5.0, 20.0, 20.0))
+    with pytest.warns(UserWarning, match="no picture of 'cat'.*cat.png"):
+        assert cut_thumbnails({'cat': crop}, coco['img_prefix']) == {}
+
+
+def test_a_truncated_picture_is_left_out_with_a_warning(coco):
+    file = coco['img_prefix'] / 'cat.png'
+    Image.new('RGB', (60, 40), 'red').save(file, format='JPEG')
+    file.write_bytes(file.read_bytes()[:-20])
+    crop = Crop('cat.png', (5.0, 5.0, 20.0, 20.0))
+    with pytest.warns(UserWarning, match='cat.png cannot be read .*truncated'):
+        assert cut_thumbnails({'cat': crop}, coco['img_prefix']) == {}

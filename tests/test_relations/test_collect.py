@@ -1,10 +1,13 @@
 import copy
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
+from mmengine.structures import InstanceData
+from PIL import Image
 from torch.testing import assert_close
 
 from mmwkd.distillers import FrozenTeacher, build_teacher
@@ -19,7 +22,7 @@ from mmwkd.relations.collect import (
 )
 from mmwkd.relations.partial import PartialFile
 from mmwkd.relations.statistics import StatisticsPlan
-from mmwkd.testing import tiny_faster_rcnn
+from mmwkd.testing import tiny_batch, tiny_faster_rcnn
 
 from .conftest import CLASSES, NUM_IMAGES
 
@@ -372,10 +375,39 @@ def test_features_that_are_not_finite_name_the_images(teacher, config):
         collect(teacher, config)
 
 
-def test_broken_image_is_named(teacher, config, coco_root, tmp_path):
-    config.train_dataloader.dataset.data_prefix.img = str(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r'\d.png'):
-        collect(teacher, config)
+def test_boxes_that_are_not_finite_are_left_out():
+    (sample,) = tiny_batch(sizes=[(64, 64)], boxes_per_image=3)['data_samples']
+    expected = choose_boxes(sample, 3, options(negatives=20))
+    truths = sample.gt_instances.clone()
+    broken = InstanceData(
+        bboxes=torch.tensor([[5, 5, float('inf'), 15], [float('nan')] * 4]),
+        labels=torch.tensor([0, 1]),
+    )
+    sample.gt_instances = InstanceData.cat([truths, broken])
+    sample.ignored_instances = broken
+    chosen = choose_boxes(sample, 3, options(negatives=20))
+    assert torch.equal(chosen.boxes, expected.boxes)
+    assert torch.equal(chosen.labels, expected.labels)
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+@pytest.mark.parametrize('kind', ['missing', 'truncated', 'text'])
+def test_an_unreadable_image_is_named(
+    teacher, config, coco_root, tmp_path, kind, num_workers
+):
+    shutil.copytree(coco_root, tmp_path, dirs_exist_ok=True)
+    config.train_dataloader.dataset.data_root = str(tmp_path)
+    file = tmp_path / 'train' / '4.png'  # JPEG inside: loaders go by content
+    picture = Image.fromarray(np.full((96, 64, 3), 90, dtype=np.uint8))
+    picture.save(file, format='JPEG')
+    collect(teacher, config, num_workers=num_workers)
+    if kind == 'missing':
+        file.unlink()
+    else:
+        content = file.read_bytes()
+        file.write_bytes(b'text' if kind == 'text' else content[:-40])
+    with pytest.raises(ValueError, match=f'^image {file} cannot be used .*'):
+        collect(teacher, config, num_workers=num_workers)
 
 
 def test_single_stage_teachers_are_refused(config):
