@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,8 +13,9 @@ from urllib.parse import urlparse
 
 import torch
 from mmengine.dist import barrier, get_local_rank
-from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import Tensor, nn
+
+from mmwkd.distillers.safe_load import load_data
 
 # OpenMMLab's published files end with the first digits of their SHA-256
 _HASH_SUFFIX = re.compile(r'-([0-9a-f]{8})\.pth$')
@@ -35,9 +35,8 @@ def read_weights(
 ) -> DetectorWeights:
     """Read a checkpoint from a path or an HTTP(S) URL.
 
-    The file is loaded with ``weights_only=True``: tensors and plain data
-    come in, code does not. A download is kept in torch's hub folder, once
-    for each machine.
+    Tensors and plain data come in, code does not. A download is kept in
+    torch's hub folder, once for each machine.
 
     Args:
         source: Path or URL.
@@ -155,10 +154,7 @@ def _fetch(url: str, role: str) -> Path:
 
 def _load_safely(path: Path, role: str) -> dict[str, Any]:
     try:
-        with _mmengine_globals():
-            checkpoint = torch.load(
-                path, map_location='cpu', weights_only=True
-            )
+        checkpoint = load_data(path)
     except UnpicklingError as error:
         raise ValueError(
             f'{role} {path} cannot be read safely: it holds more than tensors '
@@ -177,14 +173,6 @@ def _load_safely(path: Path, role: str) -> dict[str, Any]:
             f'{type(checkpoint).__name__}, not a dict of weights'
         )
     return checkpoint
-
-
-def _mmengine_globals() -> AbstractContextManager[object]:
-    """Allow what mmengine writes beside weights (its log buffers)."""
-    make_list = getattr(mmengine_checkpoint, 'get_torch_safe_globals', None)
-    if make_list is None:  # original mmengine, on a torch without allow lists
-        return nullcontext()
-    return torch.serialization.safe_globals(make_list())
 
 
 def _stored_classes(meta: Any) -> tuple[str, ...] | None:
