@@ -5,30 +5,36 @@ SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
+REQUIREMENTS ?= requirements.txt
+TORCH_OPENMMLAB ?= torch==2.1.2
+VENV_OPENMMLAB ?= .venv-openmmlab
 DEMO_DIR ?= work_dirs/demo
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 
-.PHONY: env demo test lint format bench clean
+.PHONY: env demo test test-openmmlab lint format bench clean
 
 env: $(STAMP)
 
 # torch comes first and alone: mmcv compiles against the one it finds, and
 # without a pin its build would fetch another.
-$(STAMP): requirements.txt pyproject.toml
+$(STAMP): $(REQUIREMENTS) pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) \
 	  else "mmwkd needs Python 3.10 or newer, found %d.%d: set PYTHON" % v[:2])'
-	@echo '[1/3] torch'
+	@echo '[1/3] $(TORCH)'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -q 'setuptools>=77,<81' wheel ninja
 	@$(BIN)/pip install -q '$(TORCH)'
 	@echo '[2/3] mmcv, mmdet: mmcv compiles its operators, 11 to 18 minutes' \
 	  'on 2 cores the first time'
 	@PYTHONUNBUFFERED=1 $(BIN)/pip install -v --no-build-isolation \
-	  -r requirements.txt 2>&1 | tee $(VENV)/install.log | \
+	  -r $(REQUIREMENTS) 2>&1 | tee $(VENV)/install.log | \
 	  $(PYTHON) -u tools/install_progress.py || \
 	  { tail -n 30 $(VENV)/install.log; exit 1; }
+	@$(BIN)/python -W ignore -c 'import mmcv.ops' || { echo 'The mmcv that pip' \
+	  'kept was compiled for another torch: run "pip cache remove *mmcv*",' \
+	  'remove $(VENV) and start again'; exit 1; }
 	@echo '[3/3] mmwkd'
 	@$(BIN)/pip install -q --no-build-isolation -e '.[dev]'
 	@touch $@
@@ -40,6 +46,15 @@ demo: $(STAMP)
 test: export OMP_NUM_THREADS ?= 1
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# The original OpenMMLab packages, with a torch of their time and on the CPU,
+# for which mmcv is compiled too where there is a GPU (docs/compatibility.md).
+test-openmmlab: export CUDA_VISIBLE_DEVICES =
+test-openmmlab:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v < (3, 12) \
+	  else "torch 2.1 has no wheel for Python %d.%d: set PYTHON" % v[:2])'
+	@$(MAKE) --no-print-directory test VENV=$(VENV_OPENMMLAB) \
+	  TORCH='$(TORCH_OPENMMLAB)' REQUIREMENTS=requirements-openmmlab.txt
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

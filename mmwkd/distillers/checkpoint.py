@@ -6,7 +6,6 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,8 +14,9 @@ from urllib.parse import urlparse
 
 import torch
 from mmengine.dist import barrier, get_local_rank
-from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import Tensor, nn
+
+from mmwkd.distillers.safe_load import load_data
 
 # OpenMMLab's published files end with the first digits of their SHA-256
 _HASH_SUFFIX = re.compile(r'-([0-9a-f]{8})\.pth$')
@@ -36,9 +36,8 @@ def read_weights(
 ) -> DetectorWeights:
     """Read a checkpoint from a path or an HTTP(S) URL.
 
-    The file is loaded with ``weights_only=True``: tensors and plain data
-    come in, code does not. A download is kept in torch's hub folder, once
-    for each machine.
+    Tensors and plain data come in, code does not. A download is kept in
+    torch's hub folder, once for each machine.
 
     Args:
         source: Path or URL.
@@ -160,10 +159,7 @@ def _fetch(url: str, role: str) -> Path:
 def _load_safely(path: Path, role: str) -> dict[str, Any]:
     try:
         _check_size(path)
-        with _without_log_buffers():
-            checkpoint = torch.load(
-                path, map_location='cpu', weights_only=True
-            )
+        checkpoint = load_data(path)
     except UnpicklingError as error:
         raise ValueError(
             f'{role} {path} cannot be read safely: it holds more than tensors '
@@ -195,44 +191,6 @@ def _check_size(path: Path) -> None:
         raise ValueError(
             f'it unpacks to {unpacked} bytes, though torch never compresses'
         )
-
-
-class _Unread:
-    """Takes the place of what is not read, whatever it is made of."""
-
-    def __new__(cls, *args: object) -> _Unread:
-        return super().__new__(cls)
-
-    def __init__(self, *args: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-# What mmengine writes beside weights: its log buffers. mmengine's own list of
-# safe names has getattr, through which a file reaches eval.
-_BESIDE_WEIGHTS = [
-    'builtins.getattr',
-    'builtins.slice',
-    'mmengine.logging.history_buffer.HistoryBuffer',
-    'numpy.dtype',
-    'numpy.ndarray',
-    *(
-        f'numpy.{core}.multiarray.{name}'
-        for core in ('core', '_core')
-        for name in ('_reconstruct', 'scalar')
-    ),
-]
-
-
-def _without_log_buffers() -> AbstractContextManager[object]:
-    if not hasattr(mmengine_checkpoint, 'get_torch_safe_globals'):
-        # original mmengine, on a torch without allow lists
-        return nullcontext()
-    return torch.serialization.safe_globals(
-        [(_Unread, name) for name in _BESIDE_WEIGHTS]
-    )
 
 
 def _stored_classes(meta: Any) -> tuple[str, ...] | None:

@@ -239,7 +239,7 @@ def test_keys_are_reproducible_and_spread():
     assert torch.equal(sample_keys(key, 10), keys[:10])
     assert keys.min() >= 0
     assert len(keys.unique()) == 2000
-    assert abs(keys.double().mean() / 2**63 - 0.5) < 0.05
+    assert abs(keys.double().mean() / 2.0**63 - 0.5) < 0.05
     assert hash_key(0, 17) == key
     assert (
         len({hash_key(0, 18), hash_key(1, 17), hash_key('0', 1, 7), key}) == 4
