@@ -157,6 +157,8 @@ class DetectorDistiller(BaseDetector):
 
     # --- what mmengine and mmdet call -----------------------------------
 
+    # compiled code would keep the hooks of the step it was traced in
+    @torch.compiler.disable
     def loss(
         self, batch_inputs: Tensor, batch_data_samples: SampleList
     ) -> dict[str, Tensor]:
@@ -173,8 +175,10 @@ class DetectorDistiller(BaseDetector):
         Raises:
             FloatingPointError: If the teacher's output is not finite, naming
                 the tensor and the images.
+            ValueError: If FSDP has split the parameters.
         """
         self.check_dataset()
+        _refuse_shards(self.student)
         if not any(self._factors.values()):
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
             losses.update(self._silent_losses(batch_inputs))
@@ -187,7 +191,7 @@ class DetectorDistiller(BaseDetector):
             )
         distillation = self._distil(seen, taught)
         if not torch.stack(list(distillation.values())).isfinite().all():
-            _refuse_non_finite(taught, batch_data_samples)
+            _refuse_non_finite(seen, taught, batch_data_samples)
         losses.update(distillation)
         return losses
 
@@ -544,8 +548,20 @@ def _check_batch(
             )
 
 
+def _refuse_shards(student: BaseDetector) -> None:
+    """Refuse FSDP before it trains an epoch that it could not save."""
+    parameters = list(student.parameters())
+    # in its forward pass FSDP puts views of a flat parameter in their place
+    if not parameters or not all(each.is_leaf for each in parameters):
+        raise ValueError(
+            'a DetectorDistiller cannot be trained with FSDP: it saves the '
+            "plain student's keys, and FSDP wants those of the wrapped "
+            'module; use DDP (MMDistributedDataParallel) instead'
+        )
+
+
 def _refuse_non_finite(
-    taught: TeacherPass, data_samples: Sequence[Any]
+    seen: TrainingPass, taught: TeacherPass, data_samples: Sequence[Any]
 ) -> None:
     """Stop if it is the teacher's doing; the student's overflow is not."""
     tensors = {
@@ -553,6 +569,8 @@ def _refuse_non_finite(
         for level, feat in enumerate(taught.neck_feats)
     }
     for index, stage in enumerate(taught.stages):
+        if not seen.stages[index].rois.isfinite().all():
+            continue  # no teacher has an answer for such RoIs
         tensors[f'RoI feature maps of stage {index}'] = stage.feats
         if stage.logits is not None:
             tensors[f'class logits of stage {index}'] = stage.logits

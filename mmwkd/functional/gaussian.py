@@ -75,7 +75,7 @@ def gaussian_wasserstein(
             f'covariance must be one of {COVARIANCES}, got {covariance!r}'
         )
 
-    teacher_feats = teacher_feats.detach()
+    teacher_feats = teacher_feats.detach().to(student_feats)
     if student_feats.shape[2:] == (grid, grid):
         # every cell is one position: its mean is the feature, and there is
         # no covariance
