@@ -191,7 +191,7 @@ class DetectorDistiller(BaseDetector):
             )
         distillation = self._distil(seen, taught)
         if not torch.stack(list(distillation.values())).isfinite().all():
-            _refuse_non_finite(seen, taught, batch_data_samples)
+            _refuse_non_finite(taught, batch_data_samples)
         losses.update(distillation)
         return losses
 
@@ -561,7 +561,7 @@ def _refuse_shards(student: BaseDetector) -> None:
 
 
 def _refuse_non_finite(
-    seen: TrainingPass, taught: TeacherPass, data_samples: Sequence[Any]
+    taught: TeacherPass, data_samples: Sequence[Any]
 ) -> None:
     """Stop if it is the teacher's doing; the student's overflow is not."""
     tensors = {
@@ -569,8 +569,6 @@ def _refuse_non_finite(
         for level, feat in enumerate(taught.neck_feats)
     }
     for index, stage in enumerate(taught.stages):
-        if not seen.stages[index].rois.isfinite().all():
-            continue  # no teacher has an answer for such RoIs
         tensors[f'RoI feature maps of stage {index}'] = stage.feats
         if stage.logits is not None:
             tensors[f'class logits of stage {index}'] = stage.logits
