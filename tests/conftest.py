@@ -1,5 +1,6 @@
 """What all tests share: silence, seeds, and data that may be absent."""
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -37,3 +38,33 @@ def coco_tiny():
     if not path.is_dir():
         pytest.skip('coco_tiny is not on this machine')
     return path
+
+
+@pytest.fixture
+def mmcv_ops_take_halves(monkeypatch):
+    """mmcv's CPU operators lack half precision, which those of CUDA have."""
+    nms = importlib.import_module('mmcv.ops.nms')
+    roi_align = importlib.import_module('mmcv.ops.roi_align')
+
+    def in_float32(owner, name):
+        op = getattr(owner, name)
+
+        def promoted(*args):
+            output = op(
+                *(
+                    a.float()
+                    if isinstance(a, torch.Tensor) and a.is_floating_point()
+                    else a
+                    for a in args
+                )
+            )
+            return (
+                output.to(args[0].dtype)
+                if output.is_floating_point()
+                else output
+            )
+
+        monkeypatch.setattr(owner, name, promoted)
+
+    in_float32(nms.NMSop, 'apply')
+    in_float32(roi_align, 'roi_align')

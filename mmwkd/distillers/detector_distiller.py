@@ -184,6 +184,8 @@ class DetectorDistiller(BaseDetector):
 
     # --- what mmengine and mmdet call -----------------------------------
 
+    # compiled code would keep the hooks of the step it was traced in
+    @torch.compiler.disable
     def loss(
         self, batch_inputs: Tensor, batch_data_samples: SampleList
     ) -> dict[str, Tensor]:
@@ -198,11 +200,13 @@ class DetectorDistiller(BaseDetector):
             ``loss_{method}_{place}_{term}`` for each distillation term.
 
         Raises:
-            ValueError: If a ground truth is not finite, naming the image.
+            ValueError: If a ground truth is not finite, naming the image, or
+                if FSDP has split the parameters.
             FloatingPointError: If the teacher's output is not finite, naming
                 the tensor and the images.
         """
         self.check_dataset()
+        _refuse_shards(self.student)
         if not any(self._factors.values()):
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
             losses.update(self._silent_losses(batch_inputs))
@@ -723,6 +727,18 @@ def _refuse_broken_boxes(data_samples: Sequence[Any]) -> None:
                 f'a box in the annotations of {sample.metainfo["img_path"]} '
                 'is not finite; correct or remove it'
             )
+
+
+def _refuse_shards(student: BaseDetector) -> None:
+    """Refuse FSDP before it trains an epoch that it could not save."""
+    parameters = list(student.parameters())
+    # in its forward pass FSDP puts views of a flat parameter in their place
+    if not parameters or not all(each.is_leaf for each in parameters):
+        raise ValueError(
+            'a DetectorDistiller cannot be trained with FSDP: it saves the '
+            "plain student's keys, and FSDP wants those of the wrapped "
+            'module; use DDP (MMDistributedDataParallel) instead'
+        )
 
 
 def _refuse_non_finite(

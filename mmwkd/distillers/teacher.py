@@ -250,14 +250,14 @@ class FrozenTeacher:
         extract_feat: Callable[[Tensor], Sequence[Tensor]],
         inputs: Tensor,
     ) -> Sequence[Tensor]:
-        inputs = inputs.contiguous(memory_format=self._memory_format)
+        own = next(self.detector.parameters()).dtype
+        inputs = inputs.to(own, memory_format=self._memory_format)
         if self.speed.autocast is None:
             neck_feats = extract_feat(inputs)
         else:
             dtype = getattr(torch, self.speed.autocast)
             with torch.autocast(inputs.device.type, dtype):
                 neck_feats = extract_feat(inputs)
-            own = next(self.detector.parameters()).dtype
             neck_feats = [feats.to(own) for feats in neck_feats]
         # mmcv's RoIAlign reads memory as if channels came first
         return [feats.contiguous() for feats in neck_feats]

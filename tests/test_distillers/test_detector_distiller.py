@@ -1,6 +1,5 @@
 import collections
 import copy
-import importlib
 import warnings
 
 import pytest
@@ -744,36 +743,6 @@ def test_extreme_logits_stay_finite(build, step):
     backward(distiller, losses)
     gradient = distiller.student.backbone.conv1.weight.grad
     assert gradient.isfinite().all()
-
-
-@pytest.fixture
-def mmcv_ops_take_halves(monkeypatch):
-    """mmcv's CPU operators lack half precision, which those of CUDA have."""
-    nms = importlib.import_module('mmcv.ops.nms')
-    roi_align = importlib.import_module('mmcv.ops.roi_align')
-
-    def in_float32(owner, name):
-        op = getattr(owner, name)
-
-        def promoted(*args):
-            output = op(
-                *(
-                    a.float()
-                    if isinstance(a, torch.Tensor) and a.is_floating_point()
-                    else a
-                    for a in args
-                )
-            )
-            return (
-                output.to(args[0].dtype)
-                if output.is_floating_point()
-                else output
-            )
-
-        monkeypatch.setattr(owner, name, promoted)
-
-    in_float32(nms.NMSop, 'apply')
-    in_float32(roi_align, 'roi_align')
 
 
 def cpu_autocasts_to(dtype):

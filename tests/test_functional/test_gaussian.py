@@ -292,6 +292,17 @@ def test_non_contiguous_and_half_input():
 
 
 @pytest.mark.parametrize('covariance', ['diag', 'full'])
+@pytest.mark.parametrize('grid', [2, 6])
+def test_teacher_may_be_of_another_dtype(covariance, grid):
+    student, teacher = torch.randn(2, 3, 4, 6, 6)
+    options = dict(covariance=covariance, grid=grid)
+    assert_close(
+        gaussian_wasserstein(student, teacher.double(), **options),
+        gaussian_wasserstein(student, teacher, **options),
+    )
+
+
+@pytest.mark.parametrize('covariance', ['diag', 'full'])
 def test_no_maps_give_empty_terms(covariance):
     student = torch.zeros(0, 4, 7, 7, requires_grad=True)
     terms = gaussian_wasserstein(

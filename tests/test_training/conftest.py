@@ -1,5 +1,11 @@
 """mmengine runs of a tiny distiller on a few drawn images."""
 
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -11,6 +17,7 @@ from mmwkd.minicoco.generate import generate_minicoco
 from mmwkd.testing import tiny_faster_rcnn
 
 NUM_IMAGES = 8
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='session')
@@ -179,3 +186,41 @@ def train(run_config):
         return runner
 
     return run
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return listener.getsockname()[1]
+
+
+def launch(config, work_dir, *options, processes=2):
+    """Run tools/dist_train.sh; its combined output."""
+    environment = dict(
+        os.environ,
+        PYTHON=sys.executable,
+        PORT=str(free_port()),
+        OMP_NUM_THREADS='1',
+    )
+    completed = subprocess.run(
+        [
+            ROOT / 'tools' / 'dist_train.sh',
+            config,
+            str(processes),
+            '--work-dir',
+            work_dir,
+            '--cfg-options',
+            'model_wrapper_cfg.type=MMDistributedDataParallel',
+            'model_wrapper_cfg.device_ids=None',
+            'model_wrapper_cfg.find_unused_parameters=False',
+            *options,
+        ],
+        env=environment,
+        cwd=work_dir.parent,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=240,
+        check=False,
+    )
+    return completed.returncode, completed.stdout

@@ -2,53 +2,12 @@
 
 import json
 import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
+import signal
 
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        return listener.getsockname()[1]
-
-
-def launch(config, work_dir, *options, processes=2):
-    """Run tools/dist_train.sh; its combined output."""
-    environment = dict(
-        os.environ,
-        PYTHON=sys.executable,
-        PORT=str(free_port()),
-        OMP_NUM_THREADS='1',
-    )
-    completed = subprocess.run(
-        [
-            ROOT / 'tools' / 'dist_train.sh',
-            config,
-            str(processes),
-            '--work-dir',
-            work_dir,
-            '--cfg-options',
-            'model_wrapper_cfg.type=MMDistributedDataParallel',
-            'model_wrapper_cfg.device_ids=None',
-            'model_wrapper_cfg.find_unused_parameters=False',
-            *options,
-        ],
-        env=environment,
-        cwd=work_dir.parent,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=240,
-        check=False,
-    )
-    return completed.returncode, completed.stdout
+from .conftest import ROOT, launch
 
 
 def without_every_second_annotation(minicoco, path):
@@ -64,12 +23,20 @@ def without_every_second_annotation(minicoco, path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('has_rois', [True, False])
 def test_a_rank_without_ground_truth_keeps_step(
-    run_config, minicoco, tmp_path
+    run_config, minicoco, tmp_path, has_rois
 ):
     """find_unused_parameters=False: a missing gradient would be an error."""
     without_every_second_annotation(minicoco, tmp_path / 'train.json')
-    run_config.train_dataloader.dataset.ann_file = str(tmp_path / 'train.json')
+    dataset = run_config.train_dataloader.dataset
+    dataset.ann_file = str(tmp_path / 'train.json')
+    if not has_rois:
+        proposals = run_config.model.student.train_cfg.rpn_proposal
+        proposals.min_bbox_size = 10_000  # ground truth alone is left
+        dataset.pipeline[1] = dict(  # ranks draw other sizes
+            type='RandomChoiceResize', scales=[(64, 64), (96, 96), (128, 128)]
+        )
     run_config.train_cfg = dict(
         type='EpochBasedTrainLoop', max_epochs=1, val_interval=5
     )
@@ -82,6 +49,34 @@ def test_a_rank_without_ground_truth_keeps_step(
     assert not any(
         'teacher' in key or 'module.' in key for key in saved['state_dict']
     )
+
+
+KILLER = """
+import os
+import signal
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+
+@HOOKS.register_module()
+class KillRank1(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.rank == 1 and batch_idx == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_others(run_config, tmp_path, monkeypatch):
+    """The launch itself would raise TimeoutExpired if a rank waited on."""
+    (tmp_path / 'killer.py').write_text(KILLER)
+    monkeypatch.setenv('PYTHONPATH', f'{ROOT}{os.pathsep}{tmp_path}')
+    run_config.custom_imports = dict(imports=['mmwkd', 'killer'])
+    run_config.custom_hooks = [dict(type='KillRank1')]
+    run_config.dump(tmp_path / 'config.py')
+    code, output = launch(tmp_path / 'config.py', tmp_path / 'run')
+    assert code != 0
+    assert f'exitcode  : -{signal.SIGKILL:d}' in output, output[-3000:]
+    assert not list((tmp_path / 'run').glob('*.pth'))
 
 
 WITNESS = """
