@@ -91,6 +91,11 @@ def peak_extra_mib(run: Callable[[], Any]) -> float | None:
     return receiver.recv() / 1024 if receiver.poll() else None
 
 
+def resident_mib() -> float:
+    """Memory of this process that is resident, in MiB."""
+    return _status('VmRSS') / 1024
+
+
 def _status(field: str) -> int:
     for line in Path('/proc/self/status').read_text().splitlines():
         if line.startswith(field):

@@ -47,6 +47,19 @@ def atomic_write(
         raise
 
 
+def remove_leftovers(
+    folder: str | os.PathLike[str], pattern: str = '*'
+) -> None:
+    """Remove what killed writers left of their files.
+
+    Args:
+        folder: Where they wrote, and nobody else writes now.
+        pattern: Names of the files that they wrote, as a glob.
+    """
+    for path in Path(folder).glob(f'.{pattern}.' + 8 * '?'):
+        path.unlink(missing_ok=True)
+
+
 def check_writable(
     path: str | os.PathLike[str], *, force: bool = False
 ) -> None:
