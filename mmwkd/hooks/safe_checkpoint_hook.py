@@ -122,9 +122,7 @@ class CheckpointBackend(LocalBackend):
                 os.remove(path)
 
 
-def check_latest(
-    work_dir: str, folder: str, pattern: re.Pattern[str]
-) -> None:
+def check_latest(work_dir: str, folder: str, pattern: re.Pattern[str]) -> None:
     """Find out whether a run can resume from its latest checkpoint.
 
     Args:
