@@ -33,6 +33,8 @@ class SafeCheckpointHook(CheckpointHook):
     Checkpoints that do not go to a local folder are left to mmengine.
     """
 
+    backend_args: dict[str, Any] | None
+
     def before_run(self, runner: Runner) -> None:
         """Refuse a damaged checkpoint before it is loaded."""
         path = runner._load_from
