@@ -100,6 +100,7 @@ def resume(run):
     return advised
 
 
+@pytest.mark.slow
 def test_killed_at_any_change_of_a_file_and_resumed(config, whole):
     expected, events = whole
     kinds = {event.split()[0] for event in events}
@@ -117,6 +118,7 @@ def test_killed_at_any_change_of_a_file_and_resumed(config, whole):
     assert num_advised == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('fault', ['cut', 'full'])
 def test_stopped_in_the_middle_of_a_file_and_resumed(config, whole, fault):
     expected, events = whole
@@ -256,6 +258,7 @@ def full_disk(*args):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['SIGKILL', 'SIGTERM', 'SIGINT'])
 def test_signalled_tool_leaves_a_run_that_can_be_resumed(
     run_config, train, tmp_path, name

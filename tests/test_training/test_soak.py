@@ -17,6 +17,7 @@ def soak(monkeypatch):
     return soak
 
 
+@pytest.mark.slow
 def test_sixty_iterations_with_everything_on_leave_nothing(
     soak, train, run_config
 ):
