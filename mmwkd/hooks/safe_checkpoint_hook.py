@@ -28,7 +28,9 @@ class SafeCheckpointHook(CheckpointHook):
       written, where mmengine removes it before: the disk needs room for one
       more;
     - a run neither resumes nor starts from a damaged checkpoint, which
-      ``torch.load`` may accept: the newest intact one is named.
+      ``torch.load`` may accept: the newest intact one is named;
+    - a run that was killed before the file ``last_checkpoint`` was complete
+      resumes from the newest intact checkpoint.
 
     Checkpoints that do not go to a local folder are left to mmengine.
     """
@@ -36,14 +38,16 @@ class SafeCheckpointHook(CheckpointHook):
     backend_args: dict[str, Any] | None
 
     def before_run(self, runner: Runner) -> None:
-        """Refuse a damaged checkpoint before it is loaded."""
+        """Choose what to resume; refuse a damaged checkpoint."""
         path = runner._load_from
         if path is not None:
             damage = find_damage(path) if os.path.isfile(path) else None
             if damage:
                 raise ValueError(f'checkpoint {path} is damaged: {damage}')
         elif runner._resume:
-            check_latest(runner.work_dir, self._folder(runner), self._pattern)
+            runner._load_from = checkpoint_to_resume(
+                runner.work_dir, self._folder(runner), self._pattern
+            )
 
     def before_train(self, runner: Runner) -> None:
         """Take over the writing to a local folder."""
@@ -124,48 +128,52 @@ class CheckpointBackend(LocalBackend):
                 os.remove(path)
 
 
-def check_latest(work_dir: str, folder: str, pattern: re.Pattern[str]) -> None:
-    """Find out whether a run can resume from its latest checkpoint.
+def checkpoint_to_resume(
+    work_dir: str, folder: str, pattern: re.Pattern[str]
+) -> str | None:
+    """The latest checkpoint of a run.
 
     Args:
         work_dir: Folder of the run, with mmengine's file ``last_checkpoint``.
         folder: Where the checkpoints are.
         pattern: Their names, with their number as the group.
 
+    Returns:
+        The checkpoint that ``last_checkpoint`` names; the newest intact one
+        where it is empty or absent, as a kill leaves it; None if there is
+        none either.
+
     Raises:
-        ValueError: If the latest checkpoint is missing or damaged, naming the
+        ValueError: If the named checkpoint is missing or damaged, naming the
             newest intact one.
     """
     pointer = Path(work_dir, 'last_checkpoint')
-    latest = pointer.read_text().strip() if pointer.exists() else None
-    if latest is None:
-        problem = f'{pointer}, which names the checkpoint, does not exist'
-    elif not latest:
-        problem = f'{pointer}, which names the checkpoint, is empty'
-    elif '://' in latest or os.path.isdir(latest):
-        return  # a remote file or a sharded checkpoint: mmengine's business
-    elif not os.path.isfile(latest):
-        problem = f'{latest}, named by {pointer}, does not exist'
-    else:
+    latest = pointer.read_text().strip() if pointer.exists() else ''
+    if not latest:
+        return _newest_intact(folder, pattern)
+    if '://' in latest or os.path.isdir(latest):
+        return latest  # remote or sharded: mmengine's business
+    if os.path.isfile(latest):
         damage = find_damage(latest)
         if damage is None:
-            return
-        problem = f'{latest}, named by {pointer}, is damaged: {damage}'
+            return latest
+        problem = f'is damaged: {damage}'
+    else:
+        problem = 'does not exist'
     intact = _newest_intact(folder, pattern)
-    if intact is not None:
-        raise ValueError(
-            f'the run cannot be resumed from its latest checkpoint: {problem}'
-            f'. The newest intact one is {intact}; go on from it with '
-            f'--resume {intact}'
-        )
-    if latest is not None:
-        raise ValueError(
-            f'the run cannot be resumed: {problem}, and no checkpoint in '
-            f'{folder} is intact; start over without --resume'
-        )
+    remedy = (
+        f'No checkpoint in {folder} is intact; start over without --resume'
+        if intact is None
+        else f'The newest intact one is {intact}; go on from it with '
+        f'--resume {intact}'
+    )
+    raise ValueError(
+        f'the run cannot be resumed: its checkpoint {latest}, named by '
+        f'{pointer}, {problem}. {remedy}'
+    )
 
 
-def _newest_intact(folder: str, pattern: re.Pattern[str]) -> Path | None:
+def _newest_intact(folder: str, pattern: re.Pattern[str]) -> str | None:
     numbered = []
     for path in Path(folder).glob('*'):
         match = pattern.fullmatch(path.name)
@@ -173,5 +181,5 @@ def _newest_intact(folder: str, pattern: re.Pattern[str]) -> Path | None:
             numbered.append((int(match.group(1)), path))
     for _, path in sorted(numbered, reverse=True):
         if find_damage(path) is None:
-            return path
+            return str(path)
     return None
