@@ -5,9 +5,10 @@
 The minicoco student is distilled with all three losses, adapters, an averaged
 copy of the weights, a schedule of the loss weights, validation and
 checkpoints. Every --interval iterations the process is looked at: resident
-memory, tensors that Python holds, hooks on modules, open files, threads and
-the median processor time of an iteration, which other work on the machine
-disturbs less than the clock.
+memory, with and without what was freed and waits to be used again; tensors
+that Python holds; hooks on modules; open files; threads; and the median
+processor time of an iteration, which other work on the machine disturbs less
+than the clock.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from timing import report, resident_mib
+from timing import give_back_memory, report, resident_mib
 from torch import Tensor, nn
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -91,11 +92,18 @@ def counts(model: nn.Module) -> dict[str, Any]:
     ]
     return {
         'resident MiB': resident_mib(),
+        'in use MiB': _in_use_mib(),
         'tensors': len(tensors),
         'hooks': num_hooks(model) + num_hooks(model.teacher),
         'open files': len(os.listdir('/proc/self/fd')),
         'threads': threading.active_count(),
     }
+
+
+def _in_use_mib() -> float:
+    """Resident memory without what was freed and waits to be used again."""
+    give_back_memory()
+    return resident_mib()
 
 
 def num_hooks(model: nn.Module) -> int:
