@@ -79,7 +79,7 @@ def peak_extra_mib(run: Callable[[], Any]) -> float | None:
     def child() -> None:
         torch.set_num_threads(1)
         run()  # what is allocated once, such as buffers of libraries
-        ctypes.CDLL(None).malloc_trim(0)
+        give_back_memory()
         Path('/proc/self/clear_refs').write_text('5')  # resets the peak
         before = _status('VmRSS')
         run()
@@ -89,6 +89,16 @@ def peak_extra_mib(run: Callable[[], Any]) -> float | None:
     process.start()
     process.join()
     return receiver.recv() / 1024 if receiver.poll() else None
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system, so that it does not count."""
+    ctypes.CDLL(None).malloc_trim(0)
+
+
+def resident_mib() -> float:
+    """Memory of this process that is resident, in MiB."""
+    return _status('VmRSS') / 1024
 
 
 def _status(field: str) -> int:

@@ -5,7 +5,11 @@ than ``custom_imports = dict(imports=['mmwkd'])``.
 """
 
 from mmwkd.distillers import DetectorDistiller
-from mmwkd.hooks import DistillationWeightHook, TeacherCheckHook
+from mmwkd.hooks import (
+    DistillationWeightHook,
+    SafeCheckpointHook,
+    TeacherCheckHook,
+)
 from mmwkd.iconcoco.dataset import IconCocoDataset
 from mmwkd.losses import WKDFeatureLoss, WKDLogitLoss
 from mmwkd.minicoco.dataset import MiniCocoDataset
@@ -16,6 +20,7 @@ __all__ = [
     'DistillationWeightHook',
     'IconCocoDataset',
     'MiniCocoDataset',
+    'SafeCheckpointHook',
     'TeacherCheckHook',
     'WKDFeatureLoss',
     'WKDLogitLoss',

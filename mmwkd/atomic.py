@@ -42,9 +42,24 @@ def atomic_write(
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say of which
         raise
+
+
+def remove_leftovers(
+    folder: str | os.PathLike[str], pattern: str = '*'
+) -> None:
+    """Remove what killed writers left of their files.
+
+    Args:
+        folder: Where they wrote, and nobody else writes now.
+        pattern: Names of the files that they wrote, as a glob.
+    """
+    for path in Path(folder).glob(f'.{pattern}.' + 8 * '?'):
+        path.unlink(missing_ok=True)
 
 
 def check_writable(

@@ -39,6 +39,9 @@ def student_config(config: Config) -> Config:
         for hook in config.get('custom_hooks', [])
         if hook['type'] not in ('DistillationWeightHook', 'TeacherCheckHook')
     ]
+    checkpoint = config.get('default_hooks', {}).get('checkpoint', {})
+    if checkpoint.get('type') == 'SafeCheckpointHook':
+        checkpoint.type = 'CheckpointHook'
     dataset = config.get('train_dataloader', {}).get('dataset', {})
     if dataset.get('type') != 'MiniCocoDataset':
         # plain mmdet need not have mmwkd

@@ -25,6 +25,9 @@ def run(tmp_path):
             student=model['student'],
             teacher=teacher,
             custom_imports=dict(imports=['mmwkd']),
+            default_hooks=dict(
+                checkpoint=dict(type='SafeCheckpointHook', interval=3)
+            ),
             custom_hooks=[
                 dict(type='DistillationWeightHook'),
                 dict(type='TeacherCheckHook', min_ap=0.2),
@@ -52,6 +55,8 @@ def test_exported_files_are_a_plain_detector(run, tmp_path):
     assert 'teacher' not in exported
     assert exported.custom_imports.imports == []
     assert [h.type for h in exported.custom_hooks] == ['NumClassCheckHook']
+    hook = exported.default_hooks.checkpoint
+    assert hook == dict(type='CheckpointHook', interval=3)
     content = torch.load(paths[1], weights_only=True)
     assert set(content) == {'state_dict', 'meta'}
     assert content['meta']['dataset_meta']['classes'] == ('a', 'b', 'c')

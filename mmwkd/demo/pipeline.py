@@ -14,6 +14,7 @@ from mmdet.models.detectors import BaseDetector
 from mmengine.config import Config
 from PIL import Image
 
+from mmwkd.atomic import atomic_write
 from mmwkd.demo.console import Display, Step
 from mmwkd.demo.curves import Curves, draw_curves
 from mmwkd.demo.detections import (
@@ -347,8 +348,10 @@ def _write_outputs(
         curves_dark=draw_curves(curves, titles, DARK),
         detections=_draw_detections(data, results, evaluations),
     )
-    outputs.curves.write_bytes(pictures.curves)
-    pictures.detections.save(outputs.detections)
+    with atomic_write(outputs.curves, force=True) as file:
+        file.write(pictures.curves)
+    with atomic_write(outputs.detections, force=True) as file:
+        pictures.detections.save(file, format='PNG')
     write_results(results, outputs.results)
     page = render_report(
         results,
@@ -356,7 +359,8 @@ def _write_outputs(
         shipped=_snippet(options.repo / DISTILLED.config),
         derived=[_snippet(made.config) for made in trained],
     )
-    outputs.report.write_text(page, encoding='utf-8')
+    with atomic_write(outputs.report, force=True) as file:
+        file.write(page.encode())
     return outputs
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from mmwkd.atomic import atomic_write
 from mmwkd.version import __version__
 
 _HALF = 'configs/minicoco/faster-rcnn_r18-half_fpn_800_minicoco.py'
@@ -128,15 +129,15 @@ def plan_training(
 
 def write_config(plan: TrainingPlan, path: Path, *, repo: Path) -> None:
     """Write a plan as a config file that inherits the recipe's config."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     derived = Config(
         {'_base_': str(repo / plan.recipe.config), **plan.overrides}
     )
-    path.write_text(
+    text = (
         f'# Written by tools/demo.py: what the demo changes in '
-        f'{Path(plan.recipe.config).name}\n{derived.pretty_text}',
-        encoding='utf-8',
+        f'{Path(plan.recipe.config).name}\n{derived.pretty_text}'
     )
+    with atomic_write(path, force=True) as file:
+        file.write(text.encode())
 
 
 class _Scale:

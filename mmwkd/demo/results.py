@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmwkd.atomic import atomic_write
 from mmwkd.experiments.accuracy import Accuracy, gap_closed
 from mmwkd.experiments.machine import Machine
 
@@ -168,9 +169,9 @@ def table_rows(results: Results) -> list[tuple[str, ...]]:
 
 def write_results(results: Results, path: Path) -> None:
     """Write all numbers as JSON."""
-    path.write_text(
-        json.dumps(to_json(results), indent=2) + '\n', encoding='utf-8'
-    )
+    text = json.dumps(to_json(results), indent=2) + '\n'
+    with atomic_write(path, force=True) as file:
+        file.write(text.encode())
 
 
 def to_json(results: Results) -> dict[str, Any]:

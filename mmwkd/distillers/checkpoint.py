@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -77,6 +78,33 @@ def read_weights(
         _stored_classes(checkpoint.get('meta', {})),
         _sha256(path),
     )
+
+
+def find_damage(path: str | os.PathLike[str]) -> str | None:
+    """Compare a checkpoint with the checksums that it contains.
+
+    ``torch.load`` notices a file that is cut short, but no other damage.
+
+    Args:
+        path: File that ``torch.save`` wrote.
+
+    Returns:
+        What is wrong with the file; None if nothing is known to be.
+    """
+    with open(path, 'rb') as file:
+        start = file.read(2)
+    if start[:1] == b'\x80':  # torch before 1.6 wrote pickles: no checksums
+        return None
+    if start != b'PK':
+        return 'it is empty' if not start else 'it is no checkpoint'
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # 0 everywhere: torch was told to compute none
+            summed = any(info.CRC for info in archive.infolist())
+            entry = archive.testzip() if summed else None
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        return f'it is cut short or overwritten ({error})'
+    return entry and f'its entry {entry} does not match its checksum'
 
 
 def load_strictly(
@@ -173,6 +201,9 @@ def _load_safely(path: Path, role: str) -> dict[str, Any]:
             f'checkpoint ({type(error).__name__}: '
             f'{str(error).partition(chr(10))[0]})'
         ) from error
+    damage = find_damage(path)
+    if damage:
+        raise ValueError(f'{role} {path} is damaged: {damage}; copy it anew')
     if not isinstance(checkpoint, dict):
         raise ValueError(
             f'{role} {path} is a '

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mmwkd.atomic import atomic_write
 from mmwkd.minicoco.categories import (
     CATEGORIES,
     FAMILIES,
@@ -48,10 +49,9 @@ def write_contact_sheet(
     path: str | Path, *, image_size: int = 128, seed: int = 0
 ) -> None:
     """Write ``contact_sheet`` as a PNG; its folder is made where missing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     page = contact_sheet(image_size=image_size, seed=seed)
-    Image.fromarray(page).save(path, format='PNG')
+    with atomic_write(path, force=True) as file:
+        Image.fromarray(page).save(file, format='PNG')
 
 
 def contact_sheet(*, image_size: int = 128, seed: int = 0) -> Pixels:

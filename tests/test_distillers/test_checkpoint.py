@@ -9,7 +9,7 @@ from mmdet.registry import MODELS
 from mmengine.logging import HistoryBuffer, history_buffer
 
 from mmwkd.distillers import build_teacher
-from mmwkd.distillers.checkpoint import read_weights
+from mmwkd.distillers.checkpoint import find_damage, read_weights
 from mmwkd.testing import tiny_faster_rcnn
 from tests.damage import read_damaged
 
@@ -295,3 +295,52 @@ def test_the_student_of_a_distiller_config_can_teach():
     config = dict(type='DetectorDistiller', student=tiny_faster_rcnn())
     teacher = build_teacher(dict(config=config, allow_random=True))
     assert type(teacher.detector).__name__ == 'FasterRCNN'
+
+
+def test_damage_that_torch_does_not_notice_is_named(tmp_path, state_dict):
+    path = tmp_path / 'teacher.pth'
+    torch.save(state_dict, path)
+    assert find_damage(path) is None
+    content = bytearray(path.read_bytes())
+    for start, length in ((len(content) // 2, 1), (len(content) // 3, 4096)):
+        broken = content.copy()
+        # one bit, as of bad memory; a block, as of a power failure
+        for position in range(start, start + length):
+            broken[position] ^= 1 if length == 1 else broken[position]
+        path.write_bytes(broken)
+        torch.load(path, weights_only=True)
+        with pytest.raises(
+            ValueError, match='teacher.pth is damaged: its entry .*/data/'
+        ):
+            read_weights(str(path))
+
+
+@pytest.mark.parametrize(
+    ('content', 'damage'),
+    [
+        (b'', 'it is empty'),
+        (bytes(5000), 'it is no checkpoint'),
+        (b'PK\x03\x04 and no more', 'it is cut short'),
+    ],
+)
+def test_damage_is_told_apart(tmp_path, content, damage):
+    path = tmp_path / 'broken.pth'
+    path.write_bytes(content)
+    assert find_damage(path).startswith(damage)
+
+
+def test_files_without_checksums_are_not_damaged(tmp_path):
+    old, fast = tmp_path / 'old.pth', tmp_path / 'fast.pth'
+    weights = dict(weight=torch.ones(3))
+    torch.save(weights, old, _use_new_zipfile_serialization=False)
+    set_crc32_options = getattr(
+        torch.serialization, 'set_crc32_options', lambda compute: None
+    )
+    set_crc32_options(False)
+    try:
+        torch.save(weights, fast)
+    finally:
+        set_crc32_options(True)
+    for path in (old, fast):
+        assert find_damage(path) is None
+        assert read_weights(str(path)).state_dict.keys() == weights.keys()

@@ -40,6 +40,7 @@ def test_a_rank_without_ground_truth_keeps_step(
     run_config.train_cfg = dict(
         type='EpochBasedTrainLoop', max_epochs=1, val_interval=5
     )
+    run_config.default_hooks.checkpoint.type = 'SafeCheckpointHook'
     run_config.log_level = 'INFO'
     run_config.dump(tmp_path / 'config.py')
     code, output = launch(tmp_path / 'config.py', tmp_path / 'run')

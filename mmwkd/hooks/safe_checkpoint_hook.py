@@ -1,0 +1,185 @@
+"""Keep the checkpoints of a run intact, whatever ends it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, get_file_backend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from mmwkd.atomic import atomic_write, remove_leftovers
+from mmwkd.distillers.checkpoint import find_damage
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """Save checkpoints so that no crash and no full disk costs one.
+
+    mmengine's ``CheckpointHook``, which takes the same options, and
+
+    - a checkpoint gets its name once all of it is on the disk;
+    - a checkpoint that is kept no longer is removed after its successor is
+      written, where mmengine removes it before: the disk needs room for one
+      more;
+    - a run neither resumes nor starts from a damaged checkpoint, which
+      ``torch.load`` may accept: the newest intact one is named;
+    - a run that was killed before the file ``last_checkpoint`` was complete
+      resumes from the newest intact checkpoint.
+
+    Checkpoints that do not go to a local folder are left to mmengine.
+    """
+
+    backend_args: dict[str, Any] | None
+
+    def before_run(self, runner: Runner) -> None:
+        """Choose what to resume; refuse a damaged checkpoint."""
+        path = runner._load_from
+        if path is not None:
+            damage = find_damage(path) if os.path.isfile(path) else None
+            if damage:
+                raise ValueError(f'checkpoint {path} is damaged: {damage}')
+        elif runner._resume:
+            runner._load_from = checkpoint_to_resume(
+                runner.work_dir, self._folder(runner), self._pattern
+            )
+
+    def before_train(self, runner: Runner) -> None:
+        """Take over the writing to a local folder."""
+        folder = self._folder(runner)
+        if (
+            self.backend_args is None
+            and self.file_client_args is None
+            and isinstance(get_file_backend(folder), LocalBackend)
+        ):
+            self.backend_args = dict(backend=_BACKEND)
+            if is_main_process():
+                remove_leftovers(folder, '*.pth')
+        super().before_train(runner)
+        self._remove_outdated()
+
+    def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
+        """Save, then remove."""
+        super().after_train_iter(*args, **kwargs)
+        self._remove_outdated()
+
+    def after_train_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Save, then remove."""
+        super().after_train_epoch(*args, **kwargs)
+        self._remove_outdated()
+
+    def after_val_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Save the best, then remove."""
+        super().after_val_epoch(*args, **kwargs)
+        self._remove_outdated()
+
+    def _remove_outdated(self) -> None:
+        backend = getattr(self, 'file_backend', None)  # none if only tested
+        if isinstance(backend, CheckpointBackend):
+            backend.remove_outdated()
+
+    def _folder(self, runner: Runner) -> str:
+        """Where the checkpoints go, as ``before_train`` has it."""
+        if self.out_dir in (None, runner.work_dir):
+            return runner.work_dir
+        return os.path.join(
+            self.out_dir, os.path.basename(runner.work_dir.rstrip(os.sep))
+        )
+
+    @property
+    def _pattern(self) -> re.Pattern[str]:
+        """Names of checkpoints, with their number as the group."""
+        before, after = map(re.escape, self.filename_tmpl.split('{}'))
+        return re.compile(rf'{before}(\d+){after}')
+
+
+_BACKEND = 'mmwkd_checkpoint'
+
+
+@register_backend(_BACKEND)
+class CheckpointBackend(LocalBackend):
+    """Local files that appear whole, and are removed only when told twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._outdated: list[tuple[str, os.stat_result]] = []
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write a file, whole or not at all."""
+        with atomic_write(filepath, force=True) as file:
+            file.write(obj)
+
+    def remove(self, filepath: str | Path) -> None:
+        """Mark a file as outdated."""
+        self._outdated.append((str(filepath), os.stat(filepath)))
+
+    def remove_outdated(self) -> None:
+        """Remove what is marked, unless it was written anew since."""
+        while self._outdated:
+            path, marked = self._outdated.pop()
+            if os.path.exists(path) and os.path.samestat(
+                os.stat(path), marked
+            ):
+                os.remove(path)
+
+
+def checkpoint_to_resume(
+    work_dir: str, folder: str, pattern: re.Pattern[str]
+) -> str | None:
+    """The latest checkpoint of a run.
+
+    Args:
+        work_dir: Folder of the run, with mmengine's file ``last_checkpoint``.
+        folder: Where the checkpoints are.
+        pattern: Their names, with their number as the group.
+
+    Returns:
+        The checkpoint that ``last_checkpoint`` names; the newest intact one
+        where it is empty or absent, as a kill leaves it; None if there is
+        none either.
+
+    Raises:
+        ValueError: If the named checkpoint is missing or damaged, naming the
+            newest intact one.
+    """
+    pointer = Path(work_dir, 'last_checkpoint')
+    latest = pointer.read_text().strip() if pointer.exists() else ''
+    if not latest:
+        return _newest_intact(folder, pattern)
+    if '://' in latest or os.path.isdir(latest):
+        return latest  # remote or sharded: mmengine's business
+    if os.path.isfile(latest):
+        damage = find_damage(latest)
+        if damage is None:
+            return latest
+        problem = f'is damaged: {damage}'
+    else:
+        problem = 'does not exist'
+    intact = _newest_intact(folder, pattern)
+    remedy = (
+        f'No checkpoint in {folder} is intact; start over without --resume'
+        if intact is None
+        else f'The newest intact one is {intact}; go on from it with '
+        f'--resume {intact}'
+    )
+    raise ValueError(
+        f'the run cannot be resumed: its checkpoint {latest}, named by '
+        f'{pointer}, {problem}. {remedy}'
+    )
+
+
+def _newest_intact(folder: str, pattern: re.Pattern[str]) -> str | None:
+    numbered = []
+    for path in Path(folder).glob('*'):
+        match = pattern.fullmatch(path.name)
+        if match and path.is_file():
+            numbered.append((int(match.group(1)), path))
+    for _, path in sorted(numbered, reverse=True):
+        if find_damage(path) is None:
+            return str(path)
+    return None

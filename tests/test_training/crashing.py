@@ -1,0 +1,59 @@
+"""Training runs in processes of their own, to which faults happen."""
+
+import multiprocessing
+
+import torch
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+import mmwkd  # noqa: F401  registers the components
+from tests.faults import inject
+
+register_all_modules()
+
+# Processes are forked from one that has imported all this and nothing else:
+# no thread pool and no GPU that would not survive it.
+_context = multiprocessing.get_context('forkserver')
+_context.set_forkserver_preload([__name__])
+
+
+def train_in_process(config, **fault):
+    """Train; the exit code and what the process reported.
+
+    Args:
+        config: Config of the run, as a dict.
+        **fault: What happens to the files of its checkpoints, for
+            :func:`tests.faults.inject`.
+
+    Returns:
+        Exit code; changes of these files; message of the exception. The last
+        two are None for a process that was killed.
+    """
+    receiver, sender = _context.Pipe(duplex=False)
+    process = _context.Process(target=_train, args=(config, fault, sender))
+    process.start()
+    sender.close()
+    try:
+        events, message = receiver.recv()
+    except EOFError:
+        events, message = None, None
+    process.join()
+    return process.exitcode, events, message
+
+
+def _train(config, fault, sender):
+    torch.set_num_threads(1)
+    # formatting the config takes longer than the training
+    Config.pretty_text = property(lambda self: repr(self._cfg_dict))
+    events = inject(config['work_dir'], _is_checkpoint, **fault)
+    message = None
+    try:
+        Runner.from_cfg(Config(config)).train()
+    except Exception as error:  # what the user would read last
+        message = f'{type(error).__name__}: {error}'
+    sender.send((events, message))
+
+
+def _is_checkpoint(name):
+    return '.pth' in name or name == 'last_checkpoint'
