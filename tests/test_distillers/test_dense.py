@@ -93,6 +93,26 @@ def test_a_dense_classifier_has_rows_of_all_anchors():
     assert_close(rows[1], weight[1::3].flatten())
 
 
+def test_yolo_v3_classifies_behind_box_and_objectness():
+    cfg = get_config('mmdet::yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py')
+    cfg.model.bbox_head.update(num_classes=2, out_channels=[8, 8, 8])
+    head = MODELS.build(cfg.model.bbox_head)
+    rows = classifier_rows(head)
+    assert rows.shape == (2, 3 * (8 + 8 + 8))
+    weight = head.convs_pred[0].weight  # (3 * (5 + 2), 8, 1, 1)
+    assert_close(rows[1, : 3 * 8], weight[[6, 13, 20]].flatten())
+
+
+def test_other_convolutions_are_no_classifiers():
+    cfg = get_config('mmdet::reppoints/reppoints-moment_r50_fpn_1x_coco.py')
+    # a multiple of the classes, but not the classifier
+    cfg.model.bbox_head.update(point_feat_channels=16, num_classes=4)
+    head = MODELS.build(cfg.model.bbox_head)
+    assert_close(
+        classifier_rows(head), head.reppoints_cls_out.weight.flatten(1)
+    )
+
+
 def test_background_is_related_to_nothing(build_dense):
     cost = build_dense().distillation_losses['logit'].ground_cost
     assert cost.shape == (4, 4)
