@@ -74,7 +74,7 @@ SIZES = {
     'ssd/ssd300_coco.py': 300,
     'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py': 320,
 }
-# mmdet 3.2 and later read a loss that SSDHead does not have
+# prediction in mmdet 3.5.1 reads a loss_cls that SSDHead does not have
 CANNOT_PREDICT = (
     'ssd/ssd300_coco.py',
     'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py',

@@ -260,22 +260,20 @@ class DetectorDistiller(BaseDetector):
     ) -> Any:
         return self.student._forward(batch_inputs, batch_data_samples)
 
-    @property
-    def backbone(self) -> nn.Module:
-        """The student's, for optimizer constructors that ask."""
-        return self.student.backbone
-
-    @property
-    def bbox_head(self) -> nn.Module:
-        """The dense head of a single-stage student, for hooks that ask."""
-        return self.student.bbox_head
+    def __getattr__(self, name: str) -> Any:
+        """Find parts of the student, for hooks and others that ask."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__('student'), name)
 
     def named_parameters(
         self, prefix: str = '', recurse: bool = True, **kwargs: Any
     ) -> Iterator[tuple[str, nn.Parameter]]:
         """Name parameters as the plain student does, as in the state dict.
 
-        Layer-wise learning rates are chosen by the start of a name.
+        Layer-wise learning rates are chosen by the start of a name. Adapters
+        start with ``adapters``.
         """
         parent = f'{prefix}.' if prefix else ''
         for name, value in super().named_parameters(prefix, recurse, **kwargs):

@@ -7,6 +7,7 @@ from mmengine.hub import get_config
 from torch.testing import assert_close
 
 from mmwkd.distillers.categories import classifier_rows, dense_scores
+from mmwkd.testing import shrink
 
 RETINANET = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
 KEYS = {'loss_wkd_logit_transport', 'loss_wkd_logit_target'}
@@ -104,13 +105,11 @@ def test_yolo_v3_classifies_behind_box_and_objectness():
 
 
 def test_other_convolutions_are_no_classifiers():
-    cfg = get_config('mmdet::reppoints/reppoints-moment_r50_fpn_1x_coco.py')
-    # a multiple of the classes, but not the classifier
-    cfg.model.bbox_head.update(point_feat_channels=16, num_classes=4)
-    head = MODELS.build(cfg.model.bbox_head)
-    assert_close(
-        classifier_rows(head), head.reppoints_cls_out.weight.flatten(1)
-    )
+    model = shrink(get_config('mmdet::tood/tood_r50_fpn_1x_coco.py').model)
+    # a multiple of the classes, but not the classifier: cls_prob_module
+    model.bbox_head.update(feat_channels=32, num_classes=4)
+    head = MODELS.build(model).bbox_head
+    assert_close(classifier_rows(head), head.tood_cls.weight.flatten(1))
 
 
 def test_background_is_related_to_nothing(build_dense):

@@ -69,6 +69,8 @@ def test_parameters_have_the_names_of_the_plain_student(build_pair, prefix):
     ] == [name for name, _ in plain.named_parameters(prefix)]
     assert any(name.startswith(f'{start}adapters.') for name in named)
     assert len(named) == len(list(distiller.parameters()))
+    for name, value in named.items():
+        assert distiller.get_parameter(name.removeprefix(start)) is value
 
 
 def test_custom_keys_find_the_student(build_pair):
