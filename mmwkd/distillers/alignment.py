@@ -23,9 +23,9 @@ from mmwkd.distillers.categories import (
 )
 from mmwkd.distillers.teacher import roi_maps
 
-# pixels, a multiple of every stride in use
-_PROBE_SIZE = 256
-_DENSE_PROBE_SIZE = 512  # some heads cannot do with fewer points
+# pixels, a multiple of every stride in use; deformable convolutions of stride
+# 128 and the last layers of SSD cannot do with fewer
+_PROBE_SIZE = 384
 
 
 @dataclass(frozen=True)
@@ -81,21 +81,19 @@ def probe_shapes(detector: BaseDetector, *, with_rois: bool) -> FeatureShapes:
 
 @torch.no_grad()
 def _probe(
-    detector: BaseDetector,
-    run: Callable[[BaseDetector, Tensor], _T],
-    size: int = _PROBE_SIZE,
+    detector: BaseDetector, run: Callable[[BaseDetector, Tensor], _T]
 ) -> _T:
     """Run a detector on one blank image; it keeps the modes it was in."""
     modes = [(module, module.training) for module in detector.modules()]
     parameter = next(detector.parameters())
-    image = parameter.new_zeros(1, 3, size, size)
+    image = parameter.new_zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE)
     detector.eval()
     try:
         return run(detector, image)
     except RuntimeError as error:
         raise ValueError(
             f'the {type(detector).__name__} could not be run on a blank image '
-            f'of {size} pixels to learn the shapes of its features: '
+            f'of {_PROBE_SIZE} pixels to learn the shapes of its features: '
             f'{error}'
         ) from error
     finally:
@@ -180,8 +178,8 @@ def check_dense_heads(student: BaseDetector, teacher: BaseDetector) -> None:
     _check_num_classes('bbox_head', student.bbox_head, teacher.bbox_head)
     mine, theirs = (
         [
-            (_DENSE_PROBE_SIZE // scores.shape[-1], scores.shape[1])
-            for scores in _probe(detector, _dense_scores, _DENSE_PROBE_SIZE)
+            (_PROBE_SIZE // scores.shape[-1], scores.shape[1])
+            for scores in _probe(detector, _dense_scores)
         ]
         for detector in (student, teacher)
     )
@@ -192,12 +190,13 @@ def check_dense_heads(student: BaseDetector, teacher: BaseDetector) -> None:
             f'student and {theirs} in the teacher; use neck_loss, or give '
             'both the same strides and anchors'
         )
-    anchors = [
-        getattr(detector.bbox_head.prior_generator, 'base_anchors', None)
-        for detector in (student, teacher)
-    ]
     several = any(per_point > 1 for _, per_point in mine)
-    if several and not _same_anchors(*anchors):
+    if several and not _same_anchors(
+        *(
+            getattr(detector.bbox_head.prior_generator, 'base_anchors', None)
+            for detector in (student, teacher)
+        )
+    ):
         raise ValueError(
             'logit_loss compares dense heads anchor by anchor, but the '
             'anchors of student and teacher have other sizes or ratios: give '
@@ -257,7 +256,7 @@ def check_roi_head(role: str, detector: BaseDetector) -> None:
 
     Raises:
         ValueError: If it is not two-stage, has no softmax classifier, or
-            feeds its box heads with more than maps of their RoIs.
+            its box heads need what cannot be computed for given RoIs.
     """
     if not has_roi_stages(detector):
         raise ValueError(
@@ -278,13 +277,15 @@ def check_roi_head(role: str, detector: BaseDetector) -> None:
 
 
 def _check_inputs_of_heads(role: str, roi_head: BaseRoIHead) -> None:
-    """Refuse box heads that are fed with more than maps of their RoIs."""
-    forward = inspect.signature(roi_head._bbox_forward)
-    extra = sorted(set(forward.parameters) - {'stage', 'x', 'rois'})
-    if extra and any(
-        getattr(roi_head, name, False)
-        for name in ('with_semantic', 'with_glbctx', 'with_feat_relay')
-    ):
+    """Refuse box heads that need what given RoIs do not have."""
+    parameters = inspect.signature(roi_head._bbox_forward).parameters
+    extra = sorted(
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty
+        and name not in ('stage', 'x', 'rois')
+    )
+    if extra:
         raise ValueError(
             f"the {role}'s {type(roi_head).__name__} also feeds "
             f'{", ".join(extra)} to its box heads, which cannot be computed '

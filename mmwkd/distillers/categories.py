@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmdet.models.dense_heads import (
@@ -189,12 +190,21 @@ def classifier_rows(head: nn.Module) -> Tensor | None:
             # the scores behind C classes say object and no object
             rows = torch.cat([rows[:-2], rows[-1:]])
         return rows
+    if isinstance(head, YOLOV3Head):
+        # box and objectness stand before the classes of each anchor
+        blocks = [
+            pred.weight.unflatten(0, (-1, head.num_attrib))[:, 5:]
+            for pred in head.convs_pred
+        ]
+        return torch.cat([x.transpose(0, 1).flatten(1) for x in blocks], dim=1)
     width = _width(head)
+    anchors = getattr(head, 'num_base_priors', 1)  # a list in SSD, by level
+    channels = {width * count for count in np.atleast_1d(anchors)}
     blocks = [
         module.weight.unflatten(0, (-1, width)).transpose(0, 1).flatten(1)
         for name, module in head.named_modules()
         if isinstance(module, nn.Conv2d)
         and 'cls' in name.rstrip('.0123456789').rpartition('.')[2]
-        and module.out_channels % width == 0
+        and module.out_channels in channels
     ]
     return torch.cat(blocks, dim=1) if blocks else None

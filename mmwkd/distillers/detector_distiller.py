@@ -6,7 +6,7 @@ included and last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -307,15 +307,25 @@ class DetectorDistiller(BaseDetector):
     ) -> Any:
         return self.student._forward(batch_inputs, batch_data_samples)
 
-    @property
-    def bbox_head(self) -> nn.Module:
-        """The dense head of a single-stage student, for hooks that ask."""
-        return self.student.bbox_head
+    def __getattr__(self, name: str) -> Any:
+        """Find parts of the student, for hooks and others that ask."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__('student'), name)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Tell a student that changes with the epoch, as TOOD does."""
-        if hasattr(self.student, 'set_epoch'):
-            self.student.set_epoch(epoch)
+    def named_parameters(
+        self, prefix: str = '', recurse: bool = True, **kwargs: Any
+    ) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name parameters as the plain student does, as in the state dict.
+
+        Layer-wise learning rates are chosen by the start of a name. Adapters
+        start with ``adapters``.
+        """
+        parent = f'{prefix}.' if prefix else ''
+        for name, value in super().named_parameters(prefix, recurse, **kwargs):
+            own = name.removeprefix(parent).removeprefix('student.')
+            yield parent + own, value
 
     def extract_feat(self, batch_inputs: Tensor) -> Any:
         """Feature maps of the student."""

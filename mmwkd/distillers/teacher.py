@@ -220,6 +220,7 @@ class FrozenTeacher:
             Feature maps, RoI maps and logits, without gradients.
         """
         neck_feats = self.neck_feats(inputs)
+        context = self.head_context(neck_feats) if rois else None
         return TeacherPass(
             neck_feats=tuple(neck_feats),
             stages=tuple(
@@ -228,6 +229,7 @@ class FrozenTeacher:
                     matching_stage(self.detector, index),
                     stage_rois,
                     logits=logits,
+                    context=context,
                 )
                 for index, stage_rois in enumerate(rois)
             ),
@@ -263,6 +265,20 @@ class FrozenTeacher:
         return [feats.contiguous() for feats in neck_feats]
 
     @torch.no_grad()
+    def head_context(self, neck_feats: Sequence[Tensor]) -> dict[str, Tensor]:
+        """What the box heads of all stages get beside maps of their RoIs.
+
+        HTC adds features of a semantic branch, SCNet of the whole image too.
+        """
+        roi_head = self.detector.roi_head
+        context: dict[str, Tensor] = {}
+        if getattr(roi_head, 'with_semantic', False):
+            context['semantic_feat'] = roi_head.semantic_head(neck_feats)[1]
+        if getattr(roi_head, 'with_glbctx', False):
+            context['glbctx_feat'] = roi_head.glbctx_head(neck_feats)[1]
+        return context
+
+    @torch.no_grad()
     def roi_stage(
         self,
         neck_feats: Sequence[Tensor],
@@ -270,24 +286,46 @@ class FrozenTeacher:
         rois: Tensor,
         *,
         logits: bool,
+        context: Mapping[str, Tensor] | None = None,
     ) -> TeacherStage:
-        """Run one stage of the RoI head on given RoIs, (R, 5)."""
+        """Run one stage of the RoI head on given RoIs.
+
+        Args:
+            neck_feats: Maps of the neck, L of (N, D, H, W).
+            index: Stage.
+            rois: RoIs, (R, 5).
+            logits: Whether the box head is run.
+            context: What :meth:`head_context` made of the same maps; None to
+                make it here.
+
+        Returns:
+            Maps of the RoIs, and logits if asked for.
+        """
         roi_head = self.detector.roi_head
-        if logits:
-            cascaded = isinstance(roi_head.bbox_head, nn.ModuleList)
-            stage = (index,) if cascaded else ()
-            results = roi_head._bbox_forward(*stage, neck_feats, rois)
-            feats = results.get('bbox_feats')  # not every head returns them
-            if feats is None:
-                feats = roi_maps(self.detector, index, neck_feats, rois)
-            loss_cls = box_heads(self.detector)[index].loss_cls
-            return TeacherStage(
-                feats,
-                roi_logits(loss_cls, results['cls_score']),
-                results.get('bbox_pred'),
+        if context is None:
+            context = self.head_context(neck_feats)
+        if not (logits or context):
+            maps = roi_maps(self.detector, index, neck_feats, rois)
+            return TeacherStage(maps, None)
+        head = box_heads(self.detector)[index]
+        cascaded = isinstance(roi_head.bbox_head, nn.ModuleList)
+        stage = (index,) if cascaded else ()
+        fed: list[Tensor] = []  # not every head returns the maps it is fed
+        handle = head.register_forward_pre_hook(
+            lambda module, args: fed.append(args[0])
+        )
+        try:
+            results = roi_head._bbox_forward(
+                *stage, neck_feats, rois, **context
             )
+        finally:
+            handle.remove()
+        if not logits:
+            return TeacherStage(fed[0], None)
         return TeacherStage(
-            roi_maps(self.detector, index, neck_feats, rois), None
+            fed[0],
+            roi_logits(head.loss_cls, results['cls_score']),
+            results.get('bbox_pred'),
         )
 
 
@@ -351,6 +389,7 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
 
     Raises:
         FileNotFoundError: If the config or the checkpoint does not exist.
+        ImportError: If the config imports a package that is not installed.
         ValueError: If an option is unknown, or the checkpoint does not fit.
     """
     if (
@@ -419,6 +458,12 @@ def _teacher_model(config: Any) -> Config:
             raise FileNotFoundError(
                 f'teacher config {config} does not exist; give a path, or '
                 "'mmdet::<folder>/<file>.py' for one that mmdet ships"
+            ) from error
+        except ImportError as error:
+            raise ImportError(
+                f'teacher config {config} imports what is not installed '
+                f'({error.__cause__ or error}): install its package, such as '
+                'mmpretrain for ConvNeXt'
             ) from error
         if 'model' not in loaded:
             raise ValueError(f'teacher config {config} has no model')

@@ -284,6 +284,13 @@ def test_external_config_builds_without_downloads():
     assert teacher.detector.roi_head.bbox_head.num_classes == 80
 
 
+def test_a_config_that_needs_another_package_says_which(tmp_path):
+    path = tmp_path / 'convnext.py'
+    path.write_text("custom_imports = dict(imports=['no_such.models'])")
+    with pytest.raises(ImportError, match=r'import no_such\.models\): inst'):
+        build_teacher(dict(config=str(path), allow_random=True))
+
+
 def test_a_config_without_model_is_refused(tmp_path):
     path = tmp_path / 'runtime.py'
     path.write_text('log_level = 1\n')

@@ -3,10 +3,16 @@
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.hub import get_config
 from torch.testing import assert_close
 
 from mmwkd.distillers.categories import classifier_rows, dense_scores
-from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
+from mmwkd.testing import (
+    shrink,
+    tiny_batch,
+    tiny_faster_rcnn,
+    tiny_retinanet,
+)
 
 KEYS = {'loss_wkd_logit_transport', 'loss_wkd_logit_target'}
 
@@ -77,6 +83,24 @@ def test_a_dense_classifier_has_rows_of_all_anchors():
     assert rows.shape == (3, 9 * 16 * 3 * 3)
     weight = head.retina_cls.weight  # (9 * 3, 16, 3, 3)
     assert_close(rows[1], weight[1::3].flatten())
+
+
+def test_yolo_v3_classifies_behind_box_and_objectness():
+    cfg = get_config('mmdet::yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py')
+    cfg.model.bbox_head.update(num_classes=2, out_channels=[8, 8, 8])
+    head = MODELS.build(cfg.model.bbox_head)
+    rows = classifier_rows(head)
+    assert rows.shape == (2, 3 * (8 + 8 + 8))
+    weight = head.convs_pred[0].weight  # (3 * (5 + 2), 8, 1, 1)
+    assert_close(rows[1, : 3 * 8], weight[[6, 13, 20]].flatten())
+
+
+def test_other_convolutions_are_no_classifiers():
+    model = shrink(get_config('mmdet::tood/tood_r50_fpn_1x_coco.py').model)
+    # a multiple of the classes, but not the classifier: cls_prob_module
+    model.bbox_head.update(feat_channels=32, num_classes=4)
+    head = MODELS.build(model).bbox_head
+    assert_close(classifier_rows(head), head.tood_cls.weight.flatten(1))
 
 
 def test_background_is_related_to_nothing(build_dense):
