@@ -5,6 +5,7 @@ _base_ = [
 ]
 
 custom_imports = dict(imports=['mmwkd'])
+default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))
 student = _base_.model
 model = dict(
     _delete_=True,
