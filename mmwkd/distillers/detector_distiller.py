@@ -6,14 +6,13 @@ included and last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
-from mmdet.structures.bbox import get_box_tensor
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
@@ -40,6 +39,14 @@ from mmwkd.distillers.categories import classifier_rows
 from mmwkd.distillers.chance import ChanceCheck
 from mmwkd.distillers.locations import Locations, confident_locations
 from mmwkd.distillers.pixels import PixelAdapter
+from mmwkd.distillers.places import build_loss
+from mmwkd.distillers.plain_state import as_plain_student, from_plain_student
+from mmwkd.distillers.refusals import (
+    check_batch,
+    refuse_broken_boxes,
+    refuse_non_finite,
+    refuse_shards,
+)
 from mmwkd.distillers.teacher import (
     TeacherPass,
     TeacherStage,
@@ -127,9 +134,8 @@ class DetectorDistiller(BaseDetector):
         )
         self.student = detector
         self.distillation_losses = nn.ModuleDict(
-            {at: _build_loss(at, cfg) for at, cfg in configured.items()}
+            {at: build_loss(at, cfg) for at, cfg in configured.items()}
         )
-        self._check_loss_options()
         self._check_adapter_options(neck=neck_adapter, roi=roi_adapter)
         self._teacher = build_teacher(teacher)
         self._to_teacher_pixels = PixelAdapter(
@@ -142,7 +148,7 @@ class DetectorDistiller(BaseDetector):
         self._factors = dict.fromkeys(configured, 1.0)
         self._chance_check = ChanceCheck()
         self._dataset_checked = False
-        self._register_state_dict_hook(_as_plain_student)
+        self._register_state_dict_hook(as_plain_student)
 
     @property
     def teacher(self) -> BaseDetector:
@@ -206,7 +212,7 @@ class DetectorDistiller(BaseDetector):
                 the tensor and the images.
         """
         self.check_dataset()
-        _refuse_shards(self.student)
+        refuse_shards(self.student)
         if not any(self._factors.values()):
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
             losses.update(self._silent_losses(batch_inputs))
@@ -217,7 +223,7 @@ class DetectorDistiller(BaseDetector):
             )
         except Exception:
             # RoIAlign stumbles over them, without saying over what
-            _refuse_broken_boxes(batch_data_samples)
+            refuse_broken_boxes(batch_data_samples)
             raise
         if taught.stages and 'logit' in self.places:
             # of several stages the last has the best boxes
@@ -226,8 +232,8 @@ class DetectorDistiller(BaseDetector):
             )
         distillation = self._distil(seen, taught)
         if not torch.stack(list(distillation.values())).isfinite().all():
-            _refuse_broken_boxes(batch_data_samples)
-            _refuse_non_finite(taught, batch_data_samples)
+            refuse_broken_boxes(batch_data_samples)
+            refuse_non_finite(taught, batch_data_samples)
         losses.update(distillation)
         return losses
 
@@ -254,7 +260,7 @@ class DetectorDistiller(BaseDetector):
             logits=bool({'logit', 'box'} & set(self.places)),
             scores=self._dense,
         )
-        _check_batch(len(batch_inputs), seen.record, taught)
+        check_batch(len(batch_inputs), seen.record, taught)
         return losses, seen.record, taught
 
     def compared_logits(
@@ -360,30 +366,6 @@ class DetectorDistiller(BaseDetector):
         return {'logit'} == set(self.places) - {'neck'} and not (
             has_roi_stages(self.student) or has_roi_stages(self.teacher)
         )
-
-    def _check_loss_options(self) -> None:
-        for place in self.places:
-            loss = self._loss_at(place)
-            if place == 'neck' and loss.background_weight != 1:
-                raise ValueError(
-                    'neck_loss has no RoIs, so it cannot take '
-                    'background_weight'
-                )
-            if place != 'neck' and getattr(loss, 'levels', None) is not None:
-                raise ValueError(
-                    f'{place}_loss has no levels; levels is for neck_loss'
-                )
-            if loss.reduction != 'mean':
-                raise ValueError(
-                    f"{place}_loss.reduction must be 'mean' in a distiller, "
-                    f'got {loss.reduction!r}; scale it with loss_weight'
-                )
-            if loss.compares != _COMPARES[place]:
-                raise ValueError(
-                    f'{place}_loss cannot be a {type(loss).__name__}: '
-                    'logit_loss compares logits, neck_loss and roi_loss '
-                    'compare feature maps, box_loss compares boxes'
-                )
 
     def _check_adapter_options(self, **adapters: AdapterConfig) -> None:
         for place, cfg in adapters.items():
@@ -621,82 +603,12 @@ class DetectorDistiller(BaseDetector):
         *args: Any,
     ) -> None:
         """Accept a plain student's weights, and adapters where they came."""
-        for key in [key for key in state_dict if key.startswith(prefix)]:
-            name = key.removeprefix(prefix)
-            state_dict[f'{prefix}student.{name}'] = state_dict.pop(key)
-        saved = local_metadata.get(_ADAPTERS, {})
-        for name, value in self.adapters.state_dict().items():
-            # adapters that did not come, or are of another pair, stay
-            other = saved.get(name, value)
-            fits = other.shape == value.shape
-            state_dict[f'{prefix}adapters.{name}'] = other if fits else value
+        from_plain_student(
+            self.adapters.state_dict(), state_dict, prefix, local_metadata
+        )
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, *args
         )
-
-
-_COMPARES = {
-    'logit': 'logits',
-    'neck': 'features',
-    'roi': 'features',
-    'box': 'boxes',
-}
-
-_ADAPTERS = 'mmwkd_adapters'
-"""Entry of the module's state dict metadata that holds the adapters."""
-
-
-def _as_plain_student(
-    distiller: DetectorDistiller,
-    state_dict: dict[str, Any],
-    prefix: str,
-    local_metadata: dict[str, Any],
-) -> None:
-    """Give a state dict the keys of the plain student.
-
-    Metadata is what PyTorch offers for data that belongs to a module but is
-    no weight of the model: it is saved and loaded with the state dict, and
-    the plain student ignores it.
-    """
-    student = f'{prefix}student.'
-    others = tuple(
-        f'{prefix}{name}.'
-        for name, _ in distiller.named_children()
-        if name != 'student'
-    )
-    for key in [key for key in state_dict if key.startswith(student)]:
-        value = state_dict.pop(key)
-        state_dict[prefix + key.removeprefix(student)] = value
-    for key in [key for key in state_dict if key.startswith(others)]:
-        del state_dict[key]
-    versions = getattr(state_dict, '_metadata', {})
-    for key in [key for key in versions if key.startswith(student)]:
-        versions[prefix + key.removeprefix(student)] = versions.pop(key)
-    weights = distiller.adapters.state_dict()
-    if weights:
-        local_metadata[_ADAPTERS] = {
-            name: value.detach().cpu().clone()
-            for name, value in weights.items()
-        }
-
-
-def _build_loss(place: str, cfg: Mapping[str, Any]) -> DistillationLoss:
-    if not isinstance(cfg, Mapping):
-        raise ValueError(f'{place}_loss must be a dict, got {cfg!r}')
-    kind = cfg.get('type')
-    cls = MODELS.get(kind) if isinstance(kind, str) else kind
-    if not isinstance(cls, type) or not issubclass(cls, DistillationLoss):
-        raise ValueError(
-            f'{place}_loss.type {kind!r} is not a registered distillation loss'
-        )
-    options = cls.options()
-    unknown = sorted(set(cfg) - set(options) - {'type', '_scope_'})
-    if unknown:
-        raise ValueError(
-            f'{place}_loss has the unknown option {unknown[0]!r}'
-            f'; {cls.__name__} takes {", ".join(options)}'
-        )
-    return MODELS.build(cfg)
 
 
 def _reduce_rows(
@@ -711,68 +623,3 @@ def _reduce_rows(
     return {
         name: loss.reduce(term, weights, total) for name, term in terms.items()
     }
-
-
-def _check_batch(
-    num_images: int, seen: TrainingPass, taught: TeacherPass
-) -> None:
-    """Refuse branches that turn an image into several: RoIs name images."""
-    for role, feats in (
-        ('student', seen.neck_feats),
-        ('teacher', taught.neck_feats),
-    ):
-        if len(feats[0]) != num_images:
-            raise ValueError(
-                f'the {role} makes {len(feats[0])} feature maps of a batch of '
-                f'{num_images} images; detectors with several branches '
-                'cannot be distilled'
-            )
-
-
-def _refuse_broken_boxes(data_samples: Sequence[Any]) -> None:
-    for sample in data_samples:
-        boxes = get_box_tensor(sample.gt_instances.bboxes)
-        if not boxes.isfinite().all():
-            raise ValueError(
-                f'a box in the annotations of {sample.metainfo["img_path"]} '
-                'is not finite; correct or remove it'
-            )
-
-
-def _refuse_shards(student: BaseDetector) -> None:
-    """Refuse FSDP before it trains an epoch that it could not save."""
-    parameters = list(student.parameters())
-    # in its forward pass FSDP puts views of a flat parameter in their place
-    if not parameters or not all(each.is_leaf for each in parameters):
-        raise ValueError(
-            'a DetectorDistiller cannot be trained with FSDP: it saves the '
-            "plain student's keys, and FSDP wants those of the wrapped "
-            'module; use DDP (MMDistributedDataParallel) instead'
-        )
-
-
-def _refuse_non_finite(
-    taught: TeacherPass, data_samples: Sequence[Any]
-) -> None:
-    """Stop if it is the teacher's doing; the student's overflow is not."""
-    tensors = {
-        f'neck feature map {level}': feat
-        for level, feat in enumerate(taught.neck_feats)
-    }
-    for index, stage in enumerate(taught.stages):
-        tensors[f'RoI feature maps of stage {index}'] = stage.feats
-        if stage.logits is not None:
-            tensors[f'class logits of stage {index}'] = stage.logits
-    for level, scores in enumerate(taught.dense_scores):
-        tensors[f'class scores of level {level}'] = scores
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            files = [
-                str(sample.metainfo.get('img_path', 'unknown file'))
-                for sample in data_samples
-            ]
-            raise FloatingPointError(
-                f"the teacher's {name} is not finite on the images "
-                f'{", ".join(files)}; check the checkpoint, its '
-                'normalisation, and whether it fits half precision'
-            )

@@ -1,0 +1,77 @@
+"""Give a distiller's state dict the keys of the plain student, and back.
+
+Metadata is what PyTorch offers for data that belongs to a module but is no
+weight of the model: it is saved and loaded with the state dict, and the plain
+student ignores it. The adapters travel there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+_ADAPTERS = 'mmwkd_adapters'
+"""Entry of the module's state dict metadata that holds the adapters."""
+
+
+def as_plain_student(
+    distiller: nn.Module,
+    state_dict: dict[str, Any],
+    prefix: str,
+    local_metadata: dict[str, Any],
+) -> None:
+    """State dict hook that removes all but the student.
+
+    Args:
+        distiller: Module with the children ``student`` and ``adapters``.
+        state_dict: State dict of the whole, changed in place.
+        prefix: What the names of its entries begin with.
+        local_metadata: Metadata of the distiller, changed in place.
+    """
+    student = f'{prefix}student.'
+    others = tuple(
+        f'{prefix}{name}.'
+        for name, _ in distiller.named_children()
+        if name != 'student'
+    )
+    for key in [key for key in state_dict if key.startswith(student)]:
+        value = state_dict.pop(key)
+        state_dict[prefix + key.removeprefix(student)] = value
+    for key in [key for key in state_dict if key.startswith(others)]:
+        del state_dict[key]
+    versions = getattr(state_dict, '_metadata', {})
+    for key in [key for key in versions if key.startswith(student)]:
+        versions[prefix + key.removeprefix(student)] = versions.pop(key)
+    weights = distiller.get_submodule('adapters').state_dict()
+    if weights:
+        local_metadata[_ADAPTERS] = {
+            name: value.detach().cpu().clone()
+            for name, value in weights.items()
+        }
+
+
+def from_plain_student(
+    adapters: Mapping[str, Tensor],
+    state_dict: dict[str, Any],
+    prefix: str,
+    local_metadata: Mapping[str, Any],
+) -> None:
+    """Accept a plain student's weights, and adapters where they came.
+
+    Args:
+        adapters: Weights of the adapters as they are; those that did not
+            come, or are of another pair, stay.
+        state_dict: State dict of a student, changed in place.
+        prefix: What the names of its entries begin with.
+        local_metadata: Metadata that came with it.
+    """
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        name = key.removeprefix(prefix)
+        state_dict[f'{prefix}student.{name}'] = state_dict.pop(key)
+    saved = local_metadata.get(_ADAPTERS, {})
+    for name, value in adapters.items():
+        other = saved.get(name, value)
+        fits = other.shape == value.shape
+        state_dict[f'{prefix}adapters.{name}'] = other if fits else value
