@@ -79,6 +79,13 @@ def logits(draw):
 
 
 @st.composite
+def deltas(draw):
+    """Box deltas of a student and a teacher, (R, 4)."""
+    shape = draw(st.integers(0, 5)), 4
+    return draw(tensors(shape)), draw(tensors(shape))
+
+
+@st.composite
 def maps(draw):
     """Maps of a student and a teacher, (N, D, H, W)."""
     shape = (

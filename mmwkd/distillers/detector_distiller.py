@@ -547,15 +547,14 @@ class DetectorDistiller(BaseDetector):
             box_heads(self.student)[index],
         )
         terms = loss.terms(deltas_of_label(mine.deltas, mine.labels), recoded)
-        # a box of background is nobody's target
-        foreground = mine.labels < self._num_classes
-        return _reduce_rows(
-            loss,
-            terms,
-            mine.labels,
-            mine.label_weights * foreground,
-            self._num_classes,
-        )
+        # a box of background is nobody's target, but counts in the mean: that
+        # is how the head's own box loss is averaged
+        foreground = mine.label_weights * (mine.labels < self._num_classes)
+        total = mine.label_weights.sum().clamp(min=1)
+        return {
+            name: loss.reduce(term, foreground, total)
+            for name, term in terms.items()
+        }
 
     def _key(self, place: str, term: str) -> str:
         return f'loss_{self._loss_at(place).method}_{place}_{term}'

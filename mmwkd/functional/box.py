@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmwkd.functional.checks import check_positive
+from mmwkd.functional.checks import check_floating_point, check_positive
 from mmwkd.functional.precision import full_precision
 
 
@@ -32,13 +32,17 @@ def smooth_l1_term(
         Distance of each RoI, of shape (R,).
 
     Raises:
-        ValueError: If shapes disagree or ``beta`` is not positive.
+        ValueError: If shapes disagree, a type is not floating-point, or
+            ``beta`` is not positive.
     """
     if student_deltas.shape != teacher_deltas.shape:
         raise ValueError(
             'student and teacher deltas must have one shape, got '
             f'{tuple(student_deltas.shape)} and {tuple(teacher_deltas.shape)}'
         )
+    check_floating_point(
+        student_deltas=student_deltas, teacher_deltas=teacher_deltas
+    )
     check_positive(beta=beta)
     distance = F.smooth_l1_loss(
         student_deltas,

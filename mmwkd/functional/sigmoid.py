@@ -9,7 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmwkd.functional.checks import check_logits, check_positive
+from mmwkd.functional.checks import (
+    check_floating_point,
+    check_logits,
+    check_positive,
+)
 from mmwkd.functional.precision import full_precision
 
 
@@ -51,7 +55,11 @@ def joint_logit(first: Tensor, second: Tensor) -> Tensor:
 
     Returns:
         Logit of the product, of the broadcast shape.
+
+    Raises:
+        ValueError: If a type is not floating-point.
     """
+    check_floating_point(first=first, second=second)
     first, second = torch.broadcast_tensors(first, second)
     return -torch.stack([-first, -second, -first - second]).logsumexp(0)
 

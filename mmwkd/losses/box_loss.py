@@ -18,7 +18,8 @@ class BoxDistillationLoss(DistillationLoss):
 
     One element is one RoI, see :func:`mmwkd.functional.smooth_l1_term`. The
     distiller expresses the teacher's boxes in the student's coding, so the
-    coders may differ, and either head may be class-agnostic.
+    coders may differ, and either head may be class-agnostic. It averages over
+    all sampled RoIs, as the head's own box loss does.
 
     Args:
         beta: Difference at which the loss turns from quadratic to linear, in

@@ -6,7 +6,8 @@ from torch.testing import assert_close
 
 from mmwkd.distillers.boxes import deltas_of_label, recode
 from mmwkd.distillers.capture import box_heads
-from mmwkd.testing import tiny_faster_rcnn
+from mmwkd.distillers.teacher import TeacherStage
+from mmwkd.testing import tiny_batch, tiny_faster_rcnn
 
 from .conftest import cascade_rcnn, teacher_config
 
@@ -93,6 +94,35 @@ def test_deltas_are_those_of_the_label():
     assert_close(picked, torch.tensor([[4.0, 5, 6, 7], [12, 13, 14, 15]]))
     assert_close(
         deltas_of_label(deltas[:, :4], torch.tensor([1, 3])), deltas[:, :4]
+    )
+
+
+def test_the_mean_is_that_of_the_heads_own_box_loss(build_box):
+    """A teacher whose boxes are the targets gives the head's own loss."""
+    student = with_head(
+        tiny_faster_rcnn(), loss_bbox=dict(type='SmoothL1Loss', beta=1.0)
+    )
+    distiller = build_box(student=student)
+    data = distiller.data_preprocessor(tiny_batch(), training=True)
+    targets = []
+    (head,) = box_heads(distiller.student)
+    head.loss_bbox.register_forward_pre_hook(
+        lambda module, args: targets.append(args)
+    )
+    losses, seen, taught = distiller.observe(**rename(data))
+    (mine,), (theirs,) = seen.stages, taught.stages
+    foreground = mine.labels < 3
+    deltas = deltas_of_label(theirs.deltas, mine.labels)
+    deltas[foreground] = targets[0][1]
+    taught_exactly = TeacherStage(theirs.feats, theirs.logits, deltas)
+    value = distiller._compare_boxes(0, mine, taught_exactly)['delta']
+    assert value > 0
+    assert_close(value, losses['loss_bbox'])
+
+
+def rename(data):
+    return dict(
+        batch_inputs=data['inputs'], batch_data_samples=data['data_samples']
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 import mmwkd.functional as WF
-from tests.strategies import PATTERNS, logits, maps, quick, tensors
+from tests.strategies import PATTERNS, deltas, logits, maps, quick, tensors
 
 
 def cost_of(num_categories):
@@ -33,6 +33,7 @@ LOGIT_TERMS = {
     'nckd': lambda s, t, y: WF.dkd_terms(s, t, y)[1],
     'nkd': lambda s, t, y: WF.nkd_terms(s, t, y)[1],
     'target': WF.target_term,
+    'binary kd': lambda s, t, y: WF.binary_kd_term(s, t, temperature=2.0),
     **{
         f'transport {domain} {separate}': transport(domain, separate)
         for domain in WF.DOMAINS
@@ -55,7 +56,10 @@ FEATURE_TERMS = {
         for index, term in enumerate(['mean', 'cov'])
     },
 }
-ZERO_FOR_EQUAL = ('kd', 'tckd', 'nckd', *set(FEATURE_TERMS) - {'emd'})
+ZERO_FOR_EQUAL = (
+    *('kd', 'tckd', 'nckd', 'binary kd'),
+    *set(FEATURE_TERMS) - {'emd'},
+)
 
 
 def check_value_and_gradient(term, student, *others):
@@ -97,6 +101,8 @@ def test_laws_of_terms_on_logits(name, case):
     rois = torch.randperm(len(student))
     assert_close(term(*(each[rois] for each in case)), value[rois], **close)
     order = torch.randperm(student.shape[1])
+    if name == 'binary kd':  # all categories are compared with the last
+        order = torch.cat([order[order < order.max()], order.max()[None]])
     options = {}
     if name.startswith('transport'):
         options['cost'] = cost_of(len(order))[order][:, order]
@@ -233,6 +239,42 @@ def test_costs_of_histograms_are_convex_combinations(case, domain, num_iters):
     assert (value <= cost.max() + 1e-5).all()
 
 
+@quick
+@given(deltas())
+def test_laws_of_terms_on_boxes(case):
+    student, teacher = case
+    value = check_value_and_gradient(WF.smooth_l1_term, student, teacher)
+    close = tolerance(value)
+    assert (value >= 0).all()
+    assert_close(WF.smooth_l1_term(student, student), 0 * value, **close)
+    order = torch.randperm(4)
+    permuted = WF.smooth_l1_term(student[:, order], teacher[:, order])
+    assert_close(permuted, value, **close)
+
+
+@quick
+@given(logits())
+def test_laws_of_sigmoids(case):
+    first, second, _ = case
+    joint = WF.joint_logit(first, second)
+    assert joint.isfinite().all()
+    assert_close(joint, WF.joint_logit(second, first))
+    smaller = torch.minimum(*(each.to(joint) for each in (first, second)))
+    assert (joint <= smaller + 1e-6 * smaller.abs()).all()
+    with_background = WF.append_background(first)
+    assert torch.equal(with_background[:, :-1], first)
+    assert not with_background[:, -1].any()
+
+
+@quick
+@given(st.integers(1, 5))
+def test_an_unrelated_category_changes_no_other(num_categories):
+    cost = 1 - cost_of(num_categories)
+    larger = WF.add_unrelated(cost)
+    assert torch.equal(larger[:-1, :-1], cost)
+    assert_close(larger[-1], torch.eye(num_categories + 1)[-1])
+
+
 def test_every_function_has_its_laws():
     covered = {
         'kd_term',
@@ -256,6 +298,11 @@ def test_every_function_has_its_laws():
         'interrelation_to_cost',
         'sinkhorn_plan',
         'sinkhorn_cost',
+        'binary_kd_term',
+        'append_background',
+        'joint_logit',
+        'add_unrelated',
+        'smooth_l1_term',
     }
     assert covered == {name for name in WF.__all__ if name.islower()}
 

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 import mmwkd.losses
 from mmwkd.losses import DistillationLoss, WKDLogitLoss
-from tests.strategies import logits, maps, quick
+from tests.strategies import deltas, logits, maps, quick
 
 LOSSES = sorted(
     name
@@ -34,15 +34,18 @@ def build(name, num_categories, **options):
 @given(
     logits(),
     maps(),
+    deltas(),
     st.sampled_from([None, 0.0, 1.0, 'random']),
     st.sampled_from([None, 1, 7.0]),
     st.sampled_from([0.0, 0.3, 1.0]),
 )
 def test_every_loss_is_finite_and_linear_in_its_weight(
-    name, on_logits, on_maps, weight, avg_factor, loss_weight
+    name, on_logits, on_maps, on_boxes, weight, avg_factor, loss_weight
 ):
     loss = build(name, on_logits[0].shape[1])
-    student, *others = on_logits if loss.compares == 'logits' else on_maps
+    student, *others = dict(
+        logits=on_logits, features=on_maps, boxes=on_boxes
+    )[loss.compares]
     student = student.detach().requires_grad_()
     if weight is not None:
         shape = len(student)
