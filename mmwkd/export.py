@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from mmwkd.atomic import atomic_write
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
+from mmwkd.distillers.places import PLACES
 from mmwkd.distillers.teacher import is_distiller
 
 
@@ -32,7 +33,7 @@ def student_config(config: Config) -> Config:
     if 'data_preprocessor' in config.model:
         student.setdefault('data_preprocessor', config.model.data_preprocessor)
     config.model = student
-    for name in ('student', 'teacher', 'logit_loss', 'neck_loss', 'roi_loss'):
+    for name in ('student', 'teacher', *(f'{at}_loss' for at in PLACES)):
         config.pop(name, None)
     config.custom_hooks = [
         hook
@@ -43,7 +44,7 @@ def student_config(config: Config) -> Config:
     if checkpoint.get('type') == 'SafeCheckpointHook':
         checkpoint.type = 'CheckpointHook'
     dataset = config.get('train_dataloader', {}).get('dataset', {})
-    if dataset.get('type') != 'MiniCocoDataset':
+    if dataset.get('type') not in ('MiniCocoDataset', 'IconCocoDataset'):
         # plain mmdet need not have mmwkd
         imports = config.get('custom_imports', {}).get('imports', [])
         config.custom_imports = dict(

@@ -24,6 +24,7 @@ def run(tmp_path):
             model=model,
             student=model['student'],
             teacher=teacher,
+            box_loss=dict(type='BoxDistillationLoss'),
             custom_imports=dict(imports=['mmwkd']),
             default_hooks=dict(
                 checkpoint=dict(type='SafeCheckpointHook', interval=3)
@@ -47,12 +48,19 @@ def run(tmp_path):
     return tmp_path / 'run.py', tmp_path / 'epoch_1.pth', distiller.student
 
 
+@pytest.mark.parametrize('kind', ['MiniCocoDataset', 'IconCocoDataset'])
+def test_datasets_of_mmwkd_keep_its_import(run, kind):
+    config = Config.fromfile(run[0])
+    config.train_dataloader = dict(dataset=dict(type=kind))
+    assert student_config(config).custom_imports.imports == ['mmwkd']
+
+
 def test_exported_files_are_a_plain_detector(run, tmp_path):
     config, checkpoint, student = run
     paths = export_student(config, checkpoint, tmp_path / 'out')
     exported = Config.fromfile(paths[0])
     assert exported.model.type == 'FasterRCNN'
-    assert 'teacher' not in exported
+    assert not {'teacher', 'box_loss'} & set(exported)
     assert exported.custom_imports.imports == []
     assert [h.type for h in exported.custom_hooks] == ['NumClassCheckHook']
     hook = exported.default_hooks.checkpoint

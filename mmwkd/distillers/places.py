@@ -9,12 +9,14 @@ from mmdet.registry import MODELS
 from mmwkd.losses import DistillationLoss
 
 # what is compared where
-_COMPARES = {
+_COMPARES: dict[str, str] = {
     'logit': 'logits',
     'neck': 'features',
     'roi': 'features',
     'box': 'boxes',
 }
+
+PLACES = tuple(_COMPARES)
 
 
 def build_loss(place: str, cfg: Mapping[str, object]) -> DistillationLoss:
