@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -131,11 +133,17 @@ def carry_out(
 
     Returns:
         The runs that have failed.
+
+    Raises:
+        ValueError: If another process carries out runs in the same folder.
     """
     failed = []
     stop = Event()
     # Threads, because each one only waits for a process.
-    with ThreadPoolExecutor(workshop.jobs) as pool:
+    with (
+        _alone_in(workshop.work_dir),
+        ThreadPoolExecutor(workshop.jobs) as pool,
+    ):
         futures = {
             pool.submit(_carry_out_one, run, workshop, observer, stop): run
             for run, state in zip(runs, states(runs, workshop), strict=True)
@@ -157,6 +165,22 @@ def carry_out(
             pool.shutdown(cancel_futures=True)
             raise
     return failed
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder, in which two processes would disturb each other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / '.lock').open('w') as file:
+        try:
+            # released when the process ends, however it ends
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f'another comparison is running in {folder}; wait for it, or '
+                'choose another folder with --work-dir'
+            ) from error
+        yield
 
 
 class _Stopped(Exception):  # noqa: N818  nothing is wrong

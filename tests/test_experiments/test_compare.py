@@ -267,6 +267,20 @@ def test_an_interruption_ends_the_processes_and_keeps_the_table(grid):
     assert 'kd seed-1' not in calls(grid)
 
 
+def test_two_comparisons_in_one_folder_are_refused(grid):
+    class Second(Heard):
+        def finished(self, run, record):
+            super().finished(run, record)
+            if run.row == 'teacher':
+                go(grid)
+
+    with pytest.raises(ValueError, match='another comparison is running in'):
+        go(grid, Second())
+
+    assert go(grid) == []
+    assert len(read_table(grid / 'runs.csv')) == 5
+
+
 def test_jobs_are_at_least_one(grid):
     with pytest.raises(ValueError, match='jobs must be at least 1, got 0'):
         workshop(grid, jobs=0)
