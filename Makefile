@@ -32,8 +32,8 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 	  -r $(REQUIREMENTS) 2>&1 | tee $(VENV)/install.log | \
 	  $(PYTHON) -u tools/install_progress.py || \
 	  { tail -n 30 $(VENV)/install.log; exit 1; }
-	@$(BIN)/python -W ignore -c 'import mmcv.ops' || { echo 'The mmcv that pip' \
-	  'kept was compiled for another torch: run "pip cache remove *mmcv*",' \
+	@$(BIN)/python -W ignore -c 'import mmcv.ops' || { echo 'pip kept an mmcv' \
+	  'that was compiled for another torch: run pip cache remove "*mmcv*",' \
 	  'remove $(VENV) and start again'; exit 1; }
 	@echo '[3/3] mmwkd'
 	@$(BIN)/pip install -q --no-build-isolation -e '.[dev]'
