@@ -13,6 +13,7 @@ import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
+from mmdet.utils import reduce_mean
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
@@ -492,9 +493,7 @@ class DetectorDistiller(BaseDetector):
     ) -> dict[str, Tensor]:
         loss = self._loss_at('logit')
         terms = loss.terms(mine.logits, theirs.logits, mine.labels)
-        return _reduce_rows(
-            loss, terms, mine.labels, mine.label_weights, self._num_classes
-        )
+        return self._reduce_rois(loss, terms, mine)
 
     def _locations(self, seen: TrainingPass, taught: TeacherPass) -> Locations:
         return confident_locations(
@@ -514,13 +513,11 @@ class DetectorDistiller(BaseDetector):
             locations.teacher_logits,
             locations.target,
         )
-        return _reduce_rows(
-            loss,
-            terms,
-            locations.target,
-            locations.weights,
-            self._num_classes,
+        weights = loss.roi_weights(
+            locations.target, locations.weights, self._num_classes
         )
+        # ranks see more and less; heads average over all of them as well
+        return _reduce(loss, terms, weights, reduce_mean(weights.sum()))
 
     def _compare_roi_maps(
         self, index: int, mine: RoIStage, theirs: TeacherStage
@@ -532,9 +529,7 @@ class DetectorDistiller(BaseDetector):
             zero = mine.feats.sum() + zero_of(adapter)
             return dict.fromkeys(loss.term_names, zero)
         terms = loss.terms(adapter(mine.feats), theirs.feats)
-        return _reduce_rows(
-            loss, terms, mine.labels, mine.label_weights, self._num_classes
-        )
+        return self._reduce_rois(loss, terms, mine)
 
     def _compare_boxes(
         self, index: int, mine: RoIStage, theirs: TeacherStage
@@ -546,15 +541,24 @@ class DetectorDistiller(BaseDetector):
             box_heads(self.teacher)[matching_stage(self.teacher, index)],
             box_heads(self.student)[index],
         )
-        terms = loss.terms(deltas_of_label(mine.deltas, mine.labels), recoded)
-        # a box of background is nobody's target, but counts in the mean: that
-        # is how the head's own box loss is averaged
-        foreground = mine.label_weights * (mine.labels < self._num_classes)
-        total = mine.label_weights.sum().clamp(min=1)
-        return {
-            name: loss.reduce(term, foreground, total)
-            for name, term in terms.items()
-        }
+        # a box of background is nobody's target, and may have no width to be
+        # coded by; it counts in the mean, as in the head's own box loss
+        foreground = mine.labels < self._num_classes
+        own = deltas_of_label(mine.deltas, mine.labels)
+        terms = loss.terms(own, recoded.where(foreground[:, None], 0))
+        weights = mine.label_weights * foreground
+        return _reduce(loss, terms, weights, mine.label_weights.sum())
+
+    def _reduce_rois(
+        self,
+        loss: DistillationLoss,
+        terms: Mapping[str, Tensor],
+        stage: RoIStage,
+    ) -> dict[str, Tensor]:
+        weights = loss.roi_weights(
+            stage.labels, stage.label_weights, self._num_classes
+        )
+        return _reduce(loss, terms, weights, weights.sum())
 
     def _key(self, place: str, term: str) -> str:
         return f'loss_{self._loss_at(place).method}_{place}_{term}'
@@ -610,15 +614,14 @@ class DetectorDistiller(BaseDetector):
         )
 
 
-def _reduce_rows(
+def _reduce(
     loss: DistillationLoss,
     terms: Mapping[str, Tensor],
-    labels: Tensor,
-    label_weights: Tensor,
-    background: int,
+    weights: Tensor,
+    total: Tensor,
 ) -> dict[str, Tensor]:
-    weights = loss.roi_weights(labels, label_weights, background)
-    total = weights.sum().clamp(min=1)
+    """Weighted means of terms, over a total of at least 1."""
+    total = total.clamp(min=1)
     return {
         name: loss.reduce(term, weights, total) for name, term in terms.items()
     }

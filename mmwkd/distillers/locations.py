@@ -37,7 +37,7 @@ def confident_locations(
     are soon certain. The ``max_locations`` of each image with the most
     confident foreground score of the teacher are kept, and weighted with the
     probability that the teacher gives to an object being there. Only these
-    are copied out of the score maps; nothing waits for the device.
+    are copied out of the given maps; nothing waits for the device.
 
     Args:
         student_scores: Logits of each level, of shape (N, A, S, H, W).

@@ -36,11 +36,12 @@ def as_plain_student(
         for name, _ in distiller.named_children()
         if name != 'student'
     )
+    # first: the student may have parts of the same names
+    for key in [key for key in state_dict if key.startswith(others)]:
+        del state_dict[key]
     for key in [key for key in state_dict if key.startswith(student)]:
         value = state_dict.pop(key)
         state_dict[prefix + key.removeprefix(student)] = value
-    for key in [key for key in state_dict if key.startswith(others)]:
-        del state_dict[key]
     versions = getattr(state_dict, '_metadata', {})
     for key in [key for key in versions if key.startswith(student)]:
         versions[prefix + key.removeprefix(student)] = versions.pop(key)
@@ -69,7 +70,9 @@ def from_plain_student(
     """
     for key in [key for key in state_dict if key.startswith(prefix)]:
         name = key.removeprefix(prefix)
-        state_dict[f'{prefix}student.{name}'] = state_dict.pop(key)
+        state_dict[f'{prefix}student.{name}'] = value = state_dict.pop(key)
+        if name.startswith('data_preprocessor.'):  # both share this module
+            state_dict[key] = value
     saved = local_metadata.get(_ADAPTERS, {})
     for name, value in adapters.items():
         other = saved.get(name, value)

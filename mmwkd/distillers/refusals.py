@@ -7,6 +7,7 @@ from typing import Any
 
 from mmdet.models.detectors import BaseDetector
 from mmdet.structures.bbox import get_box_tensor
+from torch import Tensor
 
 from mmwkd.distillers.capture import TrainingPass
 from mmwkd.distillers.teacher import TeacherPass
@@ -63,6 +64,8 @@ def refuse_non_finite(
         tensors[f'RoI feature maps of stage {index}'] = stage.feats
         if stage.logits is not None:
             tensors[f'class logits of stage {index}'] = stage.logits
+        if isinstance(stage.deltas, Tensor):  # SABL predicts buckets
+            tensors[f'box deltas of stage {index}'] = stage.deltas
     for level, scores in enumerate(taught.dense_scores):
         tensors[f'class scores of level {level}'] = scores
     for name, tensor in tensors.items():

@@ -7,6 +7,7 @@ whether it has finished, and how long each attempt took.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from mmwkd.atomic import atomic_write
 from mmwkd.experiments.scalars import History, read_history
@@ -118,7 +119,8 @@ def clear(work_dir: Path) -> None:
     """Remove a training's folder, if a training has made it.
 
     Raises:
-        ValueError: If it has content that no training has written.
+        ValueError: If it has content that no training has written, or a
+            training that still runs.
     """
     if not work_dir.exists():
         return
@@ -127,6 +129,10 @@ def clear(work_dir: Path) -> None:
             f'{work_dir} has files that no training here wrote; move '
             'them away or choose another --work-dir'
         )
+    log = work_dir / 'train.log'
+    if log.exists():
+        with log.open('ab') as file:
+            _hold(file, work_dir)
     shutil.rmtree(work_dir)
 
 
@@ -191,8 +197,10 @@ def run_process(
 
     Raises:
         TrainingFailedError: If the command fails.
+        ValueError: If a process still writes this log.
     """
     with log.open('ab') as output:
+        _hold(output, training.work_dir)
         process = subprocess.Popen(
             command,
             cwd=training.cwd,
@@ -230,6 +238,21 @@ class _Attempt:
                 seconds=[*self._earlier.seconds, seconds],
             ),
         )
+
+
+def _hold(log: BinaryIO, work_dir: Path) -> None:
+    """Refuse a log that a process still writes; keep others off it.
+
+    A process holds the lock along with its output, so the lock lasts while it
+    runs, even if the one that started it is killed.
+    """
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError(
+            f'another process is still at work in {work_dir}; wait for it or '
+            'end it'
+        ) from error
 
 
 @contextmanager

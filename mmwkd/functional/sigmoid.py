@@ -60,8 +60,8 @@ def joint_logit(first: Tensor, second: Tensor) -> Tensor:
         ValueError: If a type is not floating-point.
     """
     check_floating_point(first=first, second=second)
-    first, second = torch.broadcast_tensors(first, second)
-    return -torch.stack([-first, -second, -first - second]).logsumexp(0)
+    either = torch.logaddexp(-first, -second)
+    return -torch.logaddexp(either, -first - second)
 
 
 @full_precision

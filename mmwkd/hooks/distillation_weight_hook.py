@@ -61,8 +61,8 @@ class DistillationWeightHook(Hook):
         stop: When distillation ends and the teacher is no longer run.
         by_epoch: Whether the unit is epochs (fractions count), or
             iterations.
-        places: Losses to schedule, out of 'logit', 'neck' and 'roi'; None
-            for all.
+        places: Losses to schedule, out of 'logit', 'neck', 'roi' and 'box';
+            None for all.
     """
 
     def __init__(

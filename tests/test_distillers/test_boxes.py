@@ -1,5 +1,7 @@
 """Distillation of the box branch."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -124,6 +126,30 @@ def rename(data):
     return dict(
         batch_inputs=data['inputs'], batch_data_samples=data['data_samples']
     )
+
+
+def test_a_background_roi_without_width_spoils_nothing(build_box):
+    distiller = build_box()
+    data = distiller.data_preprocessor(tiny_batch(), training=True)
+    _, seen, taught = distiller.observe(**rename(data))
+    (mine,), (theirs,) = seen.stages, taught.stages
+    whole = distiller._compare_boxes(0, mine, theirs)['delta']
+    rois = mine.rois.clone()
+    rois[mine.labels == 3, 3] = rois[mine.labels == 3, 1]
+    flat = dataclasses.replace(mine, rois=rois)
+    value = distiller._compare_boxes(0, flat, theirs)['delta']
+    assert_close(value, whole)
+    value.backward()
+    (head,) = box_heads(distiller.student)
+    assert head.fc_reg.weight.grad.isfinite().all()
+
+
+def test_boxes_of_the_teacher_that_are_not_finite_are_named(build_box, step):
+    distiller = build_box()
+    bias = distiller.teacher.roi_head.bbox_head.fc_reg.bias
+    bias.data.fill_(torch.inf)
+    with pytest.raises(FloatingPointError, match='box deltas of stage 0'):
+        step(distiller)
 
 
 def test_background_has_no_box_to_learn(build_box, step):

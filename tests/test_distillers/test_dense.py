@@ -171,3 +171,18 @@ def test_a_cost_matrix_of_seesaw_heads_has_a_row_for_the_background():
     rows = classifier_rows(head)
     assert rows.shape == (4, head.fc_cls.in_features)
     assert_close(rows[3], head.fc_cls.weight[4])  # behind 'object'
+
+
+def test_the_mean_is_over_the_locations_of_all_ranks(
+    build_dense, step, monkeypatch
+):
+    distiller = build_dense(logit_loss=dict(type='KDLoss')).eval()
+    # enough confidence that the total is above its least value, 1
+    distiller.teacher.bbox_head.retina_cls.bias.data.fill_(2.0)
+    key = 'loss_kd_logit_kl'
+    alone = step(distiller)[key]
+    monkeypatch.setattr(
+        'mmwkd.distillers.detector_distiller.reduce_mean',
+        lambda total: 2 * total,
+    )
+    assert_close(step(distiller)[key], alone / 2)

@@ -315,6 +315,21 @@ def test_plain_student_weights_load(build, load):
     assert_close(distiller.adapters.state_dict(), adapters)  # left alone
 
 
+def test_parts_of_the_student_may_have_the_distillers_names(build):
+    """No name is taken from the student: adapters, preprocessor buffers."""
+    distiller = build()
+    student = distiller.student
+    student.adapters = torch.nn.Linear(2, 2)
+    student.data_preprocessor.register_buffer('scale', torch.ones(3))
+    saved = distiller.state_dict()
+    assert set(saved) == set(student.state_dict())
+    saved['adapters.weight'] = torch.full((2, 2), 3.0)
+    saved['data_preprocessor.scale'] = torch.full((3,), 2.0)
+    distiller.load_state_dict(saved, strict=True)
+    assert_close(student.adapters.weight, torch.full((2, 2), 3.0))
+    assert_close(student.data_preprocessor.scale, torch.full((3,), 2.0))
+
+
 def test_wrong_student_weights_are_still_noticed(build):
     distiller = build()
     weights = MODELS.build(tiny_faster_rcnn()).state_dict()

@@ -1,6 +1,8 @@
+import fcntl
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 
@@ -214,3 +216,26 @@ def test_a_broken_note_of_a_training_is_named(make_training, text):
     with pytest.raises(ValueError, match=f'^{note} '):
         run(training)
     assert note.read_text() == text
+
+
+@pytest.mark.parametrize('fingerprint', ['abc', 'changed'])
+def test_a_training_whose_starter_was_killed_is_left_alone(
+    make_training, fingerprint
+):
+    interrupt(make_training('sleep'))
+    training = make_training(fingerprint=fingerprint)
+    log = training.work_dir / 'train.log'
+    with log.open('ab') as output:
+        fcntl.flock(output, fcntl.LOCK_EX)
+        orphan = subprocess.Popen(
+            [sys.executable, '-c', 'input()'],
+            stdin=subprocess.PIPE,
+            stdout=output,
+        )
+    try:
+        with pytest.raises(ValueError, match='still at work in .*; wait for'):
+            run(training)
+    finally:
+        orphan.communicate(b'end')
+
+    assert run(training).history.iteration == 40
