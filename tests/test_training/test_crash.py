@@ -292,4 +292,5 @@ def test_signalled_tool_leaves_a_run_that_can_be_resumed(
     saved = sorted(work_dir.glob('*.pth'))
     assert [path.name for path in saved if find_damage(path)] == []
     changes = {'train_cfg.max_epochs': 1}  # what there is: nothing to add
-    assert train(work_dir, resume=True, **changes).epoch >= 2
+    # the first, if the signal came before the second was pointed to
+    assert train(work_dir, resume=True, **changes).epoch >= 1
