@@ -49,3 +49,6 @@ def run_mmdet_tool(name: str) -> None:
     ):
         distributed.init_process_group('gloo')
     runpy.run_path(str(mmdet_tool(name)), run_name='__main__')
+    if distributed.is_available() and distributed.is_initialized():
+        # at the end of the process, its threads may abort it
+        distributed.destroy_process_group()
