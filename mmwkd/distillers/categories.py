@@ -66,23 +66,18 @@ def _first_output(head: BaseDenseHead, outputs: Sequence[Any]) -> list[Tensor]:
     return [_per_anchor(scores, _width(head)) for scores in outputs[0]]
 
 
-@dense_scores.register
+# unlike in FCOS, the class scores of AutoAssign are only trained in the
+# product with its centerness
+@dense_scores.register(AutoAssignHead)
+@dense_scores.register(YOLOXHead)
 def _class_times_objectness(
-    head: YOLOXHead, outputs: Sequence[Any]
+    head: BaseDenseHead, outputs: Sequence[Any]
 ) -> list[Tensor]:
     scores, _, objectness = outputs
     return [
         joint_logit(_per_anchor(a, _width(head)), _per_anchor(b, 1))
         for a, b in zip(scores, objectness, strict=True)
     ]
-
-
-@dense_scores.register
-def _class_times_centerness(
-    head: AutoAssignHead, outputs: Sequence[Any]
-) -> list[Tensor]:
-    # unlike in FCOS, the class scores are only trained in this product
-    return _class_times_objectness(head, outputs)
 
 
 @dense_scores.register

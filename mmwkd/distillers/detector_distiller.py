@@ -149,6 +149,7 @@ class DetectorDistiller(BaseDetector):
         self._factors = dict.fromkeys(configured, 1.0)
         self._chance_check = ChanceCheck()
         self._dataset_checked = False
+        self._shards_checked = False
         self._register_state_dict_hook(as_plain_student)
 
     @property
@@ -213,7 +214,9 @@ class DetectorDistiller(BaseDetector):
                 the tensor and the images.
         """
         self.check_dataset()
-        refuse_shards(self.student)
+        if not self._shards_checked:
+            refuse_shards(self.student)
+            self._shards_checked = True
         if not any(self._factors.values()):
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
             losses.update(self._silent_losses(batch_inputs))

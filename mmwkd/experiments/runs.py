@@ -7,7 +7,6 @@ whether it has finished, and how long each attempt took.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 from mmwkd.atomic import atomic_write
+from mmwkd.experiments.lock import hold
 from mmwkd.experiments.scalars import History, read_history
 from mmwkd.json_file import read_json
 
@@ -243,16 +243,14 @@ class _Attempt:
 def _hold(log: BinaryIO, work_dir: Path) -> None:
     """Refuse a log that a process still writes; keep others off it.
 
-    A process holds the lock along with its output, so the lock lasts while it
-    runs, even if the one that started it is killed.
+    A process inherits the log as its output, so the lock lasts while it runs,
+    even if the one that started it is killed.
     """
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ValueError(
-            f'another process is still at work in {work_dir}; wait for it or '
-            'end it'
-        ) from error
+    hold(
+        log,
+        f'another process is still at work in {work_dir}; wait for it or end '
+        'it',
+    )
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 
 from mmwkd.experiments.accuracy import Accuracy
+from mmwkd.experiments.lock import hold
 from mmwkd.experiments.machine import describe_machine, git_commit
 from mmwkd.experiments.plan import Run
 from mmwkd.experiments.runs import (
@@ -172,13 +172,11 @@ def _alone_in(folder: Path) -> Iterator[None]:
     """Hold a folder, in which two processes would disturb each other."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / '.lock').open('w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f'another comparison is running in {folder}; wait for it, or '
-                'choose another folder with --work-dir'
-            ) from error
+        hold(
+            file,
+            f'another comparison is running in {folder}; wait for it, or '
+            'choose another folder with --work-dir',
+        )
         yield
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmwkd.functional import smooth_l1_term
 from mmwkd.functional.checks import check_positive
-from mmwkd.losses.base import DistillationLoss
+from mmwkd.losses.base import DistillationLoss, Reduction
 
 
 @MODELS.register_module()
@@ -52,7 +52,7 @@ class BoxDistillationLoss(DistillationLoss):
         teacher_deltas: Tensor,
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
-        reduction_override: Any = None,
+        reduction_override: Reduction | None = None,
     ) -> Tensor:
         """Compute the loss.
 

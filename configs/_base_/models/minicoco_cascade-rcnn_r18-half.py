@@ -1,5 +1,5 @@
 # Cascade R-CNN with a ResNet-18 of half width, for 128 px images. Lists are
-# replaced as a whole, so the stages are written out.
+# replaced as a whole, so the stages are here in full.
 _base_ = 'mmdet::_base_/models/cascade-rcnn_r50_fpn.py'
 
 model = dict(
@@ -30,42 +30,17 @@ model = dict(
                 bbox_coder=dict(
                     type='DeltaXYWHBBoxCoder',
                     target_means=[0.0, 0.0, 0.0, 0.0],
-                    target_stds=[0.1, 0.1, 0.2, 0.2],
+                    target_stds=stds,
                 ),
                 reg_class_agnostic=True,
                 loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
                 loss_bbox=dict(type='SmoothL1Loss', beta=1.0),
-            ),
-            dict(
-                type='Shared2FCBBoxHead',
-                in_channels=64,
-                fc_out_channels=256,
-                roi_feat_size=7,
-                num_classes=24,
-                bbox_coder=dict(
-                    type='DeltaXYWHBBoxCoder',
-                    target_means=[0.0, 0.0, 0.0, 0.0],
-                    target_stds=[0.05, 0.05, 0.1, 0.1],
-                ),
-                reg_class_agnostic=True,
-                loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-                loss_bbox=dict(type='SmoothL1Loss', beta=1.0),
-            ),
-            dict(
-                type='Shared2FCBBoxHead',
-                in_channels=64,
-                fc_out_channels=256,
-                roi_feat_size=7,
-                num_classes=24,
-                bbox_coder=dict(
-                    type='DeltaXYWHBBoxCoder',
-                    target_means=[0.0, 0.0, 0.0, 0.0],
-                    target_stds=[0.033, 0.033, 0.067, 0.067],
-                ),
-                reg_class_agnostic=True,
-                loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-                loss_bbox=dict(type='SmoothL1Loss', beta=1.0),
-            ),
+            )
+            for stds in (
+                [0.1, 0.1, 0.2, 0.2],
+                [0.05, 0.05, 0.1, 0.1],
+                [0.033, 0.033, 0.067, 0.067],
+            )
         ],
     ),
     train_cfg=dict(
@@ -75,9 +50,9 @@ model = dict(
             dict(
                 assigner=dict(
                     type='MaxIoUAssigner',
-                    pos_iou_thr=0.5,
-                    neg_iou_thr=0.5,
-                    min_pos_iou=0.5,
+                    pos_iou_thr=iou,
+                    neg_iou_thr=iou,
+                    min_pos_iou=iou,
                     match_low_quality=False,
                     ignore_iof_thr=-1,
                 ),
@@ -90,45 +65,8 @@ model = dict(
                 ),
                 pos_weight=-1,
                 debug=False,
-            ),
-            dict(
-                assigner=dict(
-                    type='MaxIoUAssigner',
-                    pos_iou_thr=0.6,
-                    neg_iou_thr=0.6,
-                    min_pos_iou=0.6,
-                    match_low_quality=False,
-                    ignore_iof_thr=-1,
-                ),
-                sampler=dict(
-                    type='RandomSampler',
-                    num=64,
-                    pos_fraction=0.25,
-                    neg_pos_ub=-1,
-                    add_gt_as_proposals=True,
-                ),
-                pos_weight=-1,
-                debug=False,
-            ),
-            dict(
-                assigner=dict(
-                    type='MaxIoUAssigner',
-                    pos_iou_thr=0.7,
-                    neg_iou_thr=0.7,
-                    min_pos_iou=0.7,
-                    match_low_quality=False,
-                    ignore_iof_thr=-1,
-                ),
-                sampler=dict(
-                    type='RandomSampler',
-                    num=64,
-                    pos_fraction=0.25,
-                    neg_pos_ub=-1,
-                    add_gt_as_proposals=True,
-                ),
-                pos_weight=-1,
-                debug=False,
-            ),
+            )
+            for iou in (0.5, 0.6, 0.7)
         ],
     ),
     test_cfg=dict(
