@@ -7,24 +7,24 @@ _weights = {  # config: (option, the weights that are tried)
     'wkd-l': ('model.logit_loss.gamma', (2.5, 5.0, 10.0)),
     'kd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
     'dkd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
-    'nkd': ('model.logit_loss.loss_weight', (0.15, 0.5, 1.5)),
-    'wkd-f': ('model.neck_loss.loss_weight', (0.003, 0.01, 0.03)),
-    'fitnet': ('model.neck_loss.loss_weight', (0.3, 1.0, 3.0)),
-    'pkd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),
-    'cwd': ('model.neck_loss.loss_weight', (0.7, 2.0, 6.0)),
-    'ickd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),
     'wkd-f-roi': ('model.roi_loss.loss_weight', (0.003, 0.01, 0.03)),
-    'fitnet-roi': ('model.roi_loss.loss_weight', (0.3, 1.0, 3.0)),
     'pkd-roi': ('model.roi_loss.loss_weight', (1.3, 4.0, 12.0)),
+    'wkd-f': ('model.neck_loss.loss_weight', (0.003, 0.01, 0.03)),
+    'pkd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),
+    'fitnet-roi': ('model.roi_loss.loss_weight', (0.3, 1.0, 3.0)),
     'cwd-roi': ('model.roi_loss.loss_weight', (1.0, 3.0, 9.0)),
     'ickd-roi': ('model.roi_loss.loss_weight', (0.7, 2.0, 6.0)),
     'emd-roi': ('model.roi_loss.loss_weight', (3.0, 10.0, 30.0)),
+    'nkd': ('model.logit_loss.loss_weight', (0.15, 0.5, 1.5)),
+    'fitnet': ('model.neck_loss.loss_weight', (0.3, 1.0, 3.0)),
+    'cwd': ('model.neck_loss.loss_weight', (0.7, 2.0, 6.0)),
+    'ickd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),
 }
 _tune_root = 'data/minicoco_tune/'
 _ann_file = _tune_root + 'annotations/instances_val.json'
 
 dataset = 'minicoco, tuning split'
-seeds = [10, 11]
+seeds = [10]
 teacher = dict(
     config='configs/minicoco/faster-rcnn_r18-half_fpn_800_minicoco.py',
     checkpoint='work_dirs/minicoco_teacher/iter_800.pth',

@@ -29,6 +29,14 @@ Start = Literal['done', 'resume', 'afresh']
 
 _TAIL_LINES = 25
 
+# glibc gives each large tensor of a step back to the system and gets it anew,
+# page by page, in the next: up to a fifth of a step's time on a CPU.
+_KEEP_MEMORY = {
+    'MALLOC_MMAP_THRESHOLD_': str(2**30),
+    'MALLOC_TRIM_THRESHOLD_': str(2**32),
+    'MALLOC_TOP_PAD_': str(2**26),
+}
+
 
 class Training(NamedTuple):
     """A training to run."""
@@ -204,7 +212,7 @@ def run_process(
         process = subprocess.Popen(
             command,
             cwd=training.cwd,
-            env={**os.environ, **training.environment},
+            env={**_KEEP_MEMORY, **os.environ, **training.environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
