@@ -1,27 +1,73 @@
-# The methods of configs/minicoco, one row each. tools/make_minicoco.py makes
-# the data, tools/train.py the teacher.
+# What each method is worth on minicoco, in three parts: the main methods with
+# five seeds, then all rivals and the variants of WKD with three. Weights are
+# those of minicoco_tuning.py. Before it: data, teachers and cost matrices, as
+# docs/results.md lists them.
 _pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
-_methods = (
-    *('wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf'),
-    *('kd', 'dkd', 'nkd'),
-    *('fitnet', 'pkd', 'cwd', 'ickd'),
-    *('fitnet-roi', 'pkd-roi', 'cwd-roi', 'ickd-roi', 'emd-roi'),
+_student = 'configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py'
+_main = ('kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
+_rivals = (
+    *('pkd-roi', 'fitnet-roi', 'cwd-roi', 'ickd-roi', 'emd-roi'),
+    *('nkd', 'fitnet', 'cwd', 'ickd'),
 )
+_gamma = 'model.logit_loss.gamma'
+_variants = {  # row: (config, what is changed)
+    'wkd-l_whole': ('wkd-l', {'model.logit_loss.separate_target': False}),
+    'wkd-l_background-0.3': (
+        'wkd-l',
+        {'model.logit_loss.background_weight': 0.3},
+    ),
+    'wkd-f-roi_grid-1': ('wkd-f-roi', {'model.roi_loss.grid': 1}),
+    'wkd-f-roi_grid-2': ('wkd-f-roi', {'model.roi_loss.grid': 2}),
+    'wkd-f-roi_grid-7': ('wkd-f-roi', {'model.roi_loss.grid': 7}),
+    'wkd-f-roi_full': (
+        'wkd-f-roi',
+        {'model.roi_loss.covariance': 'full', 'model.roi_loss.grid': 1},
+    ),
+}
 
 dataset = 'minicoco'
-seeds = [0, 1, 2]
+seeds = [0, 1, 2, 3, 4]
 teacher = dict(
     config='configs/minicoco/faster-rcnn_r18-half_fpn_800_minicoco.py',
     checkpoint='work_dirs/minicoco_teacher/iter_800.pth',
 )
-cfg_options = {'model.teacher.checkpoint': teacher['checkpoint']}
 baseline = 'student'
+cfg_options = {'model.teacher.checkpoint': teacher['checkpoint']}
 rows = {
-    'student': dict(
-        config='configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py'
-    ),
+    'student': dict(config=_student),
     **{
         method: dict(config=f'configs/minicoco/{method}_{_pair}')
-        for method in _methods
+        for method in _main
     },
+    # as long as wkd-lf takes for 800 iterations: 1.7 times the CPU time
+    'student_1360': dict(
+        config=_student,
+        cfg_options={
+            'train_cfg.max_iters': 1360,
+            'train_cfg.val_interval': 340,
+            'param_scheduler.1.end': 1360,
+        },
+        num_seeds=3,
+    ),
+    **{
+        method: dict(config=f'configs/minicoco/{method}_{_pair}', num_seeds=3)
+        for method in _rivals
+    },
+    **{
+        row: dict(
+            config=f'configs/minicoco/{method}_{_pair}',
+            cfg_options=changes,
+            num_seeds=3,
+        )
+        for row, (method, changes) in _variants.items()
+    },
+    'wkd-lf_self': dict(
+        config='configs/minicoco/wkd-lf_faster-rcnn_r18-eighth-from-'
+        'r18-eighth_fpn_800_minicoco.py',
+        cfg_options={
+            'model.teacher.checkpoint': 'work_dirs/'
+            'faster-rcnn_r18-eighth_fpn_800_minicoco/iter_800.pth'
+        },
+        num_seeds=3,
+    ),
 }

@@ -17,10 +17,11 @@ _OPTIONAL = ('teacher', 'cfg_options')
 
 
 class Row(NamedTuple):
-    """One method: a config, and what is changed in it."""
+    """One method: a config, what is changed in it, and how often it runs."""
 
     config: str  # relative to the repository
     options: Mapping[str, Any]
+    seeds: tuple[int, ...]
 
 
 class Teacher(NamedTuple):
@@ -36,7 +37,7 @@ class Grid:
 
     Attributes:
         dataset: Label of the data, for tables.
-        seeds: Seeds of each row.
+        seeds: Seeds of the rows; a row has all or the first of them.
         baseline: Name of the row that the others are compared with.
         rows: The methods by name.
         options: Options for all configs that have their place.
@@ -70,16 +71,16 @@ def read_grid(path: Path) -> Grid:
         if not name.startswith('_')
     }
     _check_keys(str(path), content, _REQUIRED, _OPTIONAL)
-    rows = {
-        name: _row(f'{path}: row {name!r}', name, value)
-        for name, value in content['rows'].items()
-    }
     seeds = tuple(content['seeds'])
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(
             f'{path}: seeds must be different integers, at least one; got '
             f'{list(seeds)}'
         )
+    rows = {
+        name: _row(f'{path}: row {name!r}', name, value, seeds)
+        for name, value in content['rows'].items()
+    }
     baseline = content['baseline']
     if baseline not in rows:
         raise ValueError(
@@ -99,15 +100,25 @@ def read_grid(path: Path) -> Grid:
     )
 
 
-def _row(where: str, name: str, content: Mapping[str, Any]) -> Row:
+def _row(
+    where: str, name: str, content: Mapping[str, Any], seeds: tuple[int, ...]
+) -> Row:
     # it becomes the name of a folder
     if not re.fullmatch(r'\w[\w.+-]*', name) or name == TEACHER:
         raise ValueError(
             f'{where}: a name has letters, digits and any of _ . + - and is '
             f'not {TEACHER!r}'
         )
-    _check_keys(where, content, ('config',), ('cfg_options',))
-    return Row(content['config'], content.get('cfg_options', {}))
+    _check_keys(where, content, ('config',), ('cfg_options', 'num_seeds'))
+    count = content.get('num_seeds', len(seeds))
+    if not isinstance(count, int) or not 1 <= count <= len(seeds):
+        raise ValueError(
+            f'{where}: num_seeds must be from 1 to {len(seeds)}, the number '
+            f'of seeds; got {count!r}'
+        )
+    return Row(
+        content['config'], content.get('cfg_options', {}), seeds[:count]
+    )
 
 
 def _check_keys(

@@ -102,6 +102,8 @@ def plan_runs(grid: Grid, repo: Path) -> list[Run]:
         runs.append(_teacher(grid, repo, files))
     for seed in grid.seeds:
         for name, resolved in rows.items():
+            if seed not in grid.rows[name].seeds:
+                continue
             runs.append(
                 Run(
                     row=name,

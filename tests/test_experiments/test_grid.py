@@ -20,9 +20,15 @@ def test_reads_what_the_file_says(repo):
     assert grid.teacher == Teacher('big.py', 'big.pth')
     assert grid.options == {'model.teacher.checkpoint': 'big.pth'}
     assert grid.rows == {
-        'student': Row('student.py', {}),
-        'kd': Row('kd.py', {'model.loss.weight': 2.0}),
+        'student': Row('student.py', {}, (0, 1)),
+        'kd': Row('kd.py', {'model.loss.weight': 2.0}, (0, 1)),
     }
+
+
+def test_a_row_may_have_the_first_seeds_only(repo):
+    change(repo, "config='kd.py'", "config='kd.py', num_seeds=1")
+
+    assert read_grid(repo / 'grid.py').rows['kd'].seeds == (0,)
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -55,6 +61,11 @@ def test_a_missing_file_is_named(tmp_path):
             r"row 'student': unknown key 'confg'",
         ),
         ('kd=dict', 'teacher=dict', r"row 'teacher': a name has letters"),
+        (
+            "config='kd.py'",
+            "config='kd.py', num_seeds=3",
+            r"row 'kd': num_seeds must be from 1 to 2, .*; got 3",
+        ),
     ],
 )
 def test_refuses_what_is_no_grid(repo, old, new, message):

@@ -6,6 +6,8 @@ from mmwkd.experiments.grid import read_grid
 from mmwkd.experiments.plan import plan_runs
 from tests.test_experiments.test_grid import change
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def plan(repo):
     return plan_runs(read_grid(repo / 'grid.py'), repo)
@@ -26,6 +28,14 @@ def test_every_row_gets_its_first_seed_before_any_gets_its_second(repo):
         ('kd', 'method', 1),
     ]
     assert len({run.key for run in runs}) == 5
+
+
+def test_a_row_with_fewer_seeds_is_left_out_of_the_later_ones(repo):
+    change(repo, "config='kd.py'", "config='kd.py', num_seeds=1")
+
+    runs = [(run.row, run.seed) for run in plan(repo)]
+
+    assert runs[1:] == [('student', 0), ('kd', 0), ('student', 1)]
 
 
 def test_options_go_where_they_have_a_place(repo):
@@ -185,29 +195,32 @@ def test_two_rows_that_are_equal(repo):
         plan(repo)
 
 
-@pytest.mark.parametrize('name', ['minicoco_costs', 'minicoco_methods'])
-def test_the_shipped_grids_fit_the_shipped_configs(name, tmp_path):
+GRIDS = sorted((ROOT / 'benchmarks' / 'grids').glob('*.py'))
+
+
+@pytest.mark.parametrize('path', GRIDS, ids=lambda path: path.stem)
+def test_the_shipped_grids_fit_the_shipped_configs(path, tmp_path):
     """Everything but the data and files that their user makes."""
-    root = Path(__file__).resolve().parents[2]
-    (tmp_path / 'configs').symlink_to(root / 'configs')
-    for split in ('train', 'val'):
-        (tmp_path / 'data/minicoco' / split).mkdir(parents=True)
-    grid = read_grid(root / 'benchmarks' / 'grids' / f'{name}.py')
-    costs = {
-        option
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    grid = read_grid(path)
+    made = [
+        value
         for row in grid.rows.values()
-        for option in row.options.values()
-        if str(option).endswith('.npz')
-    }
-    made = ['data/minicoco/annotations/instances_train.json']
-    made += ['data/minicoco/annotations/instances_val.json']
-    for file in [*made, *costs, grid.teacher.checkpoint]:
+        for value in row.options.values()
+        if str(value).endswith(('.npz', '.pth'))
+    ]
+    made.append(grid.teacher.checkpoint)
+    made.append('data/mobilenetv2_imagenet.pth')
+    made.append('work_dirs/faster-rcnn_r18-half_fpn_800_minicoco/iter_800.pth')
+    for data in ('minicoco', 'minicoco_tune', 'iconcoco'):
+        for split in ('train', 'val'):
+            (tmp_path / 'data' / data / split).mkdir(parents=True)
+            made.append(f'data/{data}/annotations/instances_{split}.json')
+    for file in set(made):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(file)
 
     runs = plan_runs(grid, tmp_path)
 
-    assert len(runs) == 1 + 3 * len(grid.rows)
-    teacher = f'model.teacher.checkpoint={grid.teacher.checkpoint}'
-    for run in runs[1:]:
-        assert (teacher in run.options) == (run.row != 'student')
+    assert len(runs) == 1 + sum(len(row.seeds) for row in grid.rows.values())
+    assert len({run.key for run in runs}) == len(runs)
