@@ -52,6 +52,11 @@ def parse_args() -> argparse.Namespace:
         help='folder of the summary (default: summary in the work-dir)',
     )
     parser.add_argument(
+        '--baseline',
+        metavar='ROW',
+        help="row that the summary compares with (default: the grid's)",
+    )
+    parser.add_argument(
         '--dry-run',
         action='store_true',
         help='check everything and list the runs, but run nothing',

@@ -34,6 +34,7 @@ class Options:
     summary: Path | None = None
     jobs: int = 2
     dry_run: bool = False
+    baseline: str | None = None  # None: the grid's
 
 
 def compare(
@@ -61,7 +62,7 @@ def compare(
     if options.source.suffix == '.csv':
         if not options.source.is_file():
             raise FileNotFoundError(f'table {options.source} does not exist')
-        _summarise(options.source, None, folder, console)
+        _summarise(options, options.source, None, folder, console)
         return True
     grid = read_grid(options.source)
     table = (options.table or options.work_dir / 'runs.csv').resolve()
@@ -87,7 +88,7 @@ def compare(
     )
     with GridProgress(console, len(runs) - known.count('recorded')) as shown:
         failed = carry_out(runs, workshop, shown)
-    _summarise(table, {run.key for run in runs}, folder, console)
+    _summarise(options, table, {run.key for run in runs}, folder, console)
     if failed:
         told = f'{len(failed)} of {len(runs)} runs failed: '
         told += '; '.join(run.title for run in failed)
@@ -96,6 +97,7 @@ def compare(
 
 
 def _summarise(
+    options: Options,
     table: Path,
     keys: set[tuple[str, str, int | None]] | None,
     folder: Path,
@@ -110,5 +112,5 @@ def _summarise(
     if not any(record.seed is not None for record in records):
         console.print('no run has finished, so there is nothing to compare')
         return
-    outputs = write_summary(summarise(records), folder)
+    outputs = write_summary(summarise(records, options.baseline), folder)
     console.print(f'summary: {outputs.page}', soft_wrap=True)

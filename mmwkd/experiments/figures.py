@@ -11,7 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mmwkd.experiments.summary import Estimate, RowSummary, Summary
+from mmwkd.experiments.summary import (
+    Estimate,
+    RowSummary,
+    Summary,
+    mean_curve,
+)
 from mmwkd.experiments.theme import LIGHT, Theme, style
 
 _DPI = 160
@@ -34,7 +39,7 @@ def draw_comparison(summary: Summary, theme: Theme = LIGHT) -> bytes:
         figure = Figure(figsize=(11, height), dpi=_DPI, layout='constrained')
         left, right = figure.subplots(1, 2, sharey=True)
         left.set_title(f'box AP on {summary.dataset}')
-        right.set_title('paired difference to the baseline')
+        right.set_title(f'paired difference to {_baseline(summary)}')
         if summary.teacher_ap is not None:
             left.axvline(
                 summary.teacher_ap, color=theme.teacher, linestyle='--'
@@ -99,10 +104,9 @@ def draw_ap_curves(summary: Summary, theme: Theme = LIGHT) -> bytes:
             )
         colours = _colours(summary.rows, theme)
         for row, (colour, dashes) in zip(summary.rows, colours, strict=True):
-            iterations, means = _mean_curve(row)
+            curve = mean_curve(row.curves.values())
             axis.plot(
-                iterations,
-                means,
+                *np.transpose(curve) if curve else ((), ()),
                 color=colour,
                 linestyle=dashes,
                 marker='o',
@@ -115,6 +119,11 @@ def draw_ap_curves(summary: Summary, theme: Theme = LIGHT) -> bytes:
         # in the order of the last values, more or less that of the lines
         figure.legend(loc='outside right upper', handlelength=3.5)
         return _png(figure)
+
+
+def _baseline(summary: Summary) -> str:
+    names = (row.name for row in summary.rows if row.is_baseline)
+    return next(names, 'the baseline')
 
 
 def _draw_estimate(
@@ -146,14 +155,6 @@ def _draw_estimate(
         markeredgecolor=theme.page,
         zorder=3,
     )
-
-
-def _mean_curve(row: RowSummary) -> tuple[list[int], list[float]]:
-    """Where all seeds were validated, the mean over them."""
-    curves = [dict(curve) for curve in row.curves.values()]
-    shared = sorted(set(curves[0]).intersection(*curves))
-    means = [float(np.mean([curve[i] for curve in curves])) for i in shared]
-    return shared, means
 
 
 def _colours(

@@ -19,6 +19,7 @@ _HEADER = (
     'difference',
     f'{100 * CONFIDENCE:.0f} % interval',
     'gap closed',
+    'iterations to the baseline',
     'minutes',
     'time ratio',
 )
@@ -86,6 +87,7 @@ def table_lines(summary: Summary) -> list[tuple[str, ...]]:
                 _NONE
                 if row.gap_closed is None
                 else f'{100 * row.gap_closed:.0f} %',
+                _NONE if row.caught_up is None else f'{row.caught_up:.0f}',
                 f'{row.train_seconds / 60:.1f}',
                 _NONE if row.time_ratio is None else f'{row.time_ratio:.2f}',
             )
@@ -100,6 +102,8 @@ def notes(summary: Summary) -> list[str]:
         'Differences are to the baseline with the same seed; an interval is '
         "that of Student's t over the seeds, one row at a time: of many "
         'rows, some intervals miss by chance.',
+        'Iterations to the baseline: where the mean curve comes to the '
+        "baseline's last AP, between validations on a straight line.",
         'Minutes are of training with its validations; a time ratio is to '
         'the baseline.',
         *summary.notes,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,7 @@ class RowSummary(NamedTuple):
     gap_closed: float | None  # None without a teacher that is better
     train_seconds: float  # mean
     time_ratio: float | None  # to the baseline's mean
+    caught_up: float | None  # iterations to the baseline's AP; None if never
     curves: Mapping[int, Curve]  # by seed
 
 
@@ -50,16 +52,25 @@ class Summary(NamedTuple):
     notes: tuple[str, ...]  # what makes rows hard to compare
 
 
-def summarise(records: Sequence[Record]) -> Summary:
+def summarise(
+    records: Sequence[Record], baseline: str | None = None
+) -> Summary:
     """Compare the rows of a table.
 
     Of each row, the records count that have the config of its last one.
 
+    Args:
+        records: The table.
+        baseline: The row that the others are compared with; None for that of
+            the grid.
+
     Raises:
-        ValueError: If there is nothing to compare, or what is there is of
-            several datasets or baselines.
+        ValueError: If there is nothing to compare, what is there is of
+            several datasets or baselines, or the baseline is not there.
     """
     current = _current(records)
+    if baseline is not None:
+        current = _with_baseline(current, baseline)
     datasets = sorted({record.dataset for record in current})
     if len(datasets) != 1:
         raise ValueError(
@@ -79,9 +90,9 @@ def summarise(records: Sequence[Record]) -> Summary:
             'a comparison has one baseline; the table has '
             f'{", ".join(sorted(baselines))}'
         )
-    baseline = by_row[baselines.pop()] if baselines else {}
+    alone = by_row[baselines.pop()] if baselines else {}
     rows = [
-        _summarise_row(name, runs, baseline, teacher_ap)
+        _summarise_row(name, runs, alone, teacher_ap)
         for name, runs in by_row.items()
     ]
     return Summary(
@@ -116,6 +127,52 @@ def estimate(values: ArrayLike) -> Estimate:
     return Estimate(mean, (mean - half, mean + half), n)
 
 
+def mean_curve(curves: Iterable[Curve]) -> Curve:
+    """Where all of several curves have a point, the mean over them."""
+    named = [dict(curve) for curve in curves]
+    shared = sorted(set(named[0]).intersection(*named))
+    return tuple(
+        (i, statistics.fmean(curve[i] for curve in named)) for i in shared
+    )
+
+
+def iterations_to(ap: float, curve: Curve) -> float | None:
+    """The first iteration at which a curve reaches a box AP.
+
+    Between two validations, and from 0 at the start to the first, the curve
+    is a straight line.
+
+    Returns:
+        The iteration; None if the curve stays below.
+    """
+    before = (0, 0.0)
+    for point in curve:
+        if point[1] >= ap:
+            (i, low), (j, high) = before, point
+            return (
+                j if high == low else i + (j - i) * (ap - low) / (high - low)
+            )
+        before = point
+    return None
+
+
+def _with_baseline(records: Sequence[Record], name: str) -> list[Record]:
+    rows = sorted({r.row for r in records if r.seed is not None})
+    if name not in rows:
+        raise ValueError(
+            f'the baseline {name!r} is not a row of the table, which has '
+            f'{", ".join(rows)}'
+        )
+    return [
+        record
+        if record.role == 'teacher'
+        else replace(
+            record, role='baseline' if record.row == name else 'method'
+        )
+        for record in records
+    ]
+
+
 def _current(records: Sequence[Record]) -> list[Record]:
     config = {record.row: record.config_hash for record in records}
     latest = {
@@ -135,7 +192,7 @@ def _summarise_row(
     aps = {seed: runs[seed].accuracy.ap for seed in sorted(runs)}
     seconds = [run.train_seconds for run in runs.values()]
     is_baseline = runs is baseline
-    difference = closed = ratio = None
+    difference = closed = ratio = caught_up = None
     paired = [seed for seed in aps if seed in baseline]
     if paired and not is_baseline:
         alone = [baseline[seed].accuracy.ap for seed in paired]
@@ -151,6 +208,10 @@ def _summarise_row(
     if baseline:
         theirs = statistics.fmean(r.train_seconds for r in baseline.values())
         ratio = mean_seconds / theirs if theirs else None
+        final = statistics.fmean(r.accuracy.ap for r in baseline.values())
+        caught_up = iterations_to(
+            final, mean_curve(run.curve for run in runs.values())
+        )
     return RowSummary(
         name=name,
         is_baseline=is_baseline,
@@ -161,6 +222,7 @@ def _summarise_row(
         gap_closed=closed,
         train_seconds=mean_seconds,
         time_ratio=ratio,
+        caught_up=caught_up,
         curves={seed: runs[seed].curve for seed in aps},
     )
 

@@ -7,7 +7,12 @@ from scipy import stats
 
 from mmwkd.experiments.figures import draw_ap_curves, draw_comparison
 from mmwkd.experiments.report import table_lines, to_markdown, write_summary
-from mmwkd.experiments.summary import estimate, summarise
+from mmwkd.experiments.summary import (
+    estimate,
+    iterations_to,
+    mean_curve,
+    summarise,
+)
 from mmwkd.experiments.theme import DARK, LIGHT
 from tests.test_demo.test_curves import pixels, share_of
 from tests.test_demo.test_report import Page
@@ -124,6 +129,46 @@ def test_what_makes_rows_hard_to_compare_is_told(records, changes, note):
     assert any(note in told for told in summarise(records).notes)
 
 
+def test_another_row_may_be_the_baseline(records):
+    records.append(make_record('dkd', 0, 25.1))
+
+    rows = by_name(summarise(records, baseline='kd'))
+
+    assert rows['kd'].is_baseline
+    assert rows['student'].difference.mean == pytest.approx(
+        np.mean(STUDENT) - np.mean(KD)
+    )
+    assert rows['dkd'].difference == (pytest.approx(25.1 - KD[0]), None, 1)
+    with pytest.raises(ValueError, match="'nkd' is not a row .* has dkd, kd, st"):
+        summarise(records, baseline='nkd')
+
+
+def test_curves_are_averaged_where_all_have_points():
+    curves = [((20, 1.0), (40, 2.0)), ((20, 2.0), (30, 9.0), (40, 6.0))]
+
+    assert mean_curve(curves) == ((20, 1.5), (40, 4.0))
+    assert mean_curve([(), curves[0]]) == ()
+
+
+@pytest.mark.parametrize(
+    ('ap', 'iteration'),
+    [(1.0, 10.0), (2.0, 20.0), (3.0, 30.0), (3.5, 80.0), (5.0, None)],
+)
+def test_where_a_curve_reaches_an_ap_first(ap, iteration):
+    curve = ((20, 2.0), (40, 4.0), (60, 3.0), (80, 4.0))
+    if ap == 3.5:
+        curve = ((20, 2.0), (60, 3.0), (80, 3.5))
+
+    assert iterations_to(ap, curve) == iteration
+
+
+def test_the_faster_row_catches_up_earlier(records):
+    rows = by_name(summarise(records))
+
+    assert rows['student'].caught_up == 40
+    assert 20 < rows['kd'].caught_up < 40
+
+
 def test_refuses_what_cannot_be_compared(records):
     with pytest.raises(ValueError, match='records of none'):
         summarise([])
@@ -160,7 +205,7 @@ def test_the_table_as_text(records):
     assert kd[:5] == ('kd', '23.2', '0.3', '3', '+1.4')
     oracle = stats.ttest_rel(KD, STUDENT).confidence_interval(0.95)
     assert kd[5] == f'{oracle.low:+.1f} to {oracle.high:+.1f}'
-    assert kd[6:] == ('8 %', '2.5', '1.50')
+    assert kd[6:] == ('8 %', '38', '2.5', '1.50')
     assert student[0] == 'student (baseline)'
     assert {len(header)} == {len(line) for line in (teacher, kd, student)}
 
