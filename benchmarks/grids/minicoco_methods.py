@@ -6,7 +6,7 @@ _pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
 _student = 'configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py'
 _main = ('kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
 _rivals = (
-    *('pkd-roi', 'fitnet-roi', 'cwd-roi', 'ickd-roi', 'emd-roi'),
+    *('kd-pkd-roi', 'pkd-roi', 'fitnet-roi', 'cwd-roi', 'ickd-roi', 'emd-roi'),
     *('nkd', 'fitnet', 'cwd', 'ickd'),
 )
 _gamma = 'model.logit_loss.gamma'

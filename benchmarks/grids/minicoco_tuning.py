@@ -1,14 +1,15 @@
-# How strong each term should be: three weights of every method, on images and
-# seeds that are used for nothing else. Before it: data and teacher as in
+# How strong each term should be: three weights of every method, and a fourth
+# where the best of three was the largest or the smallest; on images and with a
+# seed that are used for nothing else. Before it: data and teacher as in
 # minicoco_methods.py, and
 # tools/make_minicoco.py data/minicoco_tune --seed 1 --num-train 8
 _pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
 _weights = {  # method: (option, the weights that are tried)
-    'wkd-l': ('model.logit_loss.gamma', (2.5, 5.0, 10.0)),
+    'wkd-l': ('model.logit_loss.gamma', (2.5, 5.0, 10.0, 20.0)),
     'wkd-l-whole': ('model.logit_loss.gamma', (5.0, 10.0, 20.0)),
     'kd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
     'dkd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
-    'wkd-f-roi': ('model.roi_loss.loss_weight', (0.003, 0.01, 0.03)),
+    'wkd-f-roi': ('model.roi_loss.loss_weight', (0.003, 0.01, 0.03, 0.1)),
     'pkd-roi': ('model.roi_loss.loss_weight', (1.3, 4.0, 12.0)),
     'wkd-f': ('model.neck_loss.loss_weight', (0.003, 0.01, 0.03)),
     'pkd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),

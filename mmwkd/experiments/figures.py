@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -118,6 +119,62 @@ def draw_ap_curves(summary: Summary, theme: Theme = LIGHT) -> bytes:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         # in the order of the last values, more or less that of the lines
         figure.legend(loc='outside right upper', handlelength=3.5)
+        return _png(figure)
+
+
+class Scan(NamedTuple):
+    """Box AP over the values of one hyper-parameter."""
+
+    name: str
+    aps: Mapping[float, Sequence[float]]  # of each seed, by value
+    chosen: float  # the value that the other scans keep
+
+
+def draw_sensitivity(
+    scans: Sequence[Scan], baseline: float, theme: Theme = LIGHT
+) -> bytes:
+    """Draw box AP over each of several hyper-parameters, side by side.
+
+    Args:
+        scans: What to draw.
+        baseline: Mean box AP of the student alone, a dashed line.
+        theme: Colours.
+
+    Returns:
+        A PNG: seeds as dots, means as a line, the chosen value as a diamond.
+    """
+    with style(theme):
+        figure = Figure(
+            figsize=(2.6 * len(scans), 3.2), dpi=_DPI, layout='constrained'
+        )
+        axes = figure.subplots(1, len(scans), sharey=True, squeeze=False)[0]
+        axes[0].set_ylabel('box AP, percent')
+        for axis, scan in zip(axes, scans, strict=True):
+            values = sorted(scan.aps)
+            means = [float(np.mean(scan.aps[value])) for value in values]
+            axis.set_title(scan.name)
+            axis.axhline(baseline, color=theme.baseline, linestyle='--')
+            for value in values:
+                aps = scan.aps[value]
+                axis.scatter(
+                    [value] * len(aps),
+                    aps,
+                    s=12,
+                    color=theme.distilled,
+                    alpha=0.55,
+                    linewidths=0,
+                )
+            axis.plot(values, means, color=theme.distilled)
+            axis.plot(
+                scan.chosen,
+                float(np.mean(scan.aps[scan.chosen])),
+                marker='D',
+                color=theme.distilled,
+                markeredgecolor=theme.page,
+            )
+            axis.set_xscale('log')
+            axis.set_xticks(values, [f'{value:g}' for value in values])
+            axis.minorticks_off()
         return _png(figure)
 
 

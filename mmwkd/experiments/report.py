@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,13 +116,22 @@ def notes(summary: Summary) -> list[str]:
     return told
 
 
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """A table as Markdown, with numbers in all columns but the first.
+
+    Args:
+        lines: The header and the rows, of equal length.
+    """
+    header, *rows = lines
+    rule = ['---', *['---:'] * (len(header) - 1)]
+    return '\n'.join(
+        f'| {" | ".join(line)} |' for line in (header, rule, *rows)
+    )
+
+
 def to_markdown(summary: Summary) -> str:
     """The summary as Markdown."""
-    header, *lines = table_lines(summary)
-    rule = ['---', *['---:'] * (len(header) - 1)]
-    table = '\n'.join(
-        f'| {" | ".join(line)} |' for line in (header, rule, *lines)
-    )
+    table = markdown_table(table_lines(summary))
     listed = '\n'.join(f'- {note}' for note in notes(summary))
     return (
         f'# Comparison on {summary.dataset}\n\n{table}\n\n{listed}\n\n'

@@ -139,7 +139,9 @@ def test_another_row_may_be_the_baseline(records):
         np.mean(STUDENT) - np.mean(KD)
     )
     assert rows['dkd'].difference == (pytest.approx(25.1 - KD[0]), None, 1)
-    with pytest.raises(ValueError, match="'nkd' is not a row .* has dkd, kd, st"):
+    with pytest.raises(
+        ValueError, match="'nkd' is not a row .* has dkd, kd, st"
+    ):
         summarise(records, baseline='nkd')
 
 
