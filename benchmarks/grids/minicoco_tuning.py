@@ -12,7 +12,7 @@ _weights = {  # method: (option, the weights that are tried)
     'wkd-f-roi': ('model.roi_loss.loss_weight', (0.003, 0.01, 0.03, 0.1)),
     'pkd-roi': ('model.roi_loss.loss_weight', (1.3, 4.0, 12.0)),
     'wkd-f': ('model.neck_loss.loss_weight', (0.003, 0.01, 0.03)),
-    'pkd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),
+    'pkd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5, 5.0)),
     'fitnet-roi': ('model.roi_loss.loss_weight', (0.3, 1.0, 3.0)),
     'cwd-roi': ('model.roi_loss.loss_weight', (1.0, 3.0, 9.0)),
     'ickd-roi': ('model.roi_loss.loss_weight', (0.7, 2.0, 6.0)),
