@@ -7,6 +7,8 @@ _pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
 _weights = {  # method: (option, the weights that are tried)
     'wkd-l': ('model.logit_loss.gamma', (2.5, 5.0, 10.0, 20.0)),
     'wkd-l-whole': ('model.logit_loss.gamma', (5.0, 10.0, 20.0)),
+    'wkd-l-foreground': ('model.logit_loss.gamma', (5.0, 10.0, 20.0)),
+    'wkd-l-soft': ('model.logit_loss.gamma', (5.0, 10.0, 20.0)),
     'kd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
     'dkd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
     'wkd-f-roi': ('model.roi_loss.loss_weight', (0.003, 0.01, 0.03, 0.1)),
@@ -22,7 +24,12 @@ _weights = {  # method: (option, the weights that are tried)
     'cwd': ('model.neck_loss.loss_weight', (0.7, 2.0, 6.0)),
     'ickd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),
 }
-_further = {'wkd-l-whole': {'model.logit_loss.separate_target': False}}
+_further = {
+    'wkd-l-whole': {'model.logit_loss.separate_target': False},
+    'wkd-l-foreground': {'model.logit_loss.background_weight': 0.0},
+    'wkd-l-soft': {'model.logit_loss.temperature': 4.0},
+}
+_config = dict.fromkeys(_further, 'wkd-l')
 _tune_root = 'data/minicoco_tune/'
 _ann_file = _tune_root + 'annotations/instances_val.json'
 
@@ -47,7 +54,7 @@ rows = {
     ),
     **{
         f'{method}_{weight:g}': dict(
-            config=f'configs/minicoco/{method.removesuffix("-whole")}_{_pair}',
+            config=f'configs/minicoco/{_config.get(method, method)}_{_pair}',
             cfg_options={option: weight, **_further.get(method, {})},
         )
         for method, (option, weights) in _weights.items()
