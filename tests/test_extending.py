@@ -117,7 +117,7 @@ def test_the_box_loss_trains(output, detector_of):
                 config=detector_of(False, base_channels=12), allow_random=True
             ),
             logit_loss=dict(type='BrierLoss'),
-            roi_loss=dict(type='WKDFeatureLoss', grid=4, loss_weight=0.01),
+            roi_loss=dict(type='WKDFeatureLoss', grid=4, loss_weight=0.0075),
         )
     )
     assert all(log['loss'].isfinite() for log in train_two_steps(distiller))

@@ -9,12 +9,19 @@ _rivals = (
     *('kd-pkd-roi', 'pkd-roi', 'fitnet-roi', 'cwd-roi', 'ickd-roi', 'emd-roi'),
     *('nkd', 'fitnet', 'cwd', 'ickd'),
 )
-_gamma = 'model.logit_loss.gamma'
 _variants = {  # row: (config, what is changed)
     'wkd-l_whole': ('wkd-l', {'model.logit_loss.separate_target': False}),
+    'wkd-l_background-0': (
+        'wkd-l',
+        {'model.logit_loss.background_weight': 0.0},
+    ),
     'wkd-l_background-0.3': (
         'wkd-l',
         {'model.logit_loss.background_weight': 0.3},
+    ),
+    'wkd-f-roi_background-0': (
+        'wkd-f-roi',
+        {'model.roi_loss.background_weight': 0.0},
     ),
     'wkd-f-roi_grid-1': ('wkd-f-roi', {'model.roi_loss.grid': 1}),
     'wkd-f-roi_grid-2': ('wkd-f-roi', {'model.roi_loss.grid': 2}),

@@ -1,4 +1,5 @@
 # The distillation losses, each in one place. A leaf config picks from them.
+# Weights of WKD-F are for maps of 256 channels (docs/results.md).
 # WKD-L on RoI class logits
 logit_loss = dict(
     type='WKDLogitLoss',
@@ -16,7 +17,7 @@ neck_loss = dict(
     covariance='diag',
     grid=4,
     ratio=2.0,
-    loss_weight=0.01,
+    loss_weight=0.0025,
 )
 
 # WKD-F on the RoIAlign maps fed to the box head
@@ -25,5 +26,5 @@ roi_loss = dict(
     covariance='diag',
     grid=4,
     ratio=2.0,
-    loss_weight=0.01,
+    loss_weight=0.0075,
 )
