@@ -1,6 +1,7 @@
 # How strong each term should be: three weights of every method, and a fourth
 # where the best of three was the largest or the smallest; on images and with a
-# seed that are used for nothing else. Before it: data and teacher as in
+# seed that are used for nothing else. WKD-L and the methods of KL (kd, dkd,
+# nkd) also got variants, 13 runs for either. Before it: data and teacher as in
 # minicoco_methods.py, and
 # tools/make_minicoco.py data/minicoco_tune --seed 1 --num-train 8
 _pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
@@ -10,7 +11,9 @@ _weights = {  # method: (option, the weights that are tried)
     'wkd-l-foreground': ('model.logit_loss.gamma', (5.0, 10.0, 20.0)),
     'wkd-l-soft': ('model.logit_loss.gamma', (5.0, 10.0, 20.0)),
     'kd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
+    'kd-soft': ('model.logit_loss.loss_weight', (0.3, 1.0)),
     'dkd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
+    'dkd-soft': ('model.logit_loss.loss_weight', (0.3, 1.0)),
     'wkd-f-roi': ('model.roi_loss.loss_weight', (0.003, 0.01, 0.03, 0.1)),
     'pkd-roi': ('model.roi_loss.loss_weight', (1.3, 4.0, 12.0)),
     'wkd-f': ('model.neck_loss.loss_weight', (0.003, 0.01, 0.03)),
@@ -24,12 +27,13 @@ _weights = {  # method: (option, the weights that are tried)
     'cwd': ('model.neck_loss.loss_weight', (0.7, 2.0, 6.0)),
     'ickd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),
 }
-_further = {
-    'wkd-l-whole': {'model.logit_loss.separate_target': False},
-    'wkd-l-foreground': {'model.logit_loss.background_weight': 0.0},
-    'wkd-l-soft': {'model.logit_loss.temperature': 4.0},
+_variants = {  # method: (config, what is changed in it)
+    'wkd-l-whole': ('wkd-l', {'model.logit_loss.separate_target': False}),
+    'wkd-l-foreground': ('wkd-l', {'model.logit_loss.background_weight': 0.0}),
+    'wkd-l-soft': ('wkd-l', {'model.logit_loss.temperature': 4.0}),
+    'kd-soft': ('kd', {'model.logit_loss.temperature': 2.0}),
+    'dkd-soft': ('dkd', {'model.logit_loss.temperature': 2.0}),
 }
-_config = dict.fromkeys(_further, 'wkd-l')
 _tune_root = 'data/minicoco_tune/'
 _ann_file = _tune_root + 'annotations/instances_val.json'
 
@@ -54,10 +58,11 @@ rows = {
     ),
     **{
         f'{method}_{weight:g}': dict(
-            config=f'configs/minicoco/{_config.get(method, method)}_{_pair}',
-            cfg_options={option: weight, **_further.get(method, {})},
+            config=f'configs/minicoco/{config}_{_pair}',
+            cfg_options={option: weight, **changes},
         )
         for method, (option, weights) in _weights.items()
+        for config, changes in [_variants.get(method, (method, {}))]
         for weight in weights
     },
 }
