@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmwkd.atomic import atomic_write
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
-from mmwkd.distillers.places import PLACES
+from mmwkd.distillers.places import PIECES
 from mmwkd.distillers.teacher import is_distiller
 
 
@@ -33,7 +33,7 @@ def student_config(config: Config) -> Config:
     if 'data_preprocessor' in config.model:
         student.setdefault('data_preprocessor', config.model.data_preprocessor)
     config.model = student
-    for name in ('student', 'teacher', *(f'{at}_loss' for at in PLACES)):
+    for name in PIECES:
         config.pop(name, None)
     config.custom_hooks = [
         hook

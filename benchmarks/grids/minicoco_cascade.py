@@ -2,6 +2,8 @@
 # tools/make_minicoco.py makes the data, tools/train.py the two teachers, into
 # the folders that configs/_base_/teachers names.
 _student = 'faster-rcnn_r18-eighth'
+_wkd_l = {'model.logit_loss.temperature': 2.0}
+_wkd_lf = {**_wkd_l, 'model.roi_loss.loss_weight': 0.01}
 
 dataset = 'minicoco'
 seeds = [0, 1, 2]
@@ -15,12 +17,13 @@ rows = {
     **{
         f'{method}_from-{source}': dict(
             config=f'configs/minicoco/{method}_{_student}-from-{source}'
-            '_fpn_800_minicoco.py'
+            '_fpn_800_minicoco.py',
+            cfg_options=changes,
         )
-        for method, source in (
-            ('wkd-l', 'cascade-r18-half'),
-            ('wkd-lf', 'cascade-r18-half'),
-            ('box', 'r18-half'),
+        for method, source, changes in (
+            ('wkd-l', 'cascade-r18-half', _wkd_l),
+            ('wkd-lf', 'cascade-r18-half', _wkd_lf),
+            ('box', 'r18-half', {}),
         )
     },
 }

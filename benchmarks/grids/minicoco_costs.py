@@ -22,7 +22,10 @@ teacher = dict(
     config='configs/minicoco/faster-rcnn_r18-half_fpn_800_minicoco.py',
     checkpoint='work_dirs/minicoco_teacher/iter_800.pth',
 )
-cfg_options = {'model.teacher.checkpoint': teacher['checkpoint']}
+cfg_options = {
+    'model.teacher.checkpoint': teacher['checkpoint'],
+    'model.logit_loss.temperature': 2.0,
+}
 baseline = 'student'
 rows = {
     'student': dict(

@@ -27,9 +27,17 @@ _weights = {  # method: (option, the weights that are tried)
     'cwd': ('model.neck_loss.loss_weight', (0.7, 2.0, 6.0)),
     'ickd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),
 }
+_wkd_l = {'model.logit_loss.temperature': 2.0}
 _variants = {  # method: (config, what is changed in it)
-    'wkd-l-whole': ('wkd-l', {'model.logit_loss.separate_target': False}),
-    'wkd-l-foreground': ('wkd-l', {'model.logit_loss.background_weight': 0.0}),
+    'wkd-l': ('wkd-l', _wkd_l),
+    'wkd-l-whole': (
+        'wkd-l',
+        {**_wkd_l, 'model.logit_loss.separate_target': False},
+    ),
+    'wkd-l-foreground': (
+        'wkd-l',
+        {**_wkd_l, 'model.logit_loss.background_weight': 0.0},
+    ),
     'wkd-l-soft': ('wkd-l', {'model.logit_loss.temperature': 4.0}),
     'kd-soft': ('kd', {'model.logit_loss.temperature': 2.0}),
     'dkd-soft': ('dkd', {'model.logit_loss.temperature': 2.0}),

@@ -18,6 +18,9 @@ _COMPARES: dict[str, str] = {
 
 PLACES = tuple(_COMPARES)
 
+# What leaf configs put a distiller together from, and leave over.
+PIECES = ('student', 'teacher', *(f'{place}_loss' for place in PLACES))
+
 
 def build_loss(place: str, cfg: Mapping[str, object]) -> DistillationLoss:
     """Build a loss and check that it can serve at its place.

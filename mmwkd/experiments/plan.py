@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from mmengine.config import Config, DictAction
 
+from mmwkd.distillers.places import PIECES
 from mmwkd.experiments.grid import TEACHER, Grid
 
 Role = Literal['teacher', 'baseline', 'method']
@@ -191,7 +192,9 @@ def _resolve(
     _check_score(where, path, evaluator, content[evaluator])
     _check_data(where, [content[name] for name in loaders], files.repo)
     digests = _check_files(where, content, files)
-    text = json.dumps([content, digests], sort_keys=True, default=str)
+    # a loss that the model does not have makes no other training
+    trained = {k: v for k, v in content.items() if k not in PIECES}
+    text = json.dumps([trained, digests], sort_keys=True, default=str)
     return _Resolved(
         arguments,
         hashlib.sha256(text.encode()).hexdigest()[:12],

@@ -75,6 +75,14 @@ def test_the_same_files_have_the_same_hashes(repo):
     assert hashes(repo) == before
 
 
+def test_a_loss_that_a_config_leaves_over_is_not_in_its_hash(repo):
+    before = hashes(repo)
+    with (repo / 'kd.py').open('a') as file:
+        file.write("roi_loss = dict(type='PKDLoss')\n")
+
+    assert hashes(repo) == before
+
+
 @pytest.mark.parametrize(
     ('file', 'old', 'new', 'changed'),
     [

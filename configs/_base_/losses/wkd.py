@@ -4,7 +4,7 @@
 logit_loss = dict(
     type='WKDLogitLoss',
     cost='classifier',
-    temperature=2.0,
+    temperature=4.0,
     gamma=5.0,
     kappa=2.0,
     reg=0.05,
