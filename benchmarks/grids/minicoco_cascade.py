@@ -2,7 +2,12 @@
 # tools/make_minicoco.py makes the data, tools/train.py the two teachers, into
 # the folders that configs/_base_/teachers names.
 _student = 'faster-rcnn_r18-eighth'
-_wkd_l = {'model.logit_loss.temperature': 2.0}
+_wkd_l = {
+    'model.logit_loss.temperature': 2.0,
+    'model.logit_loss.gamma': 5.0,
+    'model.logit_loss.reg': 0.05,
+    'model.logit_loss.num_iters': 10,
+}
 _wkd_lf = {**_wkd_l, 'model.roi_loss.loss_weight': 0.01}
 
 dataset = 'minicoco'

@@ -25,6 +25,9 @@ teacher = dict(
 cfg_options = {
     'model.teacher.checkpoint': teacher['checkpoint'],
     'model.logit_loss.temperature': 2.0,
+    'model.logit_loss.gamma': 5.0,
+    'model.logit_loss.reg': 0.05,
+    'model.logit_loss.num_iters': 10,
 }
 baseline = 'student'
 rows = {

@@ -7,11 +7,11 @@ _config = (
     'wkd-l_faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
 )
 _values = {
-    'temperature': (1.0, 2.0, 8.0),
-    'gamma': (2.5, 10.0, 20.0),
+    'temperature': (1.0, 4.0, 8.0),
+    'gamma': (1.25, 5.0, 10.0),
     'kappa': (1.0, 3.0, 4.0),
-    'reg': (0.03, 0.1, 0.2),
-    'num_iters': (2, 5, 20, 50),
+    'reg': (0.05, 0.2),
+    'num_iters': (5, 10, 50),
 }
 
 dataset = 'minicoco'

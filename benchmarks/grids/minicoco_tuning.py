@@ -1,7 +1,6 @@
 # How strong each term should be: three weights of every method, and a fourth
 # where the best of three was the largest or the smallest; on images and with a
-# seed that are used for nothing else. WKD-L and the methods of KL (kd, dkd,
-# nkd) also got variants, 13 runs for either. Before it: data and teacher as in
+# seed that are used for nothing else. Before it: data and teacher as in
 # minicoco_methods.py, and
 # tools/make_minicoco.py data/minicoco_tune --seed 1 --num-train 8
 _pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
@@ -10,6 +9,9 @@ _weights = {  # method: (option, the weights that are tried)
     'wkd-l-whole': ('model.logit_loss.gamma', (5.0, 10.0, 20.0)),
     'wkd-l-foreground': ('model.logit_loss.gamma', (5.0, 10.0, 20.0)),
     'wkd-l-soft': ('model.logit_loss.gamma', (5.0, 10.0, 20.0)),
+    'wkd-l-converged-1.0': ('model.logit_loss.gamma', (2.5, 5.0)),
+    'wkd-l-converged-2.0': ('model.logit_loss.gamma', (1.25, 2.5, 5.0, 10.0)),
+    'wkd-l-converged-4.0': ('model.logit_loss.gamma', (5.0, 10.0)),
     'kd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
     'kd-soft': ('model.logit_loss.loss_weight', (0.3, 1.0)),
     'dkd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
@@ -27,7 +29,15 @@ _weights = {  # method: (option, the weights that are tried)
     'cwd': ('model.neck_loss.loss_weight', (0.7, 2.0, 6.0)),
     'ickd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),
 }
-_wkd_l = {'model.logit_loss.temperature': 2.0}
+_wkd_l = {
+    'model.logit_loss.temperature': 2.0,
+    'model.logit_loss.reg': 0.05,
+    'model.logit_loss.num_iters': 10,
+}
+_converged = {
+    'model.logit_loss.reg': 0.1,
+    'model.logit_loss.num_iters': 20,
+}
 _variants = {  # method: (config, what is changed in it)
     'wkd-l': ('wkd-l', _wkd_l),
     'wkd-l-whole': (
@@ -38,7 +48,14 @@ _variants = {  # method: (config, what is changed in it)
         'wkd-l',
         {**_wkd_l, 'model.logit_loss.background_weight': 0.0},
     ),
-    'wkd-l-soft': ('wkd-l', {'model.logit_loss.temperature': 4.0}),
+    'wkd-l-soft': ('wkd-l', {**_wkd_l, 'model.logit_loss.temperature': 4.0}),
+    **{
+        f'wkd-l-converged-{temperature}': (
+            'wkd-l',
+            {**_converged, 'model.logit_loss.temperature': temperature},
+        )
+        for temperature in (1.0, 2.0, 4.0)
+    },
     'kd-soft': ('kd', {'model.logit_loss.temperature': 2.0}),
     'dkd-soft': ('dkd', {'model.logit_loss.temperature': 2.0}),
 }

@@ -4,11 +4,11 @@
 logit_loss = dict(
     type='WKDLogitLoss',
     cost='classifier',
-    temperature=4.0,
-    gamma=5.0,
+    temperature=2.0,
+    gamma=2.5,
     kappa=2.0,
-    reg=0.05,
-    num_iters=10,
+    reg=0.1,
+    num_iters=20,
 )
 
 # WKD-F on FPN maps

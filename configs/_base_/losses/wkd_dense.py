@@ -6,8 +6,8 @@ logit_loss = dict(
     temperature=2.0,
     gamma=5.0,
     kappa=2.0,
-    reg=0.05,
-    num_iters=10,
+    reg=0.1,
+    num_iters=20,
     loss_weight=2.0,
 )
 
