@@ -12,6 +12,7 @@ _weights = {  # method: (option, the weights that are tried)
     'wkd-l-converged-1.0': ('model.logit_loss.gamma', (2.5, 5.0)),
     'wkd-l-converged-2.0': ('model.logit_loss.gamma', (1.25, 2.5, 5.0, 10.0)),
     'wkd-l-converged-4.0': ('model.logit_loss.gamma', (5.0, 10.0)),
+    'wkd-l-whole-converged': ('model.logit_loss.gamma', (2.5, 5.0)),
     'kd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
     'kd-soft': ('model.logit_loss.loss_weight', (0.3, 1.0)),
     'dkd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
@@ -56,6 +57,14 @@ _variants = {  # method: (config, what is changed in it)
         )
         for temperature in (1.0, 2.0, 4.0)
     },
+    'wkd-l-whole-converged': (
+        'wkd-l',
+        {
+            **_converged,
+            'model.logit_loss.temperature': 1.0,
+            'model.logit_loss.separate_target': False,
+        },
+    ),
     'kd-soft': ('kd', {'model.logit_loss.temperature': 2.0}),
     'dkd-soft': ('dkd', {'model.logit_loss.temperature': 2.0}),
 }

@@ -1,0 +1,234 @@
+"""Write the tables and pictures of docs/results.md from the tables of runs.
+
+What stands between <!-- table NAME --> and <!-- end --> in a page is replaced;
+the text around it is written by hand. With --check nothing is written, and the
+exit status is 1 if a page has other numbers than the tables of runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from pathlib import Path
+from statistics import fmean, stdev
+
+from mmengine.config import Config
+
+from mmwkd.atomic import atomic_write
+from mmwkd.experiments.figures import (
+    Scan,
+    draw_ap_curves,
+    draw_comparison,
+    draw_sensitivity,
+)
+from mmwkd.experiments.report import markdown_table, table_lines
+from mmwkd.experiments.summary import Summary, summarise
+from mmwkd.experiments.table import read_table
+
+REPO = Path(__file__).resolve().parents[1]
+RUNS = REPO / 'benchmarks' / 'results'
+IMAGES = REPO / 'docs' / 'images'
+PAGES = (REPO / 'docs' / 'results.md', REPO / 'README.md')
+
+MAIN = ('student', 'kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
+RIVALS = (
+    *('kd-pkd-roi', 'pkd-roi', 'fitnet-roi', 'cwd-roi', 'ickd-roi', 'emd-roi'),
+    *('nkd', 'fitnet', 'cwd', 'ickd'),
+)
+VARIANTS = (
+    *('student', 'wkd-l', 'wkd-l_whole'),
+    *('wkd-l_background-0', 'wkd-l_background-0.3'),
+    *('wkd-f-roi', 'wkd-f-roi_background-0', 'wkd-f-roi_full'),
+    *('wkd-f-roi_grid-1', 'wkd-f-roi_grid-2', 'wkd-f-roi_grid-7'),
+    *('wkd-lf', 'wkd-lf_self'),
+)
+SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
+OURS = 'wkd-lf'
+# the student alone for as long as our method takes
+LONGER = {'minicoco': 'student_1360', 'iconcoco': 'student_1085'}
+DATASETS = tuple(LONGER)
+
+_BLOCK = re.compile(r'(<!-- table (.+?) -->\n).*?(<!-- end -->)', re.DOTALL)
+
+
+def main() -> int:
+    """Write or check the pages; the exit status is 0 if all is well."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('--check', action='store_true', help='write nothing')
+    check = parser.parse_args().check
+    stale = []
+    for page in PAGES:
+        old = page.read_text(encoding='utf-8')
+        new = fill(old)
+        if new != old:
+            stale.append(page)
+            if not check:
+                _write(page, new.encode())
+    if not check:
+        for name, picture in pictures():
+            _write(IMAGES / name, picture)
+    for page in stale:
+        print(f'{page}: {"other numbers" if check else "written"}')
+    return 1 if check and stale else 0
+
+
+def fill(page: str) -> str:
+    """Replace the tables of a page.
+
+    Raises:
+        KeyError: If the page names a table that does not exist.
+    """
+    return _BLOCK.sub(lambda b: f'{b[1]}{TABLES[b[2]]()}\n{b[3]}', page)
+
+
+def pictures() -> Iterator[tuple[str, bytes]]:
+    """The pictures and their file names."""
+    for dataset in DATASETS:
+        summary = _summary(dataset, MAIN)
+        yield f'results_{dataset}.png', draw_comparison(summary)
+        yield f'results_{dataset}_curves.png', draw_ap_curves(summary)
+    scans = _scans()
+    if scans:
+        (student,) = _summary('minicoco', ['student']).rows
+        yield (
+            'results_sensitivity.png',
+            draw_sensitivity(scans, student.ap.mean),
+        )
+
+
+def _summary(
+    table: str, rows: Collection[str], baseline: str | None = None
+) -> Summary:
+    """The summary of some rows of a table."""
+    kept = [
+        record
+        for record in read_table(RUNS / f'{table}.csv')
+        if record.row in rows or record.role == 'teacher'
+    ]
+    return summarise(kept, baseline)
+
+
+def _headline() -> str:
+    """Each main method on both datasets: mean, deviation, gap closed."""
+    summaries = [_summary(dataset, MAIN) for dataset in DATASETS]
+    header = ['method']
+    teachers = ['teacher']
+    for summary in summaries:
+        header += [f'{summary.dataset}: box AP', 'gap closed']
+        teachers += [f'{summary.teacher_ap:.1f}', '']
+    lines = [header, teachers]
+    for name in MAIN:
+        line = ['student alone' if name == 'student' else f'`{name}`']
+        for summary in summaries:
+            line += _headline_cells(summary, name)
+        lines.append(line)
+    return markdown_table(lines)
+
+
+def _headline_cells(summary: Summary, name: str) -> tuple[str, str]:
+    for row in summary.rows:
+        if row.name == name:
+            std = '' if row.std is None else f' ± {row.std:.1f}'
+            closed = row.gap_closed
+            return (
+                f'{row.ap.mean:.1f}{std} ({len(row.aps)})',
+                '' if closed is None else f'{100 * closed:.0f} %',
+            )
+    return '', ''
+
+
+def _comparison(table: str, *rows: str) -> str:
+    return markdown_table(table_lines(_summary(table, rows)))
+
+
+def _against(table: str) -> str:
+    """What each rival lacks to our method, seed by seed."""
+    lines = [('rival', f'{OURS} minus rival', '95 % interval', 'seeds')]
+    for row in _summary(table, (*MAIN, *RIVALS), OURS).rows:
+        if row.difference is None:
+            continue
+        mean, interval, seeds = row.difference
+        shown = '\N{EN DASH}'
+        if interval is not None:
+            shown = f'{-interval[1]:+.1f} to {-interval[0]:+.1f}'
+        lines.append((row.name, f'{-mean:+.1f}', shown, f'{seeds}'))
+    return markdown_table(lines)
+
+
+def _tuning() -> str:
+    """The weights that were tried; the best of each method is bold."""
+    tried: dict[str, dict[float, float]] = {}
+    for record in read_table(RUNS / 'minicoco_tuning.csv'):
+        method, _, weight = record.row.rpartition('_')
+        if method:
+            aps = tried.setdefault(method, {})
+            aps[float(weight)] = record.accuracy.ap
+    lines = [('method', 'weight: box AP')]
+    for method, aps in tried.items():
+        best = max(aps.values())
+        cells = (
+            f'**{weight:g}: {ap}**' if ap == best else f'{weight:g}: {ap}'
+            for weight, ap in sorted(aps.items())
+        )
+        lines.append((method, ', '.join(cells)))
+    return markdown_table(lines)
+
+
+def _scans() -> list[Scan]:
+    """Box AP of WKD-L over each of its hyper-parameters."""
+    names = {record.row for record in read_table(RUNS / 'minicoco.csv')}
+    default = Config.fromfile(REPO / 'configs/_base_/losses/wkd.py').logit_loss
+    rows = {
+        row.name: list(row.aps.values())
+        for row in _summary('minicoco', names).rows
+    }
+    scans = []
+    for name in SCANNED:
+        aps = {
+            float(row.rpartition('-')[2]): values
+            for row, values in rows.items()
+            if row.startswith(f'wkd-l_{name}-')
+        }
+        if aps:
+            aps[default[name]] = rows['wkd-l']
+            scans.append(Scan(name, aps, default[name]))
+    return scans
+
+
+def _sensitivity() -> str:
+    lines = [('hyper-parameter', 'value', 'box AP', 'std', 'seeds')]
+    for name, aps, chosen in _scans():
+        for value, values in sorted(aps.items()):
+            std = f'{stdev(values):.1f}' if len(values) > 1 else '\N{EN DASH}'
+            shown = f'**{value:g}**' if value == chosen else f'{value:g}'
+            lines.append(
+                (name, shown, f'{fmean(values):.1f}', std, f'{len(values)}')
+            )
+    return markdown_table(lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    'headline': _headline,
+    'tuning': _tuning,
+    'minicoco': partial(_comparison, 'minicoco', *MAIN, LONGER['minicoco']),
+    'minicoco, against': partial(_against, 'minicoco'),
+    'iconcoco': partial(_comparison, 'iconcoco', *MAIN, LONGER['iconcoco']),
+    'iconcoco, against': partial(_against, 'iconcoco'),
+    'rivals': partial(_comparison, 'minicoco', 'student', *RIVALS),
+    'variants': partial(_comparison, 'minicoco', *VARIANTS),
+    'sensitivity': _sensitivity,
+}
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_write(path, force=True) as file:
+        file.write(content)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The pages say what the tables of runs say."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mmwkd.experiments.table import add_record
+from tests.test_experiments.conftest import make_record, teacher_record
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / 'benchmarks'
+
+
+@pytest.fixture
+def results(monkeypatch, tmp_path):
+    """The script, with tables of runs that a test writes."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import results
+
+    monkeypatch.delitem(sys.modules, 'results')
+    monkeypatch.setattr(results, 'RUNS', tmp_path)
+    return results
+
+
+def write(folder, name, *records):
+    for record in records:
+        add_record(folder / f'{name}.csv', record)
+
+
+def cells(table):
+    lines = table.splitlines()
+    return [[c.strip() for c in line.strip('|').split('|')] for line in lines]
+
+
+def test_the_pages_have_the_numbers_of_the_tables(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import results
+
+    for page in results.PAGES:
+        text = page.read_text(encoding='utf-8')
+        assert results.fill(text) == text, (
+            f'{page.name}: run python benchmarks/results.py'
+        )
+
+
+def test_only_what_is_between_the_marks_is_replaced(results, tmp_path):
+    write(
+        tmp_path,
+        'minicoco_tuning',
+        teacher_record(39.0),
+        make_record('student', 10, 20.0),
+        make_record('kd_1', 10, 25.0),
+        make_record('kd_0.3', 10, 26.0),
+        make_record('dkd_1', 10, 24.0),
+    )
+    page = 'before\n\n<!-- table tuning -->\nold\n<!-- end -->\n\nafter\n'
+
+    filled = results.fill(page)
+
+    start, rest = filled.split('<!-- table tuning -->\n')
+    table, end = rest.split('\n<!-- end -->')
+    assert (start, end) == ('before\n\n', '\n\nafter\n')
+    assert cells(table)[2:] == [
+        ['kd', '**0.3: 26.0**, 1: 25.0'],
+        ['dkd', '**1: 24.0**'],
+    ]
+    assert results.fill(filled) == filled
+    with pytest.raises(KeyError, match='no such'):
+        results.fill('<!-- table no such -->\n<!-- end -->')
+
+
+def test_a_rival_that_is_behind_makes_a_positive_difference(results, tmp_path):
+    for seed, (ours, kd) in enumerate([(34.0, 30.0), (35.0, 30.0)]):
+        write(
+            tmp_path,
+            'minicoco',
+            make_record('student', seed, 20.0),
+            make_record('wkd-lf', seed, ours),
+            make_record('kd', seed, kd),
+        )
+
+    table = cells(results.TABLES['minicoco, against']())
+
+    # half a width: 12.7 times 0.71 over the root of 2
+    assert table[2] == ['kd', '+4.5', '-1.9 to +10.9', '2']
+    assert [row[0] for row in table[3:]] == ['student']
+
+
+def test_a_scan_has_the_values_and_the_default(results, tmp_path):
+    for row, ap in [
+        ('student', 20.0),
+        ('wkd-l', 26.0),
+        ('wkd-l_kappa-1', 25.0),
+        ('wkd-l_kappa-4', 24.0),
+    ]:
+        write(tmp_path, 'minicoco', make_record(row, 0, ap))
+
+    scans = results._scans()
+
+    assert [scan.name for scan in scans] == ['kappa']
+    assert scans[0].aps == {1.0: [25.0], 2.0: [26.0], 4.0: [24.0]}
+    assert ['kappa', '**2**', '26.0'] in [
+        row[:3] for row in cells(results.TABLES['sensitivity']())
+    ]
+    picture = Image.open(
+        io.BytesIO(results.draw_sensitivity(scans, 20.0))
+    ).convert('RGB')
+    assert len(picture.getcolors(1 << 24)) > 50
