@@ -24,8 +24,13 @@ from mmwkd.experiments.figures import (
     draw_comparison,
     draw_sensitivity,
 )
-from mmwkd.experiments.report import markdown_table, table_lines
-from mmwkd.experiments.summary import Summary, summarise
+from mmwkd.experiments.report import (
+    NONE,
+    difference_cells,
+    markdown_table,
+    table_lines,
+)
+from mmwkd.experiments.summary import Estimate, Summary, summarise
 from mmwkd.experiments.table import read_table
 
 REPO = Path(__file__).resolve().parents[1]
@@ -102,13 +107,15 @@ def pictures() -> Iterator[tuple[str, bytes]]:
 
 
 def _summary(
-    table: str, rows: Collection[str], baseline: str | None = None
+    table: str,
+    rows: Collection[str] | None = None,
+    baseline: str | None = None,
 ) -> Summary:
-    """The summary of some rows of a table."""
+    """The summary of some rows of a table, or of all."""
     kept = [
         record
         for record in read_table(RUNS / f'{table}.csv')
-        if record.row in rows or record.role == 'teacher'
+        if rows is None or record.row in rows or record.role == 'teacher'
     ]
     return summarise(kept, baseline)
 
@@ -153,10 +160,9 @@ def _against(table: str) -> str:
         if row.difference is None:
             continue
         mean, interval, seeds = row.difference
-        shown = '\N{EN DASH}'
-        if interval is not None:
-            shown = f'{-interval[1]:+.1f} to {-interval[0]:+.1f}'
-        lines.append((row.name, f'{-mean:+.1f}', shown, f'{seeds}'))
+        turned = None if interval is None else (-interval[1], -interval[0])
+        cells = difference_cells(Estimate(-mean, turned, seeds))
+        lines.append((row.name, *cells, f'{seeds}'))
     return markdown_table(lines)
 
 
@@ -181,11 +187,9 @@ def _tuning() -> str:
 
 def _scans() -> list[Scan]:
     """Box AP of WKD-L over each of its hyper-parameters."""
-    names = {record.row for record in read_table(RUNS / 'minicoco.csv')}
     default = Config.fromfile(REPO / 'configs/_base_/losses/wkd.py').logit_loss
     rows = {
-        row.name: list(row.aps.values())
-        for row in _summary('minicoco', names).rows
+        row.name: list(row.aps.values()) for row in _summary('minicoco').rows
     }
     scans = []
     for name in SCANNED:
@@ -204,7 +208,7 @@ def _sensitivity() -> str:
     lines = [('hyper-parameter', 'value', 'box AP', 'std', 'seeds')]
     for name, aps, chosen in _scans():
         for value, values in sorted(aps.items()):
-            std = f'{stdev(values):.1f}' if len(values) > 1 else '\N{EN DASH}'
+            std = f'{stdev(values):.1f}' if len(values) > 1 else NONE
             shown = f'**{value:g}**' if value == chosen else f'{value:g}'
             lines.append(
                 (name, shown, f'{fmean(values):.1f}', std, f'{len(values)}')

@@ -1,7 +1,7 @@
 # What each method is worth on minicoco, in three parts: the main methods with
 # five seeds, then all rivals and the variants of WKD with three. Weights are
-# those of minicoco_tuning.py. Before it: data, teachers and cost matrices, as
-# docs/results.md lists them.
+# those of minicoco_tuning.py. Before it: data and teachers, as docs/results.md
+# lists them.
 _pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
 _student = 'configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py'
 _main = ('kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
@@ -10,19 +10,24 @@ _rivals = (
     *('nkd', 'fitnet', 'cwd', 'ickd'),
 )
 # A loss is a mean weighted with the RoIs' weights. A fifth of the RoIs are
-# foreground (a tenth at the start, a quarter at the end), so these weights
-# leave them about what they have in the main rows.
-_foreground = {'background_weight': 0.0, 'loss_weight': 0.2}
-_less_background = {'background_weight': 0.3, 'loss_weight': 0.44}
+# foreground (a tenth at the start, a quarter at the end), so where background
+# counts less, a lower `loss_weight` leaves them about what they have in the
+# main rows.
 _variants = {  # row: (config, what is changed)
     'wkd-l_whole': ('wkd-l', {'model.logit_loss.separate_target': False}),
     'wkd-l_background-0': (
         'wkd-l',
-        {f'model.logit_loss.{k}': v for k, v in _foreground.items()},
+        {
+            'model.logit_loss.background_weight': 0.0,
+            'model.logit_loss.loss_weight': 0.2,
+        },
     ),
     'wkd-l_background-0.3': (
         'wkd-l',
-        {f'model.logit_loss.{k}': v for k, v in _less_background.items()},
+        {
+            'model.logit_loss.background_weight': 0.3,
+            'model.logit_loss.loss_weight': 0.44,
+        },
     ),
     'wkd-f-roi_background-0': (
         'wkd-f-roi',

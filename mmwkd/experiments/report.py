@@ -24,7 +24,7 @@ _HEADER = (
     'minutes',
     'time ratio',
 )
-_NONE = '\N{EN DASH}'
+NONE = '\N{EN DASH}'
 
 
 class Outputs(NamedTuple):
@@ -75,22 +75,22 @@ def table_lines(summary: Summary) -> list[tuple[str, ...]]:
     """The table as text: a header, the teacher, and the rows."""
     lines: list[tuple[str, ...]] = [_HEADER]
     if summary.teacher_ap is not None:
-        blank = [_NONE] * (len(_HEADER) - 2)
+        blank = [NONE] * (len(_HEADER) - 2)
         lines.append(('teacher', f'{summary.teacher_ap:.1f}', *blank))
     for row in summary.rows:
         lines.append(
             (
                 f'{row.name} (baseline)' if row.is_baseline else row.name,
                 f'{row.ap.mean:.1f}',
-                _NONE if row.std is None else f'{row.std:.1f}',
+                NONE if row.std is None else f'{row.std:.1f}',
                 f'{len(row.aps)}',
-                *_difference(row.difference),
-                _NONE
+                *difference_cells(row.difference),
+                NONE
                 if row.gap_closed is None
                 else f'{100 * row.gap_closed:.0f} %',
-                _NONE if row.caught_up is None else f'{row.caught_up:.0f}',
+                NONE if row.caught_up is None else f'{row.caught_up:.0f}',
                 f'{row.train_seconds / 60:.1f}',
-                _NONE if row.time_ratio is None else f'{row.time_ratio:.2f}',
+                NONE if row.time_ratio is None else f'{row.time_ratio:.2f}',
             )
         )
     return lines
@@ -140,10 +140,11 @@ def to_markdown(summary: Summary) -> str:
     )
 
 
-def _difference(told: Estimate | None) -> tuple[str, str]:
+def difference_cells(told: Estimate | None) -> tuple[str, str]:
+    """A difference and its interval as text."""
     if told is None:
-        return _NONE, _NONE
+        return NONE, NONE
     if told.interval is None:
-        return f'{told.mean:+.1f}', _NONE
+        return f'{told.mean:+.1f}', NONE
     low, high = told.interval
     return f'{told.mean:+.1f}', f'{low:+.1f} to {high:+.1f}'
