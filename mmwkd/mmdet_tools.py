@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import runpy
 from pathlib import Path
 
@@ -50,5 +51,16 @@ def run_mmdet_tool(name: str) -> None:
         distributed.init_process_group('gloo')
     runpy.run_path(str(mmdet_tool(name)), run_name='__main__')
     if distributed.is_available() and distributed.is_initialized():
-        # at the end of the process, its threads may abort it
-        distributed.destroy_process_group()
+        end_process_group()
+
+
+def end_process_group() -> None:
+    """End the default process group and its threads.
+
+    A thread of gloo that lives on may abort the process at its end
+    ('terminate called without an active exception'). The group ends with the
+    last reference to it, and a wrapped model in a reference cycle, as a
+    runner's is, keeps one.
+    """
+    gc.collect()
+    distributed.destroy_process_group()

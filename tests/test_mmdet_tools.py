@@ -41,3 +41,40 @@ def test_launchers_show_their_usage(name):
     )
     assert completed.returncode == 2
     assert f'Usage: tools/{name} CONFIG' in completed.stderr
+
+
+ONE_RANK = """
+from pathlib import Path
+import torch
+from torch import distributed
+from mmwkd.mmdet_tools import end_process_group
+
+def threads():
+    return {path.read_text().strip() for path in
+            Path('/proc/self/task').glob('*/comm')}
+
+store = distributed.HashStore()
+distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
+model(torch.ones(1, 2)).sum().backward()
+runner = {'model': model}
+runner['self'] = runner
+assert any('gloo' in name for name in threads()), threads()
+del model, runner
+end_process_group()
+assert not any('gloo' in name for name in threads()), threads()
+"""
+
+
+@pytest.mark.skipif(
+    not Path('/proc/self/task').is_dir(), reason='needs the threads of /proc'
+)
+def test_no_thread_of_gloo_outlives_its_process_group():
+    completed = subprocess.run(
+        [sys.executable, '-c', ONE_RANK],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stderr

@@ -1,7 +1,6 @@
 """mmengine runs of a tiny distiller on a few drawn images."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -197,20 +196,6 @@ def free_port():
 
 def launch(config, work_dir, *options, processes=2):
     """Run tools/dist_train.sh; its code and combined output."""
-    code, output = launch_once(config, work_dir, *options, processes=processes)
-    if code and GLOO_ABORT in output:
-        # torch's own, when a rank that is done ends; seen once in many runs
-        shutil.rmtree(work_dir)
-        code, output = launch_once(
-            config, work_dir, *options, processes=processes
-        )
-    return code, output
-
-
-GLOO_ABORT = 'terminate called without an active exception'
-
-
-def launch_once(config, work_dir, *options, processes):
     environment = dict(
         os.environ,
         PYTHON=sys.executable,
