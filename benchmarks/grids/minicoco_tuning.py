@@ -18,6 +18,8 @@ _weights = {  # method: (option, the weights that are tried)
     'dkd': ('model.logit_loss.loss_weight', (0.3, 1.0, 3.0)),
     'dkd-soft': ('model.logit_loss.loss_weight', (0.3, 1.0)),
     'wkd-f-roi': ('model.roi_loss.loss_weight', (0.003, 0.01, 0.03, 0.1)),
+    'wkd-lf': ('model.roi_loss.loss_weight', (0.03,)),
+    'wkd-lf-neck': ('model.neck_loss.loss_weight', (0.003, 0.01)),
     'pkd-roi': ('model.roi_loss.loss_weight', (1.3, 4.0, 12.0)),
     'wkd-f': ('model.neck_loss.loss_weight', (0.003, 0.01, 0.03)),
     'pkd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5, 5.0)),
@@ -63,6 +65,15 @@ _variants = {  # method: (config, what is changed in it)
             **_converged,
             'model.logit_loss.temperature': 1.0,
             'model.logit_loss.separate_target': False,
+        },
+    ),
+    # on the FPN's maps as well
+    'wkd-lf-neck': (
+        'wkd-lf',
+        {
+            'model.neck_loss.type': 'WKDFeatureLoss',
+            'model.neck_loss.grid': 4,
+            'model.neck_loss.covariance': 'diag',
         },
     ),
     'kd-soft': ('kd', {'model.logit_loss.temperature': 2.0}),
