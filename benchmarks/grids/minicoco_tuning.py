@@ -69,15 +69,6 @@ _variants = {  # method: (config, what is changed in it)
             'model.logit_loss.separate_target': False,
         },
     ),
-    # on the FPN's maps as well
-    'wkd-lf-neck': (
-        'wkd-lf',
-        {
-            'model.neck_loss.type': 'WKDFeatureLoss',
-            'model.neck_loss.grid': 4,
-            'model.neck_loss.covariance': 'diag',
-        },
-    ),
     'wkd-f-grid-8': ('wkd-f', {'model.neck_loss.grid': 8}),
     'wkd-f-grid-16': ('wkd-f', {'model.neck_loss.grid': 16}),
     'kd-soft': ('kd', {'model.logit_loss.temperature': 2.0}),
