@@ -1,16 +1,3 @@
-_base_ = [
-    './faster-rcnn_r18-eighth_fpn_800_minicoco.py',
-    '../_base_/teachers/faster-rcnn_r18-half_fpn_minicoco.py',
-    '../_base_/losses/wkd_small.py',
-]
+_base_ = './wkd-lf_faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
 
-student = _base_.model
-model = dict(
-    _delete_=True,
-    type='DetectorDistiller',
-    student=student,
-    teacher=_base_.teacher,
-    logit_loss=_base_.logit_loss,
-    neck_loss=_base_.neck_loss,
-    roi_loss=_base_.roi_loss,
-)
+model = dict(neck_loss=_base_.neck_loss)
