@@ -50,6 +50,10 @@ VARIANTS = (
     *('wkd-f-roi_grid-1', 'wkd-f-roi_grid-2', 'wkd-f-roi_grid-7'),
     *('wkd-lf', 'wkd-lf_self'),
 )
+TEACHERS = (
+    *('student', 'student_1360', 'kd', 'kd_teacher-2400'),
+    *('pkd-roi', 'pkd-roi_teacher-2400', 'wkd-lf', 'wkd-lf_teacher-2400'),
+)
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'
 # the student alone for as long as our method takes
@@ -225,6 +229,7 @@ TABLES: dict[str, Callable[[], str]] = {
     'iconcoco, against': partial(_against, 'iconcoco'),
     'rivals': partial(_comparison, 'minicoco', 'student', *RIVALS),
     'variants': partial(_comparison, 'minicoco', *VARIANTS),
+    'teachers': partial(_comparison, 'minicoco', *TEACHERS),
     'sensitivity': _sensitivity,
 }
 

@@ -81,6 +81,18 @@ rows = {
         )
         for row, (method, changes) in _variants.items()
     },
+    # the same teacher after three times as many iterations
+    **{
+        f'{method}_teacher-2400': dict(
+            config=f'configs/minicoco/{method}_{_pair}',
+            cfg_options={
+                'model.teacher.checkpoint': 'work_dirs/'
+                'minicoco_teacher_2400/iter_2400.pth'
+            },
+            num_seeds=3,
+        )
+        for method in ('kd', 'pkd-roi', 'wkd-lf')
+    },
     'wkd-lf_self': dict(
         config='configs/minicoco/wkd-lf_faster-rcnn_r18-eighth-from-'
         'r18-eighth_fpn_800_minicoco.py',

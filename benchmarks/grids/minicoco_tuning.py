@@ -22,8 +22,10 @@ _weights = {  # method: (option, the weights that are tried)
     'wkd-lf-neck': ('model.neck_loss.loss_weight', (0.003, 0.01)),
     'pkd-roi': ('model.roi_loss.loss_weight', (1.3, 4.0, 12.0)),
     'wkd-f': ('model.neck_loss.loss_weight', (0.003, 0.01, 0.03)),
-    'wkd-f-grid-8': ('model.neck_loss.loss_weight', (0.01, 0.03)),
-    'wkd-f-grid-16': ('model.neck_loss.loss_weight', (0.01, 0.03)),
+    'wkd-f-grid-1': ('model.neck_loss.loss_weight', (0.01,)),
+    'wkd-f-grid-2': ('model.neck_loss.loss_weight', (0.01,)),
+    'wkd-f-grid-8': ('model.neck_loss.loss_weight', (0.01,)),
+    'wkd-f-grid-16': ('model.neck_loss.loss_weight', (0.01,)),
     'pkd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5, 5.0)),
     'fitnet-roi': ('model.roi_loss.loss_weight', (0.3, 1.0, 3.0)),
     'cwd-roi': ('model.roi_loss.loss_weight', (1.0, 3.0, 9.0)),
@@ -69,8 +71,10 @@ _variants = {  # method: (config, what is changed in it)
             'model.logit_loss.separate_target': False,
         },
     ),
-    'wkd-f-grid-8': ('wkd-f', {'model.neck_loss.grid': 8}),
-    'wkd-f-grid-16': ('wkd-f', {'model.neck_loss.grid': 16}),
+    **{
+        f'wkd-f-grid-{grid}': ('wkd-f', {'model.neck_loss.grid': grid})
+        for grid in (1, 2, 8, 16)
+    },
     'kd-soft': ('kd', {'model.logit_loss.temperature': 2.0}),
     'dkd-soft': ('dkd', {'model.logit_loss.temperature': 2.0}),
 }
