@@ -2,4 +2,4 @@
 neck_loss = dict(type='CWDLoss', temperature=1.0, loss_weight=2.0)
 
 # and on the RoIAlign maps fed to the box head
-roi_loss = dict(type='CWDLoss', temperature=1.0, loss_weight=3.0)
+roi_loss = dict(type='CWDLoss', temperature=1.0, loss_weight=9.0)

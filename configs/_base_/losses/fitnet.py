@@ -2,4 +2,4 @@
 neck_loss = dict(type='FitNetLoss', loss_weight=1.0)
 
 # and on the RoIAlign maps fed to the box head
-roi_loss = dict(type='FitNetLoss', loss_weight=1.0)
+roi_loss = dict(type='FitNetLoss', loss_weight=3.0)
