@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.utils import register_all_modules
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 
 SHARED = Path(__file__).resolve().parents[1].parent / 'shared'
 
@@ -19,6 +19,15 @@ def _quiet_and_seeded():
     # one line per initialised weight would bury what a failing test prints
     MMLogger.get_current_instance().setLevel('ERROR')
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_run_is_remembered():
+    """The hub of the last run would tell later tests of its dataset."""
+    yield
+    hub = MessageHub.get_current_instance()
+    for name in ('loop_stage', 'dataset_meta'):
+        hub.pop_info(name, None)
 
 
 @pytest.fixture(scope='session')

@@ -116,6 +116,7 @@ PLACES = {
     'wkd-f': {'neck_loss'},
     'wkd-f-roi': {'roi_loss'},
     'wkd-lf': {'logit_loss', 'roi_loss'},
+    'wkd-lf-neck': {'logit_loss', 'roi_loss', 'neck_loss'},
     'kd': {'logit_loss'},
     'dkd': {'logit_loss'},
     'nkd': {'logit_loss'},
