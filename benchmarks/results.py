@@ -34,6 +34,7 @@ from mmwkd.experiments.summary import Estimate, Summary, summarise
 from mmwkd.experiments.table import read_table
 
 REPO = Path(__file__).resolve().parents[1]
+GRIDS = REPO / 'benchmarks' / 'grids'
 RUNS = REPO / 'benchmarks' / 'results'
 IMAGES = REPO / 'docs' / 'images'
 PAGES = (REPO / 'docs' / 'results.md', REPO / 'README.md')
@@ -172,12 +173,13 @@ def _against(table: str) -> str:
 
 def _tuning() -> str:
     """The weights that were tried; the best of each method is bold."""
+    records = {r.row: r for r in read_table(RUNS / 'minicoco_tuning.csv')}
     tried: dict[str, dict[float, float]] = {}
-    for record in read_table(RUNS / 'minicoco_tuning.csv'):
-        method, _, weight = record.row.rpartition('_')
-        if method:
+    for row in Config.fromfile(GRIDS / 'minicoco_tuning.py').rows:
+        method, _, weight = row.rpartition('_')
+        if method and row in records:
             aps = tried.setdefault(method, {})
-            aps[float(weight)] = record.accuracy.ap
+            aps[float(weight)] = records[row].accuracy.ap
     lines = [('method', 'weight: box AP')]
     for method, aps in tried.items():
         best = max(aps.values())

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 from PIL import Image
 
-from mmwkd.experiments.table import add_record
+from mmwkd.experiments.table import add_record, read_table
 from tests.test_experiments.conftest import make_record, teacher_record
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / 'benchmarks'
@@ -45,15 +46,29 @@ def test_the_pages_have_the_numbers_of_the_tables(monkeypatch):
         )
 
 
+def test_every_row_of_the_grids_is_in_a_table(results):
+    listed = {*results.MAIN, *results.LONGER.values()}
+    listed |= {*results.RIVALS, *results.VARIANTS, *results.TEACHERS}
+    for name in ('minicoco_methods', 'iconcoco'):
+        grid = Config.fromfile(results.GRIDS / f'{name}.py')
+        assert set(grid.rows) <= listed
+
+
+def test_every_weight_that_was_tried_is_in_the_table(results):
+    grid = Config.fromfile(results.GRIDS / 'minicoco_tuning.py')
+    recorded = read_table(BENCHMARKS / 'results' / 'minicoco_tuning.csv')
+    assert {r.row for r in recorded} <= {'teacher', *grid.rows}
+
+
 def test_only_what_is_between_the_marks_is_replaced(results, tmp_path):
     write(
         tmp_path,
         'minicoco_tuning',
         teacher_record(39.0),
         make_record('student', 10, 20.0),
+        make_record('dkd_1', 10, 24.0),
         make_record('kd_1', 10, 25.0),
         make_record('kd_0.3', 10, 26.0),
-        make_record('dkd_1', 10, 24.0),
     )
     page = 'before\n\n<!-- table tuning -->\nold\n<!-- end -->\n\nafter\n'
 

@@ -30,9 +30,9 @@ _weights = {  # method: (option, the weights that are tried)
     'fitnet-roi': ('model.roi_loss.loss_weight', (0.3, 1.0, 3.0, 9.0)),
     'cwd-roi': ('model.roi_loss.loss_weight', (1.0, 3.0, 9.0, 27.0)),
     'ickd-roi': ('model.roi_loss.loss_weight', (0.7, 2.0, 6.0)),
-    'emd-roi': ('model.roi_loss.loss_weight', (0.1, 0.3, 1.0, 3.0)),
+    'emd-roi': ('model.roi_loss.loss_weight', (0.1, 0.3, 1.0, 3.0, 10.0)),
     'nkd': ('model.logit_loss.loss_weight', (0.15, 0.5, 1.5)),
-    'fitnet': ('model.neck_loss.loss_weight', (0.3, 1.0, 3.0)),
+    'fitnet': ('model.neck_loss.loss_weight', (0.3, 1.0, 3.0, 9.0)),
     'cwd': ('model.neck_loss.loss_weight', (0.7, 2.0, 6.0)),
     'ickd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),
 }
