@@ -45,6 +45,20 @@ _variants = {  # row: (config, what is changed)
     ),
 }
 
+
+def _iterations(number):
+    return {
+        'train_cfg.max_iters': number,
+        'train_cfg.val_interval': number // 4,
+        'param_scheduler.1.end': number,
+    }
+
+
+# the same teacher after three times as many iterations
+_better_teacher = {
+    'model.teacher.checkpoint': 'work_dirs/minicoco_teacher_2400/iter_2400.pth'
+}
+
 dataset = 'minicoco'
 seeds = [0, 1, 2, 3, 4]
 teacher = dict(
@@ -61,13 +75,7 @@ rows = {
     },
     # as long as wkd-lf takes for 800 iterations: 1.7 times the CPU time
     'student_1360': dict(
-        config=_student,
-        cfg_options={
-            'train_cfg.max_iters': 1360,
-            'train_cfg.val_interval': 340,
-            'param_scheduler.1.end': 1360,
-        },
-        num_seeds=3,
+        config=_student, cfg_options=_iterations(1360), num_seeds=3
     ),
     **{
         method: dict(config=f'configs/minicoco/{method}_{_pair}', num_seeds=3)
@@ -81,18 +89,23 @@ rows = {
         )
         for row, (method, changes) in _variants.items()
     },
-    # the same teacher after three times as many iterations
     **{
         f'{method}_teacher-2400': dict(
             config=f'configs/minicoco/{method}_{_pair}',
-            cfg_options={
-                'model.teacher.checkpoint': 'work_dirs/'
-                'minicoco_teacher_2400/iter_2400.pth'
-            },
+            cfg_options=_better_teacher,
             num_seeds=3,
         )
         for method in ('kd', 'pkd-roi', 'wkd-lf')
     },
+    # and twice the schedule, beside a student alone for as long
+    'wkd-lf_1600_teacher-2400': dict(
+        config=f'configs/minicoco/wkd-lf_{_pair}',
+        cfg_options={**_better_teacher, **_iterations(1600)},
+        num_seeds=3,
+    ),
+    'student_2720': dict(
+        config=_student, cfg_options=_iterations(2720), num_seeds=3
+    ),
     'wkd-lf_self': dict(
         config='configs/minicoco/wkd-lf_faster-rcnn_r18-eighth-from-'
         'r18-eighth_fpn_800_minicoco.py',

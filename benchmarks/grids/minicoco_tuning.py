@@ -33,8 +33,8 @@ _weights = {  # method: (option, the weights that are tried)
     'emd-roi': ('model.roi_loss.loss_weight', (0.1, 0.3, 1.0, 3.0, 10.0)),
     'nkd': ('model.logit_loss.loss_weight', (0.15, 0.5, 1.5)),
     'fitnet': ('model.neck_loss.loss_weight', (0.3, 1.0, 3.0, 9.0)),
-    'cwd': ('model.neck_loss.loss_weight', (0.7, 2.0, 6.0)),
-    'ickd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5)),
+    'cwd': ('model.neck_loss.loss_weight', (0.7, 2.0, 6.0, 18.0)),
+    'ickd': ('model.neck_loss.loss_weight', (0.05, 0.15, 0.5, 1.5)),
 }
 _wkd_l = {
     'model.logit_loss.temperature': 2.0,
