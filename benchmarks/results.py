@@ -172,6 +172,22 @@ def _against(table: str) -> str:
     return markdown_table(lines)
 
 
+def _changes() -> str:
+    """What each variant gains over the method that it varies."""
+    lines = [('variant', 'minus', 'difference', '95 % interval', 'seeds')]
+    recorded = {row.name for row in _summary('minicoco').rows}
+    for variant in VARIANTS:
+        method, changed, _ = variant.partition('_')
+        if not changed or variant not in recorded:
+            continue
+        for row in _summary('minicoco', (method, variant), method).rows:
+            if row.difference is not None:
+                cells = difference_cells(row.difference)
+                seeds = f'{row.difference.num_seeds}'
+                lines.append((variant, method, *cells, seeds))
+    return markdown_table(lines)
+
+
 def _tuning() -> str:
     """The weights that were tried; the best of each method is bold."""
     records = {r.row: r for r in read_table(RUNS / 'minicoco_tuning.csv')}
@@ -232,6 +248,7 @@ TABLES: dict[str, Callable[[], str]] = {
     'iconcoco, against': partial(_against, 'iconcoco'),
     'rivals': partial(_comparison, 'minicoco', 'student', *RIVALS),
     'variants': partial(_comparison, 'minicoco', *VARIANTS),
+    'variants, against': _changes,
     'teachers': partial(_comparison, 'minicoco', *TEACHERS),
     'sensitivity': _sensitivity,
 }

@@ -103,6 +103,24 @@ def test_a_rival_that_is_behind_makes_a_positive_difference(results, tmp_path):
     assert [row[0] for row in table[3:]] == ['student']
 
 
+def test_a_variant_is_compared_with_its_method(results, tmp_path):
+    for seed, (method, variant) in enumerate([(26.0, 28.0), (24.0, 27.0)]):
+        write(
+            tmp_path,
+            'minicoco',
+            make_record('student', seed, 20.0),
+            make_record('wkd-f-roi', seed, method),
+            make_record('wkd-f-roi_grid-2', seed, variant),
+        )
+
+    table = cells(results.TABLES['variants, against']())
+
+    # half a width: 12.7 times 0.71 over the root of 2
+    assert table[2:] == [
+        ['wkd-f-roi_grid-2', 'wkd-f-roi', '+2.5', '-3.9 to +8.9', '2']
+    ]
+
+
 def test_a_scan_has_the_values_and_the_default(results, tmp_path):
     for row, ap in [
         ('student', 20.0),
