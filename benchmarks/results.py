@@ -49,7 +49,7 @@ VARIANTS = (
     *('wkd-l_background-0', 'wkd-l_background-0.3'),
     *('wkd-f-roi', 'wkd-f-roi_background-0', 'wkd-f-roi_full'),
     *('wkd-f-roi_grid-1', 'wkd-f-roi_grid-2', 'wkd-f-roi_grid-7'),
-    *('wkd-lf', 'wkd-lf_self'),
+    *('wkd-f', 'wkd-f_grid-8', 'wkd-lf', 'wkd-lf_self'),
 )
 TEACHERS = (
     *('student', 'student_1360', 'kd', 'kd_teacher-2400'),

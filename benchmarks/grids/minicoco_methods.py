@@ -36,6 +36,10 @@ _variants = {  # row: (config, what is changed)
             'model.roi_loss.loss_weight': 0.006,
         },
     ),
+    'wkd-f_grid-8': (
+        'wkd-f',
+        {'model.neck_loss.grid': 8, 'model.neck_loss.loss_weight': 0.1},
+    ),
     'wkd-f-roi_grid-1': ('wkd-f-roi', {'model.roi_loss.grid': 1}),
     'wkd-f-roi_grid-2': ('wkd-f-roi', {'model.roi_loss.grid': 2}),
     'wkd-f-roi_grid-7': ('wkd-f-roi', {'model.roi_loss.grid': 7}),
