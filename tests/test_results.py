@@ -129,6 +129,8 @@ def test_a_scan_has_the_values_and_the_default(results, tmp_path):
         ('wkd-l_kappa-4', 24.0),
     ]:
         write(tmp_path, 'minicoco', make_record(row, 0, ap))
+    # a seed that the scan does not have
+    write(tmp_path, 'minicoco', make_record('wkd-l', 3, 36.0))
 
     scans = results._scans()
 
