@@ -206,11 +206,14 @@ def _tuning() -> str:
 
 
 def _aps_of_scanned_seeds() -> dict[str, list[float]]:
-    """Box AP of each row: the default has more seeds than its neighbours."""
-    seeds = Config.fromfile(GRIDS / 'minicoco_sensitivity.py').seeds
+    """Box AP of each row, for the seeds that all values of the scan have."""
+    rows = _summary('minicoco').rows
+    prefixes = tuple(f'wkd-l_{name}-' for name in SCANNED)
+    scanned = [set(row.aps) for row in rows if row.name.startswith(prefixes)]
+    seeds = sorted(set.intersection(*scanned)) if scanned else []
     return {
         row.name: [row.aps[seed] for seed in seeds if seed in row.aps]
-        for row in _summary('minicoco').rows
+        for row in rows
     }
 
 
