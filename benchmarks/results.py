@@ -30,7 +30,7 @@ from mmwkd.experiments.report import (
     markdown_table,
     table_lines,
 )
-from mmwkd.experiments.summary import Estimate, Summary, summarise
+from mmwkd.experiments.summary import Estimate, RowSummary, Summary, summarise
 from mmwkd.experiments.table import read_table
 
 REPO = Path(__file__).resolve().parents[1]
@@ -49,7 +49,7 @@ VARIANTS = (
     *('wkd-l_background-0', 'wkd-l_background-0.3'),
     *('wkd-f-roi', 'wkd-f-roi_background-0', 'wkd-f-roi_full'),
     *('wkd-f-roi_grid-1', 'wkd-f-roi_grid-2', 'wkd-f-roi_grid-7'),
-    *('wkd-f', 'wkd-f_grid-8', 'wkd-lf', 'wkd-lf_self'),
+    *('wkd-f', 'wkd-f_grid-4', 'wkd-lf', 'wkd-lf-fast', 'wkd-lf_self'),
 )
 TEACHERS = (
     *('student', 'student_1360', 'kd', 'kd_teacher-2400'),
@@ -187,20 +187,20 @@ def _changes() -> str:
 
 def _tuning() -> str:
     """The weights that were tried; the best of each method is bold."""
-    records = {r.row: r for r in read_table(RUNS / 'minicoco_tuning.csv')}
-    tried: dict[str, dict[float, float]] = {}
-    for row in Config.fromfile(GRIDS / 'minicoco_tuning.py').rows:
-        method, _, weight = row.rpartition('_')
-        if method and row in records:
-            aps = tried.setdefault(method, {})
-            aps[float(weight)] = records[row].accuracy.ap
+    recorded = {row.name: row for row in _summary('minicoco_tuning').rows}
+    tried: dict[str, dict[float, RowSummary]] = {}
+    for name in Config.fromfile(GRIDS / 'minicoco_tuning.py').rows:
+        method, _, weight = name.rpartition('_')
+        if method and name in recorded:
+            tried.setdefault(method, {})[float(weight)] = recorded[name]
     lines = [('method', 'weight: box AP')]
-    for method, aps in tried.items():
-        best = max(aps.values())
-        cells = (
-            f'**{weight:g}: {ap}**' if ap == best else f'{weight:g}: {ap}'
-            for weight, ap in sorted(aps.items())
-        )
+    for method, rows in tried.items():
+        best = max(row.ap.mean for row in rows.values())
+        cells = []
+        for weight, row in sorted(rows.items()):
+            seeds = f' ({len(row.aps)} seeds)' if len(row.aps) > 1 else ''
+            cell = f'{weight:g}: {row.ap.mean:.1f}{seeds}'
+            cells.append(f'**{cell}**' if row.ap.mean == best else cell)
         lines.append((method, ', '.join(cells)))
     return markdown_table(lines)
 

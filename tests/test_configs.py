@@ -116,6 +116,7 @@ PLACES = {
     'wkd-f': {'neck_loss'},
     'wkd-f-roi': {'roi_loss'},
     'wkd-lf': {'logit_loss', 'roi_loss'},
+    'wkd-lf-fast': {'logit_loss', 'roi_loss'},
     'wkd-lf-neck': {'logit_loss', 'roi_loss', 'neck_loss'},
     'kd': {'logit_loss'},
     'dkd': {'logit_loss'},
@@ -175,7 +176,10 @@ def test_every_pair_has_every_method():
 
 @pytest.mark.parametrize(
     ('detector', 'methods'),
-    [('faster-rcnn', tuple(PLACES)), ('retinanet', DENSE_METHODS)],
+    [
+        ('faster-rcnn', tuple(set(PLACES) - {'wkd-lf-fast'})),
+        ('retinanet', DENSE_METHODS),
+    ],
 )
 def test_only_the_loss_differs_between_methods(detector, methods):
     def config(method):
@@ -191,6 +195,19 @@ def test_only_the_loss_differs_between_methods(detector, methods):
             if name.endswith('_loss'):
                 continue
             assert cfg.model[name] == plain.model[name], (method, name)
+
+
+@pytest.mark.parametrize(
+    'path', sorted(CONFIGS.glob('*/wkd-lf-fast_*')), ids=lambda path: path.stem
+)
+def test_fast_distillation_stops_at_half_of_the_schedule(path):
+    fast = Config.fromfile(path)
+    twin = Config.fromfile(path.with_name(path.name.replace('-fast', '', 1)))
+    (hook,) = fast.pop('custom_hooks')
+    assert hook.stop == fast.train_cfg.max_iters / 2
+    assert not hook.by_epoch
+    assert fast.model.teacher.pop('fuse_conv_bn')
+    assert fast.to_dict() == twin.to_dict()
 
 
 MODEL_ZOO = Path(mmdet.__file__).parent / '.mim' / 'configs'

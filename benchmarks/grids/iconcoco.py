@@ -19,6 +19,17 @@ rows = {
         method: dict(config=f'configs/iconcoco/{method}_{_pair}')
         for method in _methods
     },
+    'wkd-lf-fast': dict(
+        config=f'configs/iconcoco/wkd-lf-fast_{_pair}', num_seeds=3
+    ),
+    'wkd-f_grid-4': dict(
+        config=f'configs/iconcoco/wkd-f_{_pair}',
+        cfg_options={
+            'model.neck_loss.grid': 4,
+            'model.neck_loss.loss_weight': 0.01,
+        },
+        num_seeds=3,
+    ),
     # as long as wkd-lf takes for 700 iterations: 1.55 times the CPU time
     'student_1085': dict(
         config='configs/iconcoco/'

@@ -4,7 +4,10 @@
 # lists them.
 _pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
 _student = 'configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py'
-_main = ('kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
+_main = (
+    *('kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf'),
+    'wkd-lf-fast',
+)
 _rivals = (
     *('kd-pkd-roi', 'pkd-roi', 'fitnet-roi', 'cwd-roi', 'ickd-roi', 'emd-roi'),
     *('nkd', 'fitnet', 'cwd', 'ickd'),
@@ -36,9 +39,9 @@ _variants = {  # row: (config, what is changed)
             'model.roi_loss.loss_weight': 0.006,
         },
     ),
-    'wkd-f_grid-8': (
+    'wkd-f_grid-4': (
         'wkd-f',
-        {'model.neck_loss.grid': 8, 'model.neck_loss.loss_weight': 0.1},
+        {'model.neck_loss.grid': 4, 'model.neck_loss.loss_weight': 0.01},
     ),
     'wkd-f-roi_grid-1': ('wkd-f-roi', {'model.roi_loss.grid': 1}),
     'wkd-f-roi_grid-2': ('wkd-f-roi', {'model.roi_loss.grid': 2}),

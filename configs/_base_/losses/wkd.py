@@ -15,9 +15,9 @@ logit_loss = dict(
 neck_loss = dict(
     type='WKDFeatureLoss',
     covariance='diag',
-    grid=4,
+    grid=8,
     ratio=2.0,
-    loss_weight=0.0025,
+    loss_weight=0.025,
 )
 
 # WKD-F on the RoIAlign maps fed to the box head

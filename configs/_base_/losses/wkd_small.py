@@ -2,5 +2,5 @@
 # over channels, so its weights are those of 256 channels times four.
 _base_ = './wkd.py'
 
-neck_loss = dict(loss_weight=0.01)
+neck_loss = dict(loss_weight=0.1)
 roi_loss = dict(loss_weight=0.03)
