@@ -1,8 +1,8 @@
 # How strong each term should be: three weights of every method, and a fourth
 # where the best of three was the largest or the smallest; on images and with
-# seeds that are used for nothing else. Two more seeds where a default hung on
-# what one cannot tell. Before it: data and teacher as in minicoco_methods.py, and
-# tools/make_minicoco.py data/minicoco_tune --seed 1 --num-train 8
+# seeds that are used for nothing else; two more seeds where a default hung on
+# what one cannot tell. Before it: data and teacher as in minicoco_methods.py,
+# and tools/make_minicoco.py data/minicoco_tune --seed 1 --num-train 8
 _pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
 _weights = {  # method: (option, the weights that are tried)
     'wkd-l': ('model.logit_loss.gamma', (2.5, 5.0, 10.0, 20.0)),
