@@ -48,7 +48,7 @@ _converged = {
 }
 _repeated = (
     *('wkd-f-grid-4_0.01', 'wkd-f_0.1', 'wkd-f-grid-16_0.1'),
-    *('wkd-lf_0.03', 'wkd-lf-fast_400', 'wkd-lf-fast_600'),
+    *('wkd-lf_0.03', 'wkd-lf-fast_200', 'wkd-lf-fast_400', 'wkd-lf-fast_600'),
 )
 _variants = {  # method: (config, what is changed in it)
     'wkd-l': ('wkd-l', _wkd_l),
