@@ -61,6 +61,13 @@ OURS = 'wkd-lf'
 # the student alone for as long as our method takes
 LONGER = {'minicoco': 'student_1360', 'iconcoco': 'student_1085'}
 DATASETS = tuple(LONGER)
+# a method, and the student alone for as long
+EQUAL_TIME = (
+    ('minicoco', 'wkd-lf', 'student_1360'),
+    ('minicoco', 'wkd-lf-fast', 'student_1120'),
+    ('iconcoco', 'wkd-lf', 'student_1085'),
+    ('iconcoco', 'wkd-lf-fast', 'student_910'),
+)
 
 _BLOCK = re.compile(r'(<!-- table (.+?) -->\n).*?(<!-- end -->)', re.DOTALL)
 
@@ -185,6 +192,31 @@ def _changes() -> str:
     return markdown_table(lines)
 
 
+def _equal_time() -> str:
+    """What each method gains over the student alone for as long.
+
+    The gap, too, is that of the student that trained longer.
+    """
+    lines = [
+        ('dataset', 'method', 'box AP', 'student alone for as long')
+        + ('difference', '95 % interval', 'gap closed', 'seeds')
+    ]
+    for table, method, longer in EQUAL_TIME:
+        rows = _summary(table, (method, longer), longer).rows
+        ours, theirs = sorted(rows, key=lambda row: row.is_baseline)
+        seeds = sorted(ours.aps.keys() & theirs.aps.keys())
+        aps = [
+            f'{fmean(row.aps[seed] for seed in seeds):.1f}'
+            for row in (ours, theirs)
+        ]
+        lines.append(
+            (table, method, aps[0], f'{aps[1]} (`{longer}`)')
+            + difference_cells(ours.difference)
+            + (f'{100 * ours.gap_closed:.0f} %', f'{len(seeds)}')
+        )
+    return markdown_table(lines)
+
+
 def _tuning() -> str:
     """The weights that were tried; the best of each method is bold."""
     recorded = {row.name: row for row in _summary('minicoco_tuning').rows}
@@ -256,6 +288,7 @@ TABLES: dict[str, Callable[[], str]] = {
     'rivals': partial(_comparison, 'minicoco', 'student', *RIVALS),
     'variants': partial(_comparison, 'minicoco', *VARIANTS),
     'variants, against': _changes,
+    'equal time': _equal_time,
     'teachers': partial(_comparison, 'minicoco', *TEACHERS),
     'sensitivity': _sensitivity,
 }
