@@ -47,7 +47,7 @@ def test_the_pages_have_the_numbers_of_the_tables(monkeypatch):
 
 
 def test_every_row_of_the_grids_is_in_a_table(results):
-    listed = {*results.MAIN, *results.LONGER.values()}
+    listed = {*results.MAIN}.union(*results.BESIDE.values())
     listed |= {*results.RIVALS, *results.VARIANTS, *results.TEACHERS}
     for name in ('minicoco_methods', 'iconcoco'):
         grid = Config.fromfile(results.GRIDS / f'{name}.py')
@@ -84,6 +84,32 @@ def test_only_what_is_between_the_marks_is_replaced(results, tmp_path):
     assert results.fill(filled) == filled
     with pytest.raises(KeyError, match='no such'):
         results.fill('<!-- table no such -->\n<!-- end -->')
+
+
+def test_equal_time_counts_from_the_student_that_trained_longer(
+    results, tmp_path
+):
+    for dataset, longer in (('minicoco', 1360), ('iconcoco', 1085)):
+        write(tmp_path, dataset, teacher_record(40.0))
+        for seed in (0, 1):
+            write(
+                tmp_path,
+                dataset,
+                make_record('student', seed, 20.0),
+                make_record('wkd-lf', seed, 35.0),
+                make_record(f'student_{longer}', seed, 30.0 + 2 * seed),
+            )
+    # a seed that only one has
+    write(tmp_path, 'minicoco', make_record('wkd-lf', 2, 10.0))
+
+    table = cells(results.TABLES['equal time']())
+
+    assert [line[:4] for line in table[2:]] == [
+        ['minicoco', 'wkd-lf', '35.0', '31.0 (`student_1360`)'],
+        ['iconcoco', 'wkd-lf', '35.0', '31.0 (`student_1085`)'],
+    ]
+    assert table[2][4] == '+4.0'
+    assert table[2][6:] == ['44 %', '2']  # 4 of 9
 
 
 def test_a_rival_that_is_behind_makes_a_positive_difference(results, tmp_path):
