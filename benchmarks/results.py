@@ -170,7 +170,8 @@ def _comparison(table: str, *rows: str) -> str:
 def _against(table: str) -> str:
     """What each rival lacks to our method, seed by seed."""
     lines = [('rival', f'{OURS} minus rival', '95 % interval', 'seeds')]
-    for row in _summary(table, (*MAIN, *RIVALS), OURS).rows:
+    rivals = (*MAIN, *RIVALS, *BESIDE[table])
+    for row in _summary(table, rivals, OURS).rows:
         if row.difference is None:
             continue
         mean, interval, seeds = row.difference
