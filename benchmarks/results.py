@@ -54,6 +54,7 @@ VARIANTS = (
 TEACHERS = (
     *('student', 'student_1360', 'kd', 'kd_teacher-2400'),
     *('pkd-roi', 'pkd-roi_teacher-2400', 'wkd-lf', 'wkd-lf_teacher-2400'),
+    *('wkd-lf-fast', 'wkd-lf-fast_teacher-2400', 'student_1120'),
     *('wkd-lf_1600_teacher-2400', 'student_2720'),
 )
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')

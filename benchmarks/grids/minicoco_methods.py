@@ -104,7 +104,7 @@ rows = {
             cfg_options=_better_teacher,
             num_seeds=3,
         )
-        for method in ('kd', 'pkd-roi', 'wkd-lf')
+        for method in ('kd', 'pkd-roi', 'wkd-lf', 'wkd-lf-fast')
     },
     # and twice the schedule, beside a student alone for as long
     'wkd-lf_1600_teacher-2400': dict(
