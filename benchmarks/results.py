@@ -42,6 +42,7 @@ PAGES = (REPO / 'docs' / 'results.md', REPO / 'README.md')
 MAIN = ('student', 'kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
 RIVALS = (
     *('kd-pkd-roi', 'pkd-roi', 'fitnet-roi', 'cwd-roi', 'ickd-roi', 'emd-roi'),
+    *('cwd-roi-fast', 'fitnet-roi-fast', 'pkd-roi-fast'),
     *('nkd', 'fitnet', 'cwd', 'ickd'),
 )
 VARIANTS = (
@@ -56,6 +57,7 @@ TEACHERS = (
     *('pkd-roi', 'pkd-roi_teacher-2400', 'wkd-lf', 'wkd-lf_teacher-2400'),
     *('wkd-lf-fast', 'wkd-lf-fast_teacher-2400', 'student_1120'),
     *('wkd-lf_1600_teacher-2400', 'student_2720'),
+    *('wkd-lf-fast_1600_teacher-2400', 'student_2240', 'teacher_2400'),
 )
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'
@@ -64,6 +66,7 @@ BESIDE = {
     'minicoco': ('wkd-lf-fast', 'student_1120', 'student_1360'),
     'iconcoco': (
         *('wkd-lf-fast', 'wkd-f_grid-4', 'student_910', 'student_1085'),
+        *('cwd-roi', 'fitnet-roi', 'pkd-roi'),
     ),
 }
 # a method, and the student alone for as long

@@ -116,7 +116,6 @@ PLACES = {
     'wkd-f': {'neck_loss'},
     'wkd-f-roi': {'roi_loss'},
     'wkd-lf': {'logit_loss', 'roi_loss'},
-    'wkd-lf-fast': {'logit_loss', 'roi_loss'},
     'wkd-lf-neck': {'logit_loss', 'roi_loss', 'neck_loss'},
     'kd': {'logit_loss'},
     'dkd': {'logit_loss'},
@@ -142,6 +141,8 @@ DENSE_PLACES = {
 DENSE_METHODS = ('wkd-l', 'wkd-f', 'wkd-lf', 'kd', 'bkd')
 # where losses are named otherwise
 METHODS = {'box': {'l1'}, 'kd-pkd-roi': {'kd', 'pkd'}}
+# distil for half of the schedule
+FAST = ('wkd-lf-fast', 'cwd-roi-fast', 'fitnet-roi-fast', 'pkd-roi-fast')
 MINICOCO_PAIR = 'r18-eighth-from-r18-half_fpn_800_minicoco'
 
 
@@ -152,7 +153,7 @@ MINICOCO_PAIR = 'r18-eighth-from-r18-half_fpn_800_minicoco'
 )
 def test_name_says_which_losses(path):
     model = Config.fromfile(path).model
-    method = path.stem.split('_')[0]
+    method = path.stem.split('_')[0].removesuffix('-fast')
     places = {name for name in model if name.endswith('_loss')}
     two_stage = 'roi_head' in model.student
     assert places == (PLACES if two_stage else DENSE_PLACES)[method]
@@ -167,7 +168,7 @@ def test_every_pair_has_every_method():
             assert f'{method}_faster-rcnn_{pair}_fpn_1x_coco' in stems
     for method in ('kd', 'dkd', 'pkd'):
         assert f'{method}_faster-rcnn_r18-from-r101_fpn_1x_coco' in stems
-    for method in PLACES:
+    for method in (*PLACES, *FAST):
         assert f'{method}_faster-rcnn_{MINICOCO_PAIR}' in stems
     for method in DENSE_METHODS:
         assert f'{method}_retinanet_{MINICOCO_PAIR}' in stems
@@ -177,7 +178,7 @@ def test_every_pair_has_every_method():
 @pytest.mark.parametrize(
     ('detector', 'methods'),
     [
-        ('faster-rcnn', tuple(set(PLACES) - {'wkd-lf-fast'})),
+        ('faster-rcnn', tuple(PLACES)),
         ('retinanet', DENSE_METHODS),
     ],
 )
@@ -198,7 +199,7 @@ def test_only_the_loss_differs_between_methods(detector, methods):
 
 
 @pytest.mark.parametrize(
-    'path', sorted(CONFIGS.glob('*/wkd-lf-fast_*')), ids=lambda path: path.stem
+    'path', sorted(CONFIGS.glob('*/*-fast_*')), ids=lambda path: path.stem
 )
 def test_fast_distillation_stops_at_half_of_the_schedule(path):
     fast = Config.fromfile(path)

@@ -1,8 +1,13 @@
-# The main methods on iconcoco, with the losses and weights of minicoco. Before
-# it: data and teacher, as docs/results.md lists them.
+# The main methods on iconcoco, and the rivals that come near on minicoco, with
+# the losses and weights of minicoco. Before it: data and teacher, as
+# docs/results.md lists them.
 _student = 'configs/iconcoco/faster-rcnn_mobilenetv2_fpn48_700_iconcoco.py'
 _pair = 'faster-rcnn_mobilenetv2_fpn48-from-fpn96_700_iconcoco.py'
-_methods = ('kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
+_methods = (
+    *('kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf'),
+    'wkd-lf-fast',
+)
+_rivals = ('cwd-roi', 'fitnet-roi', 'pkd-roi')
 
 dataset = 'iconcoco'
 seeds = [0, 1, 2, 3, 4]
@@ -18,9 +23,10 @@ rows = {
         method: dict(config=f'configs/iconcoco/{method}_{_pair}')
         for method in _methods
     },
-    'wkd-lf-fast': dict(
-        config=f'configs/iconcoco/wkd-lf-fast_{_pair}', num_seeds=3
-    ),
+    **{
+        method: dict(config=f'configs/iconcoco/{method}_{_pair}', num_seeds=3)
+        for method in _rivals
+    },
     'wkd-f_grid-4': dict(
         config=f'configs/iconcoco/wkd-f_{_pair}',
         cfg_options={
@@ -39,7 +45,6 @@ rows = {
                 'train_cfg.val_interval': iterations // 5,
                 'param_scheduler.1.end': iterations,
             },
-            num_seeds=3,
         )
         for iterations in (910, 1085)
     },

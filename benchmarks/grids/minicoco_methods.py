@@ -1,5 +1,6 @@
-# What each method is worth on minicoco, in three parts: the main methods with
-# five seeds, then all rivals and the variants of WKD with three. Weights are
+# What each method is worth on minicoco, in three parts: the main methods and
+# the nearest rivals with five seeds, the other rivals and the variants of WKD
+# with three. Weights are
 # those of minicoco_tuning.py. Before it: data and teachers, as docs/results.md
 # lists them.
 _pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
@@ -7,10 +8,12 @@ _student = 'configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py'
 _main = (
     *('kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf'),
     'wkd-lf-fast',
+    # the rivals that come near, and the same with the stop of wkd-lf-fast
+    *('cwd-roi', 'fitnet-roi', 'pkd-roi'),
+    *('cwd-roi-fast', 'fitnet-roi-fast', 'pkd-roi-fast'),
 )
 _rivals = (
-    *('kd-pkd-roi', 'pkd-roi', 'fitnet-roi', 'cwd-roi', 'ickd-roi', 'emd-roi'),
-    *('nkd', 'fitnet', 'cwd', 'ickd'),
+    *('kd-pkd-roi', 'ickd-roi', 'emd-roi', 'nkd', 'fitnet', 'cwd', 'ickd'),
 )
 # A loss is a mean weighted with the RoIs' weights. A fifth of the RoIs are
 # foreground (a tenth at the start, a quarter at the end), so where background
@@ -106,6 +109,10 @@ rows = {
         )
         for method in ('kd', 'pkd-roi', 'wkd-lf', 'wkd-lf-fast')
     },
+    # that teacher itself, which is in no other table
+    'teacher_2400': dict(
+        config=teacher['config'], cfg_options=_iterations(2400), num_seeds=1
+    ),
     # and twice the schedule, beside a student alone for as long
     'wkd-lf_1600_teacher-2400': dict(
         config=f'configs/minicoco/wkd-lf_{_pair}',
@@ -114,6 +121,19 @@ rows = {
     ),
     'student_2720': dict(
         config=_student, cfg_options=_iterations(2720), num_seeds=3
+    ),
+    # the same with the stop at half
+    'wkd-lf-fast_1600_teacher-2400': dict(
+        config=f'configs/minicoco/wkd-lf-fast_{_pair}',
+        cfg_options={
+            **_better_teacher,
+            **_iterations(1600),
+            'custom_hooks.0.stop': 800,
+        },
+        num_seeds=3,
+    ),
+    'student_2240': dict(
+        config=_student, cfg_options=_iterations(2240), num_seeds=3
     ),
     'wkd-lf_self': dict(
         config='configs/minicoco/wkd-lf_faster-rcnn_r18-eighth-from-'

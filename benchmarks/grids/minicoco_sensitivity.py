@@ -15,7 +15,7 @@ _values = {
 }
 
 dataset = 'minicoco'
-seeds = [0, 1]
+seeds = [0, 1, 2]
 teacher = dict(
     config='configs/minicoco/faster-rcnn_r18-half_fpn_800_minicoco.py',
     checkpoint='work_dirs/minicoco_teacher/iter_800.pth',
