@@ -116,7 +116,9 @@ def draw_ap_curves(summary: Summary, theme: Theme = LIGHT) -> bytes:
             )
         axis.set_xlim(left=0)
         axis.set_ylim(bottom=0)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(
+            MaxNLocator(integer=True, steps=[1, 2, 5, 10])
+        )
         # in the order of the last values, more or less that of the lines
         figure.legend(loc='outside right upper', handlelength=3.5)
         return _png(figure)
@@ -217,17 +219,22 @@ def _draw_estimate(
 def _colours(
     rows: Sequence[RowSummary], theme: Theme
 ) -> list[tuple[str, str]]:
-    """A colour and a dash pattern for each row, all different."""
+    """A colour and a dash pattern for each row, all different.
+
+    They go by the names, backwards, so that pictures of the same methods on
+    several datasets agree.
+    """
     colours = mpl.colormaps['tab10']
     # orange, its second, is the baseline's
     palette = [mpl.colors.to_hex(colours(i)) for i in (0, *range(2, 10))]
     methods = iter(
         (colour, dashes) for dashes in _DASHES for colour in palette
     )
-    return [
-        (theme.baseline, '-') if row.is_baseline else next(methods)
-        for row in rows
-    ]
+    of_name = {
+        row.name: (theme.baseline, '-') if row.is_baseline else next(methods)
+        for row in sorted(rows, key=lambda row: row.name, reverse=True)
+    }
+    return [of_name[row.name] for row in rows]
 
 
 def _png(figure: Figure) -> bytes:
