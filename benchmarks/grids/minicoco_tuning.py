@@ -19,6 +19,7 @@ _weights = {  # method: (option, the weights that are tried)
     'dkd-soft': ('model.logit_loss.loss_weight', (0.3, 1.0)),
     'wkd-f-roi': ('model.roi_loss.loss_weight', (0.003, 0.01, 0.03, 0.1)),
     'wkd-lf': ('model.roi_loss.loss_weight', (0.03,)),
+    'wkd-lf-neck': ('model.neck_loss.loss_weight', (0.03, 0.1)),
     'wkd-lf-neck-grid-4': ('model.neck_loss.loss_weight', (0.003, 0.01)),
     'wkd-lf-fast': ('custom_hooks.0.stop', (200, 400, 600)),
     'pkd-roi': ('model.roi_loss.loss_weight', (1.3, 4.0, 12.0)),
@@ -48,7 +49,8 @@ _converged = {
 }
 _repeated = (
     *('wkd-f-grid-4_0.01', 'wkd-f_0.1', 'wkd-f-grid-16_0.1'),
-    *('wkd-lf_0.03', 'wkd-lf-fast_200', 'wkd-lf-fast_400', 'wkd-lf-fast_600'),
+    *('wkd-lf_0.03', 'wkd-lf-neck_0.1'),
+    *('wkd-lf-fast_200', 'wkd-lf-fast_400', 'wkd-lf-fast_600'),
 )
 _variants = {  # method: (config, what is changed in it)
     'wkd-l': ('wkd-l', _wkd_l),
