@@ -22,6 +22,9 @@ _weights = {  # method: (option, the weights that are tried)
     'wkd-lf-neck': ('model.neck_loss.loss_weight', (0.03, 0.1)),
     'wkd-lf-neck-grid-4': ('model.neck_loss.loss_weight', (0.003, 0.01)),
     'wkd-lf-fast': ('custom_hooks.0.stop', (200, 400, 600)),
+    'wkd-lf-fast-roi': ('model.roi_loss.loss_weight', (0.06, 0.1)),
+    'wkd-f-roi-fast': ('model.roi_loss.loss_weight', (0.03,)),
+    'fitnet-roi-fast': ('model.roi_loss.loss_weight', (3.0, 9.0)),
     'pkd-roi': ('model.roi_loss.loss_weight', (1.3, 4.0, 12.0)),
     'wkd-f': ('model.neck_loss.loss_weight', (0.01, 0.03, 0.1)),
     'wkd-f-grid-1': ('model.neck_loss.loss_weight', (0.01,)),
@@ -51,6 +54,8 @@ _repeated = (
     *('wkd-f-grid-4_0.01', 'wkd-f_0.1', 'wkd-f-grid-16_0.1'),
     *('wkd-lf_0.03', 'wkd-lf-neck_0.1'),
     *('wkd-lf-fast_200', 'wkd-lf-fast_400', 'wkd-lf-fast_600'),
+    *('wkd-lf-fast-roi_0.06', 'wkd-lf-fast-roi_0.1', 'wkd-f-roi-fast_0.03'),
+    *('fitnet-roi-fast_3', 'fitnet-roi-fast_9'),
 )
 _variants = {  # method: (config, what is changed in it)
     'wkd-l': ('wkd-l', _wkd_l),
@@ -83,6 +88,8 @@ _variants = {  # method: (config, what is changed in it)
         for grid in (1, 2, 4, 16)
     },
     'wkd-lf-neck-grid-4': ('wkd-lf-neck', {'model.neck_loss.grid': 4}),
+    'wkd-lf-fast-roi': ('wkd-lf-fast', {}),
+    'wkd-f-roi-fast': ('wkd-lf-fast', {'model.logit_loss.loss_weight': 0.0}),
     'kd-soft': ('kd', {'model.logit_loss.temperature': 2.0}),
     'dkd-soft': ('dkd', {'model.logit_loss.temperature': 2.0}),
 }
