@@ -42,9 +42,10 @@ PAGES = (REPO / 'docs' / 'results.md', REPO / 'README.md')
 MAIN = ('student', 'kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
 RIVALS = (
     *('kd-pkd-roi', 'pkd-roi', 'fitnet-roi', 'cwd-roi', 'ickd-roi', 'emd-roi'),
-    *('cwd-roi-fast', 'fitnet-roi-fast', 'pkd-roi-fast'),
     *('nkd', 'fitnet', 'cwd', 'ickd'),
 )
+# distil for half of the schedule; without '-fast', for all of it
+FAST = ('wkd-lf-fast', 'cwd-roi-fast', 'fitnet-roi-fast', 'pkd-roi-fast')
 VARIANTS = (
     *('student', 'wkd-l', 'wkd-l_whole'),
     *('wkd-l_background-0', 'wkd-l_background-0.3'),
@@ -194,6 +195,34 @@ def _against(table: str) -> str:
     return markdown_table(lines)
 
 
+def _pair(table: str, row: str, baseline: str) -> tuple[RowSummary, ...]:
+    """A row beside another, which it is compared with."""
+    rows = _summary(table, (row, baseline), baseline).rows
+    return tuple(sorted(rows, key=lambda row: row.is_baseline))
+
+
+def _stop() -> str:
+    """What the stop at half does to each method, and ours beside it."""
+    lines = [
+        ('method', 'box AP', 'with the stop', 'difference', '95 % interval')
+        + (f'{FAST[0]} minus it', '95 % interval', 'seeds')
+    ]
+    recorded = {row.name for row in _summary('minicoco').rows}
+    for fast in FAST:
+        whole = fast.removesuffix('-fast')
+        if not {whole, fast} <= recorded:
+            continue
+        stopped, unstopped = _pair('minicoco', fast, whole)
+        ours = _pair('minicoco', FAST[0], fast)[0].difference
+        lines.append(
+            (whole, f'{unstopped.ap.mean:.1f}', f'{stopped.ap.mean:.1f}')
+            + difference_cells(stopped.difference)
+            + difference_cells(ours)
+            + (f'{len(stopped.aps.keys() & unstopped.aps.keys())}',)
+        )
+    return markdown_table(lines)
+
+
 def _changes() -> str:
     """What each variant gains over the method that it varies."""
     lines = [('variant', 'minus', 'difference', '95 % interval', 'seeds')]
@@ -225,8 +254,7 @@ def _equal_time() -> str:
         recorded['teacher'] = whole.teacher_ap
         if not {method, teacher, longer} <= recorded.keys():
             continue
-        rows = _summary(table, (method, longer), longer).rows
-        ours, theirs = sorted(rows, key=lambda row: row.is_baseline)
+        ours, theirs = _pair(table, method, longer)
         seeds = sorted(ours.aps.keys() & theirs.aps.keys())
         ap, alone = (
             fmean(row.aps[seed] for seed in seeds) for row in (ours, theirs)
@@ -312,6 +340,7 @@ TABLES: dict[str, Callable[[], str]] = {
     'variants': partial(_comparison, 'minicoco', *VARIANTS),
     'variants, against': _changes,
     'equal time': _equal_time,
+    'stop': _stop,
     'teachers': partial(_comparison, 'minicoco', *TEACHERS),
     'sensitivity': _sensitivity,
 }

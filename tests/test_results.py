@@ -49,6 +49,7 @@ def test_the_pages_have_the_numbers_of_the_tables(monkeypatch):
 def test_every_row_of_the_grids_is_in_a_table(results):
     listed = {*results.MAIN}.union(*results.BESIDE.values())
     listed |= {*results.RIVALS, *results.VARIANTS, *results.TEACHERS}
+    listed |= {*results.FAST}
     for name in ('minicoco_methods', 'iconcoco'):
         grid = Config.fromfile(results.GRIDS / f'{name}.py')
         assert set(grid.rows) <= listed
@@ -110,6 +111,52 @@ def test_equal_time_counts_from_the_student_that_trained_longer(
     ]
     assert table[2][4] == '+4.0'
     assert table[2][6:] == ['44 %', '2']  # 4 of 9
+
+
+def test_equal_time_closes_the_gap_to_the_teacher_of_the_row(
+    results, tmp_path
+):
+    write(
+        tmp_path,
+        'minicoco',
+        teacher_record(40.0),
+        make_record('teacher_2400', 0, 60.0),
+    )
+    write(tmp_path, 'iconcoco', make_record('student', 0, 20.0))
+    for seed in (0, 1):
+        write(
+            tmp_path,
+            'minicoco',
+            make_record('student', seed, 20.0),
+            make_record('student_1360', seed, 30.0),
+            make_record('wkd-lf_teacher-2400', seed, 45.0),
+        )
+
+    table = cells(results.TABLES['equal time']())
+
+    assert [(line[1], line[6]) for line in table[2:]] == [
+        ('wkd-lf_teacher-2400', '50 %')  # 15 of 30, not of 10
+    ]
+
+
+def test_the_stop_is_compared_with_the_whole_schedule(results, tmp_path):
+    write(tmp_path, 'minicoco', teacher_record(40.0))
+    for row, *aps in [
+        ('student', 20.0, 20.0),
+        ('wkd-lf', 35.0, 36.0),
+        ('wkd-lf-fast', 38.0, 37.0),
+        ('cwd-roi', 34.0, 36.0),
+        ('cwd-roi-fast', 36.0, 36.0),
+    ]:
+        for seed, ap in enumerate(aps):
+            write(tmp_path, 'minicoco', make_record(row, seed, ap))
+
+    table = cells(results.TABLES['stop']())
+
+    assert [line[:4] + line[5:6] + line[7:] for line in table[2:]] == [
+        ['wkd-lf', '35.5', '37.5', '+2.0', '–', '2'],
+        ['cwd-roi', '35.0', '36.0', '+1.0', '+1.5', '2'],
+    ]
 
 
 def test_a_rival_that_is_behind_makes_a_positive_difference(results, tmp_path):
