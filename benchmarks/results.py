@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import NamedTuple
 
 from mmengine.config import Config
 
@@ -59,6 +60,16 @@ TEACHERS = (
     *('wkd-lf-fast', 'wkd-lf-fast_teacher-2400', 'student_1120'),
     *('wkd-lf_1600_teacher-2400', 'student_2720'),
     *('wkd-lf-fast_1600_teacher-2400', 'student_2240', 'teacher_2400'),
+)
+# what the paper claims: WKD and its rivals on the same tensors
+PLACES = (
+    ('logits', 'wkd-l', ('kd', 'dkd', 'nkd')),
+    ('FPN maps', 'wkd-f', ('pkd', 'cwd', 'fitnet', 'ickd')),
+    (
+        'RoIAlign maps',
+        'wkd-f-roi',
+        ('pkd-roi', 'cwd-roi', 'fitnet-roi', 'ickd-roi', 'emd-roi'),
+    ),
 )
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'
@@ -195,10 +206,33 @@ def _against(table: str) -> str:
     return markdown_table(lines)
 
 
-def _pair(table: str, row: str, baseline: str) -> tuple[RowSummary, ...]:
-    """A row beside another, which it is compared with."""
-    rows = _summary(table, (row, baseline), baseline).rows
-    return tuple(sorted(rows, key=lambda row: row.is_baseline))
+class Pair(NamedTuple):
+    """A row beside another, over the seeds that both have."""
+
+    ap: float
+    other_ap: float
+    difference: Estimate | None
+    seeds: int
+
+    def cells(self) -> tuple[str, ...]:
+        """The difference, its interval and the seeds as text."""
+        return (*difference_cells(self.difference), f'{self.seeds}')
+
+
+def _pair(table: str, row: str, other: str) -> Pair | None:
+    """What a row gains over another; None where one is not recorded."""
+    recorded = {row.name for row in _summary(table).rows}
+    if not {row, other} <= recorded:
+        return None
+    rows = _summary(table, (row, other), other).rows
+    ours, theirs = sorted(rows, key=lambda row: row.is_baseline)
+    seeds = ours.aps.keys() & theirs.aps.keys()
+    if not seeds:
+        return None
+    ap, other_ap = (
+        fmean(row.aps[seed] for seed in seeds) for row in (ours, theirs)
+    )
+    return Pair(ap, other_ap, ours.difference, len(seeds))
 
 
 def _stop() -> str:
@@ -207,35 +241,47 @@ def _stop() -> str:
         ('method', 'box AP', 'with the stop', 'difference', '95 % interval')
         + (f'{FAST[0]} minus it', '95 % interval', 'seeds')
     ]
-    recorded = {row.name for row in _summary('minicoco').rows}
     for fast in FAST:
         whole = fast.removesuffix('-fast')
-        if not {whole, fast} <= recorded:
+        pair = _pair('minicoco', fast, whole)
+        if pair is None:
             continue
-        stopped, unstopped = _pair('minicoco', fast, whole)
-        ours = _pair('minicoco', FAST[0], fast)[0].difference
+        ours = None if fast == FAST[0] else _pair('minicoco', FAST[0], fast)
+        change, interval, seeds = pair.cells()
         lines.append(
-            (whole, f'{unstopped.ap.mean:.1f}', f'{stopped.ap.mean:.1f}')
-            + difference_cells(stopped.difference)
-            + difference_cells(ours)
-            + (f'{len(stopped.aps.keys() & unstopped.aps.keys())}',)
+            (whole, f'{pair.other_ap:.1f}', f'{pair.ap:.1f}', change, interval)
+            + difference_cells(ours and ours.difference)
+            + (seeds,)
         )
+    return markdown_table(lines)
+
+
+def _same_place() -> str:
+    """WKD beside each rival on the same tensors, seed by seed."""
+    lines = [
+        ('on', 'dataset', 'WKD', 'box AP', 'rival', 'box AP')
+        + ('difference', '95 % interval', 'seeds')
+    ]
+    for place, ours, rivals in PLACES:
+        for table in BESIDE:
+            for rival in rivals:
+                pair = _pair(table, ours, rival)
+                if pair is not None:
+                    lines.append(
+                        (place, table, ours, f'{pair.ap:.1f}', rival)
+                        + (f'{pair.other_ap:.1f}', *pair.cells())
+                    )
     return markdown_table(lines)
 
 
 def _changes() -> str:
     """What each variant gains over the method that it varies."""
     lines = [('variant', 'minus', 'difference', '95 % interval', 'seeds')]
-    recorded = {row.name for row in _summary('minicoco').rows}
     for variant in VARIANTS:
         method, changed, _ = variant.partition('_')
-        if not changed or variant not in recorded:
-            continue
-        for row in _summary('minicoco', (method, variant), method).rows:
-            if row.difference is not None:
-                cells = difference_cells(row.difference)
-                seeds = f'{row.difference.num_seeds}'
-                lines.append((variant, method, *cells, seeds))
+        pair = _pair('minicoco', variant, method) if changed else None
+        if pair is not None:
+            lines.append((variant, method, *pair.cells()))
     return markdown_table(lines)
 
 
@@ -249,21 +295,20 @@ def _equal_time() -> str:
         + ('difference', '95 % interval', 'gap closed', 'seeds')
     ]
     for table, method, teacher, longer in EQUAL_TIME:
+        pair = _pair(table, method, longer)
         whole = _summary(table)
-        recorded = {row.name: row.ap.mean for row in whole.rows}
-        recorded['teacher'] = whole.teacher_ap
-        if not {method, teacher, longer} <= recorded.keys():
+        ceilings = {row.name: row.ap.mean for row in whole.rows}
+        ceilings['teacher'] = whole.teacher_ap
+        if pair is None or teacher not in ceilings:
             continue
-        ours, theirs = _pair(table, method, longer)
-        seeds = sorted(ours.aps.keys() & theirs.aps.keys())
-        ap, alone = (
-            fmean(row.aps[seed] for seed in seeds) for row in (ours, theirs)
+        closed = (pair.ap - pair.other_ap) / (
+            ceilings[teacher] - pair.other_ap
         )
-        closed = (ap - alone) / (recorded[teacher] - alone)
+        change, interval, seeds = pair.cells()
         lines.append(
-            (table, method, f'{ap:.1f}', f'{alone:.1f} (`{longer}`)')
-            + difference_cells(ours.difference)
-            + (f'{100 * closed:.0f} %', f'{len(seeds)}')
+            (table, method, f'{pair.ap:.1f}')
+            + (f'{pair.other_ap:.1f} (`{longer}`)', change, interval)
+            + (f'{100 * closed:.0f} %', seeds)
         )
     return markdown_table(lines)
 
@@ -339,6 +384,7 @@ TABLES: dict[str, Callable[[], str]] = {
     'rivals': partial(_comparison, 'minicoco', 'student', *RIVALS),
     'variants': partial(_comparison, 'minicoco', *VARIANTS),
     'variants, against': _changes,
+    'same place': _same_place,
     'equal time': _equal_time,
     'stop': _stop,
     'teachers': partial(_comparison, 'minicoco', *TEACHERS),

@@ -159,6 +159,24 @@ def test_the_stop_is_compared_with_the_whole_schedule(results, tmp_path):
     ]
 
 
+def test_wkd_is_compared_with_rivals_on_the_same_tensors(results, tmp_path):
+    for dataset in ('minicoco', 'iconcoco'):
+        write(tmp_path, dataset, make_record('student', 0, 20.0))
+    for seed, (ours, kd) in enumerate([(25.0, 24.0), (27.0, 25.0)]):
+        write(tmp_path, 'iconcoco', make_record('wkd-l', seed, ours))
+        write(tmp_path, 'iconcoco', make_record('kd', seed, kd))
+    # a seed and a method without their twins
+    write(tmp_path, 'iconcoco', make_record('kd', 2, 0.0))
+    write(tmp_path, 'iconcoco', make_record('pkd', 0, 0.0))
+
+    (line,) = cells(results.TABLES['same place']())[2:]
+
+    assert line[:7] == [
+        *('logits', 'iconcoco', 'wkd-l', '26.0', 'kd', '24.5', '+1.5'),
+    ]
+    assert line[-1] == '2'
+
+
 def test_a_rival_that_is_behind_makes_a_positive_difference(results, tmp_path):
     for seed, (ours, kd) in enumerate([(34.0, 30.0), (35.0, 30.0)]):
         write(
