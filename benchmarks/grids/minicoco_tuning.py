@@ -24,7 +24,6 @@ _weights = {  # method: (option, the weights that are tried)
     'wkd-lf-fast': ('custom_hooks.0.stop', (200, 400, 600)),
     'wkd-lf-fast-roi': ('model.roi_loss.loss_weight', (0.06, 0.1)),
     'wkd-f-roi-fast': ('model.roi_loss.loss_weight', (0.03,)),
-    'wkd-lf-neck-fast': ('model.neck_loss.loss_weight', (0.03, 0.1)),
     'fitnet-roi-fast': ('model.roi_loss.loss_weight', (3.0, 9.0)),
     'pkd-roi': ('model.roi_loss.loss_weight', (1.3, 4.0, 12.0)),
     'wkd-f': ('model.neck_loss.loss_weight', (0.01, 0.03, 0.1)),
@@ -56,7 +55,7 @@ _repeated = (
     *('wkd-lf_0.03', 'wkd-lf-neck_0.1'),
     *('wkd-lf-fast_200', 'wkd-lf-fast_400', 'wkd-lf-fast_600'),
     *('wkd-lf-fast-roi_0.06', 'wkd-lf-fast-roi_0.1', 'wkd-f-roi-fast_0.03'),
-    *('wkd-lf-neck-fast_0.1', 'fitnet-roi-fast_3', 'fitnet-roi-fast_9'),
+    *('fitnet-roi-fast_3', 'fitnet-roi-fast_9'),
 )
 _variants = {  # method: (config, what is changed in it)
     'wkd-l': ('wkd-l', _wkd_l),
@@ -90,13 +89,6 @@ _variants = {  # method: (config, what is changed in it)
     },
     'wkd-lf-neck-grid-4': ('wkd-lf-neck', {'model.neck_loss.grid': 4}),
     'wkd-lf-fast-roi': ('wkd-lf-fast', {}),
-    'wkd-lf-neck-fast': (
-        'wkd-lf-fast',
-        {
-            'model.neck_loss.type': 'WKDFeatureLoss',
-            'model.neck_loss.grid': 8,
-        },
-    ),
     'wkd-f-roi-fast': ('wkd-lf-fast', {'model.logit_loss.loss_weight': 0.0}),
     'kd-soft': ('kd', {'model.logit_loss.temperature': 2.0}),
     'dkd-soft': ('dkd', {'model.logit_loss.temperature': 2.0}),
