@@ -44,18 +44,21 @@ MAIN = ('student', 'kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
 HEADLINE = (
     *('student', 'kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f'),
     *('pkd-roi', 'cwd-roi', 'fitnet-roi'),
-    *('wkd-f-roi', 'wkd-lf', 'wkd-lf-fast'),
+    *('wkd-f-roi', 'wkd-lf'),
+    *('pkd-roi-fast', 'cwd-roi-fast', 'fitnet-roi-fast', 'wkd-lf-fast'),
 )
 RIVALS = (
     *('kd-pkd-roi', 'pkd-roi', 'fitnet-roi', 'cwd-roi', 'ickd-roi', 'emd-roi'),
     *('nkd', 'fitnet', 'cwd', 'ickd'),
 )
+NEAREST = ('cwd-roi', 'fitnet-roi', 'pkd-roi')
 # distil for half of the schedule; without '-fast', for all of it
-FAST = ('wkd-lf-fast', 'cwd-roi-fast', 'fitnet-roi-fast', 'pkd-roi-fast')
+FAST = ('wkd-lf-fast', *(f'{rival}-fast' for rival in NEAREST))
 VARIANTS = (
     *('student', 'wkd-l', 'wkd-l_whole'),
     *('wkd-l_background-0', 'wkd-l_background-0.3'),
-    *('wkd-f-roi', 'wkd-f-roi_background-0', 'wkd-f-roi_full'),
+    *('wkd-f-roi', 'wkd-f-roi_background-0', 'wkd-f-roi_background-0-strong'),
+    'wkd-f-roi_full',
     *('wkd-f-roi_grid-1', 'wkd-f-roi_grid-2', 'wkd-f-roi_grid-7'),
     *('wkd-f', 'wkd-f_grid-4', 'wkd-lf', 'wkd-lf-fast', 'wkd-lf_self'),
 )
@@ -83,13 +86,16 @@ BESIDE = {
     'minicoco': ('wkd-lf-fast', 'student_1120', 'student_1360'),
     'iconcoco': (
         *('wkd-lf-fast', 'wkd-f_grid-4', 'student_910', 'student_1085'),
-        *('cwd-roi', 'fitnet-roi', 'pkd-roi'),
+        *NEAREST,
     ),
 }
 # a method, its teacher, and the student alone for as long
 EQUAL_TIME = (
     ('minicoco', 'wkd-lf', 'teacher', 'student_1360'),
-    ('minicoco', 'wkd-lf-fast', 'teacher', 'student_1120'),
+    *(
+        ('minicoco', method, 'teacher', 'student_1120')
+        for method in ('wkd-lf-fast', *(f'{rival}-fast' for rival in NEAREST))
+    ),
     ('iconcoco', 'wkd-lf', 'teacher', 'student_1085'),
     ('iconcoco', 'wkd-lf-fast', 'teacher', 'student_910'),
     *(
@@ -319,7 +325,10 @@ def _equal_time() -> str:
 
 
 def _tuning() -> str:
-    """The weights that were tried; the best of each method is bold."""
+    """The weights that were tried; the best of each method is bold.
+
+    It is the best on the seeds that all weights of the method have.
+    """
     recorded = {row.name: row for row in _summary('minicoco_tuning').rows}
     tried: dict[str, dict[float, RowSummary]] = {}
     for name in Config.fromfile(GRIDS / 'minicoco_tuning.py').rows:
@@ -328,12 +337,17 @@ def _tuning() -> str:
             tried.setdefault(method, {})[float(weight)] = recorded[name]
     lines = [('method', 'weight: box AP')]
     for method, rows in tried.items():
-        best = max(row.ap.mean for row in rows.values())
+        shared = set.intersection(*(set(row.aps) for row in rows.values()))
+        aps = {
+            weight: fmean(row.aps[seed] for seed in shared or row.aps)
+            for weight, row in rows.items()
+        }
+        best = max(aps, key=lambda weight: aps[weight])
         cells = []
         for weight, row in sorted(rows.items()):
             seeds = f' ({len(row.aps)} seeds)' if len(row.aps) > 1 else ''
             cell = f'{weight:g}: {row.ap.mean:.1f}{seeds}'
-            cells.append(f'**{cell}**' if row.ap.mean == best else cell)
+            cells.append(f'**{cell}**' if weight == best else cell)
         lines.append((method, ', '.join(cells)))
     return markdown_table(lines)
 

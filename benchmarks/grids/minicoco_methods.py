@@ -42,6 +42,11 @@ _variants = {  # row: (config, what is changed)
             'model.roi_loss.loss_weight': 0.006,
         },
     ),
+    # and the weight of all of them, five times as much for the foreground
+    'wkd-f-roi_background-0-strong': (
+        'wkd-f-roi',
+        {'model.roi_loss.background_weight': 0.0},
+    ),
     'wkd-f_grid-4': (
         'wkd-f',
         {'model.neck_loss.grid': 4, 'model.neck_loss.loss_weight': 0.01},
