@@ -8,6 +8,7 @@ exit status is 1 if a page has other numbers than the tables of runs.
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -86,7 +87,7 @@ BESIDE = {
     'minicoco': ('wkd-lf-fast', 'student_1120', 'student_1360'),
     'iconcoco': (
         *('wkd-lf-fast', 'wkd-f_grid-4', 'student_910', 'student_1085'),
-        *NEAREST,
+        *(*NEAREST, 'fitnet-roi-fast'),
     ),
 }
 # a method, its teacher, and the student alone for as long
@@ -98,6 +99,7 @@ EQUAL_TIME = (
     ),
     ('iconcoco', 'wkd-lf', 'teacher', 'student_1085'),
     ('iconcoco', 'wkd-lf-fast', 'teacher', 'student_910'),
+    ('iconcoco', 'fitnet-roi-fast', 'teacher', 'student_910'),
     *(
         ('minicoco', f'{method}_teacher-2400', 'teacher_2400', student)
         for method, student in (
@@ -249,18 +251,26 @@ def _pair(table: str, row: str, other: str) -> Pair | None:
 def _stop() -> str:
     """What the stop at half does to each method, and ours beside it."""
     lines = [
-        ('method', 'box AP', 'with the stop', 'difference', '95 % interval')
+        (
+            'dataset',
+            'method',
+            'box AP',
+            'with the stop',
+            'difference',
+            '95 % interval',
+        )
         + (f'{FAST[0]} minus it', '95 % interval', 'seeds')
     ]
-    for fast in FAST:
+    for table, fast in itertools.product(BESIDE, FAST):
         whole = fast.removesuffix('-fast')
-        pair = _pair('minicoco', fast, whole)
+        pair = _pair(table, fast, whole)
         if pair is None:
             continue
-        ours = None if fast == FAST[0] else _pair('minicoco', FAST[0], fast)
+        ours = None if fast == FAST[0] else _pair(table, FAST[0], fast)
         change, interval, seeds = pair.cells()
         lines.append(
-            (whole, f'{pair.other_ap:.1f}', f'{pair.ap:.1f}', change, interval)
+            (table, whole, f'{pair.other_ap:.1f}', f'{pair.ap:.1f}')
+            + (change, interval)
             + difference_cells(ours and ours.difference)
             + (seeds,)
         )

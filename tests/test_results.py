@@ -141,6 +141,7 @@ def test_equal_time_closes_the_gap_to_the_teacher_of_the_row(
 
 def test_the_stop_is_compared_with_the_whole_schedule(results, tmp_path):
     write(tmp_path, 'minicoco', teacher_record(40.0))
+    write(tmp_path, 'iconcoco', teacher_record(30.0))
     for row, *aps in [
         ('student', 20.0, 20.0),
         ('wkd-lf', 35.0, 36.0),
@@ -153,9 +154,9 @@ def test_the_stop_is_compared_with_the_whole_schedule(results, tmp_path):
 
     table = cells(results.TABLES['stop']())
 
-    assert [line[:4] + line[5:6] + line[7:] for line in table[2:]] == [
-        ['wkd-lf', '35.5', '37.5', '+2.0', '–', '2'],
-        ['cwd-roi', '35.0', '36.0', '+1.0', '+1.5', '2'],
+    assert [line[:5] + line[6:7] + line[8:] for line in table[2:]] == [
+        ['minicoco', 'wkd-lf', '35.5', '37.5', '+2.0', '–', '2'],
+        ['minicoco', 'cwd-roi', '35.0', '36.0', '+1.0', '+1.5', '2'],
     ]
 
 

@@ -4,7 +4,9 @@
 _student = 'configs/iconcoco/faster-rcnn_mobilenetv2_fpn48_700_iconcoco.py'
 _pair = 'faster-rcnn_mobilenetv2_fpn48-from-fpn96_700_iconcoco.py'
 _methods = ('kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
-_beside = ('wkd-lf-fast', 'cwd-roi', 'fitnet-roi', 'pkd-roi')
+_beside = (
+    *('wkd-lf-fast', 'cwd-roi', 'fitnet-roi', 'pkd-roi', 'fitnet-roi-fast'),
+)
 
 dataset = 'iconcoco'
 seeds = [0, 1, 2, 3, 4]
