@@ -1,8 +1,8 @@
-"""Write the tables and pictures of docs/results.md from the tables of runs.
+"""Write the tables and pictures of docs/results.md from the table of runs.
 
 What stands between <!-- table NAME --> and <!-- end --> in a page is replaced;
 the text around it is written by hand. With --check nothing is written, and the
-exit status is 1 if a page has other numbers than the tables of runs.
+exit status is 1 if a page has other numbers than the table of runs.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ from mmwkd.experiments.table import read_table
 
 REPO = Path(__file__).resolve().parents[1]
 GRIDS = REPO / 'benchmarks' / 'grids'
-RUNS = REPO / 'benchmarks' / 'results'
+RUNS = REPO / 'benchmarks' / 'results' / 'runs.csv'
 IMAGES = REPO / 'docs' / 'images'
 PAGES = (REPO / 'docs' / 'results.md', REPO / 'README.md')
 
+TUNING = 'minicoco, tuning split'
 MAIN = ('student', 'kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
 HEADLINE = (
     *('student', 'kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f'),
@@ -159,15 +160,16 @@ def pictures() -> Iterator[tuple[str, bytes]]:
 
 
 def _summary(
-    table: str,
+    dataset: str,
     rows: Collection[str] | None = None,
     baseline: str | None = None,
 ) -> Summary:
-    """The summary of some rows of a table, or of all."""
+    """The summary of some rows on a dataset, or of all."""
     kept = [
         record
-        for record in read_table(RUNS / f'{table}.csv')
-        if rows is None or record.row in rows or record.role == 'teacher'
+        for record in read_table(RUNS)
+        if record.dataset == dataset
+        and (rows is None or record.row in rows or record.role == 'teacher')
     ]
     return summarise(kept, baseline)
 
@@ -201,15 +203,15 @@ def _headline_cells(summary: Summary, name: str) -> tuple[str, str]:
     return '', ''
 
 
-def _comparison(table: str, *rows: str) -> str:
-    return markdown_table(table_lines(_summary(table, rows)))
+def _comparison(dataset: str, *rows: str) -> str:
+    return markdown_table(table_lines(_summary(dataset, rows)))
 
 
-def _against(table: str) -> str:
+def _against(dataset: str) -> str:
     """What each rival lacks to our method, seed by seed."""
     lines = [('rival', f'{OURS} minus rival', '95 % interval', 'seeds')]
-    rivals = (*MAIN, *RIVALS, *BESIDE[table])
-    for row in _summary(table, rivals, OURS).rows:
+    rivals = (*MAIN, *RIVALS, *BESIDE[dataset])
+    for row in _summary(dataset, rivals, OURS).rows:
         if row.difference is None:
             continue
         mean, interval, seeds = row.difference
@@ -232,12 +234,12 @@ class Pair(NamedTuple):
         return (*difference_cells(self.difference), f'{self.seeds}')
 
 
-def _pair(table: str, row: str, other: str) -> Pair | None:
+def _pair(dataset: str, row: str, other: str) -> Pair | None:
     """What a row gains over another; None where one is not recorded."""
-    recorded = {row.name for row in _summary(table).rows}
+    recorded = {row.name for row in _summary(dataset).rows}
     if not {row, other} <= recorded:
         return None
-    rows = _summary(table, (row, other), other).rows
+    rows = _summary(dataset, (row, other), other).rows
     ours, theirs = sorted(rows, key=lambda row: row.is_baseline)
     seeds = ours.aps.keys() & theirs.aps.keys()
     if not seeds:
@@ -261,15 +263,15 @@ def _stop() -> str:
         )
         + (f'{FAST[0]} minus it', '95 % interval', 'seeds')
     ]
-    for table, fast in itertools.product(BESIDE, FAST):
+    for dataset, fast in itertools.product(BESIDE, FAST):
         whole = fast.removesuffix('-fast')
-        pair = _pair(table, fast, whole)
+        pair = _pair(dataset, fast, whole)
         if pair is None:
             continue
-        ours = None if fast == FAST[0] else _pair(table, FAST[0], fast)
+        ours = None if fast == FAST[0] else _pair(dataset, FAST[0], fast)
         change, interval, seeds = pair.cells()
         lines.append(
-            (table, whole, f'{pair.other_ap:.1f}', f'{pair.ap:.1f}')
+            (dataset, whole, f'{pair.other_ap:.1f}', f'{pair.ap:.1f}')
             + (change, interval)
             + difference_cells(ours and ours.difference)
             + (seeds,)
@@ -284,12 +286,12 @@ def _same_place() -> str:
         + ('difference', '95 % interval', 'seeds')
     ]
     for place, ours, rivals in PLACES:
-        for table in BESIDE:
+        for dataset in BESIDE:
             for rival in rivals:
-                pair = _pair(table, ours, rival)
+                pair = _pair(dataset, ours, rival)
                 if pair is not None:
                     lines.append(
-                        (place, table, ours, f'{pair.ap:.1f}', rival)
+                        (place, dataset, ours, f'{pair.ap:.1f}', rival)
                         + (f'{pair.other_ap:.1f}', *pair.cells())
                     )
     return markdown_table(lines)
@@ -315,9 +317,9 @@ def _equal_time() -> str:
         ('dataset', 'method', 'box AP', 'student alone for as long')
         + ('difference', '95 % interval', 'gap closed', 'seeds')
     ]
-    for table, method, teacher, longer in EQUAL_TIME:
-        pair = _pair(table, method, longer)
-        whole = _summary(table)
+    for dataset, method, teacher, longer in EQUAL_TIME:
+        pair = _pair(dataset, method, longer)
+        whole = _summary(dataset)
         ceilings = {row.name: row.ap.mean for row in whole.rows}
         ceilings['teacher'] = whole.teacher_ap
         if pair is None or teacher not in ceilings:
@@ -327,7 +329,7 @@ def _equal_time() -> str:
         )
         change, interval, seeds = pair.cells()
         lines.append(
-            (table, method, f'{pair.ap:.1f}')
+            (dataset, method, f'{pair.ap:.1f}')
             + (f'{pair.other_ap:.1f} (`{longer}`)', change, interval)
             + (f'{100 * closed:.0f} %', seeds)
         )
@@ -339,7 +341,7 @@ def _tuning() -> str:
 
     It is the best on the seeds that all weights of the method have.
     """
-    recorded = {row.name: row for row in _summary('minicoco_tuning').rows}
+    recorded = {row.name: row for row in _summary(TUNING).rows}
     tried: dict[str, dict[float, RowSummary]] = {}
     for name in Config.fromfile(GRIDS / 'minicoco_tuning.py').rows:
         method, _, weight = name.rpartition('_')

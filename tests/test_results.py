@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,13 @@ def results(monkeypatch, tmp_path):
     import results
 
     monkeypatch.delitem(sys.modules, 'results')
-    monkeypatch.setattr(results, 'RUNS', tmp_path)
+    monkeypatch.setattr(results, 'RUNS', tmp_path / 'runs.csv')
     return results
 
 
-def write(folder, name, *records):
+def write(folder, dataset, *records):
     for record in records:
-        add_record(folder / f'{name}.csv', record)
+        add_record(folder / 'runs.csv', replace(record, dataset=dataset))
 
 
 def cells(table):
@@ -57,14 +58,19 @@ def test_every_row_of_the_grids_is_in_a_table(results):
 
 def test_every_weight_that_was_tried_is_in_the_table(results):
     grid = Config.fromfile(results.GRIDS / 'minicoco_tuning.py')
-    recorded = read_table(BENCHMARKS / 'results' / 'minicoco_tuning.csv')
-    assert {r.row for r in recorded} <= {'teacher', *grid.rows}
+    recorded = {
+        record.row
+        for record in read_table(BENCHMARKS / 'results' / 'runs.csv')
+        if record.dataset == results.TUNING
+    }
+    assert recorded
+    assert recorded <= {'teacher', *grid.rows}
 
 
 def test_only_what_is_between_the_marks_is_replaced(results, tmp_path):
     write(
         tmp_path,
-        'minicoco_tuning',
+        results.TUNING,
         teacher_record(39.0),
         make_record('student', 10, 20.0),
         make_record('dkd_1', 10, 24.0),

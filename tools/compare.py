@@ -57,6 +57,11 @@ def parse_args() -> argparse.Namespace:
         help="row that the summary compares with (default: the grid's)",
     )
     parser.add_argument(
+        '--dataset',
+        metavar='LABEL',
+        help='in place of a grid: sum up the runs with this label',
+    )
+    parser.add_argument(
         '--dry-run',
         action='store_true',
         help='check everything and list the runs, but run nothing',

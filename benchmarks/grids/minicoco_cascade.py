@@ -10,7 +10,7 @@ _wkd_l = {
 }
 _wkd_lf = {**_wkd_l, 'model.roi_loss.loss_weight': 0.01}
 
-dataset = 'minicoco'
+dataset = 'minicoco, Cascade R-CNN'
 seeds = [0, 1, 2]
 teacher = dict(
     config='configs/minicoco/cascade-rcnn_r18-half_fpn_800_minicoco.py',

@@ -16,7 +16,7 @@ _costs = {
     'paired-cka': 'work_dirs/costs/minicoco_paired_cka.npz',
 }
 
-dataset = 'minicoco'
+dataset = 'minicoco, costs'
 seeds = [0, 1, 2]
 teacher = dict(
     config='configs/minicoco/faster-rcnn_r18-half_fpn_800_minicoco.py',

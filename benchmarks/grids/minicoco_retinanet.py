@@ -5,7 +5,7 @@
 _reference = {'model.logit_loss.reg': 0.05, 'model.logit_loss.num_iters': 10}
 _pair = 'retinanet_r18-eighth-from-r18-half_fpn_800_minicoco.py'
 
-dataset = 'minicoco'
+dataset = 'minicoco, RetinaNet'
 seeds = [0, 1, 2]
 teacher = dict(
     config='configs/minicoco/retinanet_r18-half_fpn_800_minicoco.py',

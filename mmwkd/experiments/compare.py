@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from mmwkd.experiments.schedule import (
     states,
 )
 from mmwkd.experiments.summary import summarise
-from mmwkd.experiments.table import read_table
+from mmwkd.experiments.table import Record, read_table
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Options:
     jobs: int = 2
     dry_run: bool = False
     baseline: str | None = None  # None: the grid's
+    dataset: str | None = None  # with a table: the label to sum up
 
 
 def compare(
@@ -44,7 +46,7 @@ def compare(
 ) -> bool:
     """Run what a grid still lacks, and write the summary.
 
-    A table in place of a grid is summarised as it is.
+    A table in place of a grid is summarised, or its runs with one label.
 
     Args:
         options: What to do.
@@ -62,8 +64,15 @@ def compare(
     if options.source.suffix == '.csv':
         if not options.source.is_file():
             raise FileNotFoundError(f'table {options.source} does not exist')
-        _summarise(options, options.source, None, folder, console)
+        records = read_table(options.source)
+        if options.dataset is not None:
+            records = _of_dataset(records, options.dataset)
+        _summarise(options, records, folder, console)
         return True
+    if options.dataset is not None:
+        raise ValueError(
+            'a grid names its dataset; --dataset is for a table in its place'
+        )
     grid = read_grid(options.source)
     table = (options.table or options.work_dir / 'runs.csv').resolve()
     if table.suffix != '.csv':
@@ -88,7 +97,9 @@ def compare(
     )
     with GridProgress(console, len(runs) - known.count('recorded')) as shown:
         failed = carry_out(runs, workshop, shown)
-    _summarise(options, table, {run.key for run in runs}, folder, console)
+    keys = {run.key for run in runs}
+    records = [record for record in read_table(table) if record.key in keys]
+    _summarise(options, records, folder, console)
     if failed:
         told = f'{len(failed)} of {len(runs)} runs failed: '
         told += '; '.join(run.title for run in failed)
@@ -96,19 +107,23 @@ def compare(
     return not failed
 
 
+def _of_dataset(records: Sequence[Record], dataset: str) -> list[Record]:
+    kept = [record for record in records if record.dataset == dataset]
+    if not kept:
+        known = sorted({record.dataset for record in records})
+        raise ValueError(
+            f'no run has the dataset {dataset!r}; the table has '
+            f'{"; ".join(known) or "none"}'
+        )
+    return kept
+
+
 def _summarise(
     options: Options,
-    table: Path,
-    keys: set[tuple[str, str, int | None]] | None,
+    records: Sequence[Record],
     folder: Path,
     console: Console,
 ) -> None:
-    """Summarise a table, or the runs of one grid in it."""
-    records = [
-        record
-        for record in read_table(table)
-        if keys is None or record.key in keys
-    ]
     if not any(record.seed is not None for record in records):
         console.print('no run has finished, so there is nothing to compare')
         return

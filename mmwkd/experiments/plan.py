@@ -15,6 +15,7 @@ from mmwkd.distillers.places import PIECES
 from mmwkd.experiments.grid import TEACHER, Grid
 
 Role = Literal['teacher', 'baseline', 'method']
+Key = tuple[str, str, str, int | None]  # dataset, row, config's hash, seed
 
 # Where mmengine counts validations by epoch, curves of two configs with other
 # batch sizes would not have the same axis.
@@ -37,9 +38,9 @@ class Run(NamedTuple):
     checkpoint: str | None = None  # of the teacher
 
     @property
-    def key(self) -> tuple[str, str, int | None]:
+    def key(self) -> Key:
         """Equal keys are the same run, on any machine."""
-        return self.row, self.config_hash, self.seed
+        return self.dataset, self.row, self.config_hash, self.seed
 
     @property
     def title(self) -> str:

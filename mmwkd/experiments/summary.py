@@ -68,15 +68,15 @@ def summarise(
         ValueError: If there is nothing to compare, what is there is of
             several datasets or baselines, or the baseline is not there.
     """
-    current = _current(records)
-    if baseline is not None:
-        current = _with_baseline(current, baseline)
-    datasets = sorted({record.dataset for record in current})
+    datasets = sorted({record.dataset for record in records})
     if len(datasets) != 1:
         raise ValueError(
             'a comparison is on one dataset; the table has records of '
-            f'{", ".join(datasets) or "none"}'
+            f'{"; ".join(datasets) or "none"} (--dataset chooses one)'
         )
+    current = _current(records)
+    if baseline is not None:
+        current = _with_baseline(current, baseline)
     by_row: dict[str, dict[int, Record]] = {}
     teacher_ap = None
     for record in current:

@@ -16,7 +16,7 @@ from typing import cast
 
 from mmwkd.atomic import atomic_write
 from mmwkd.experiments.accuracy import Accuracy
-from mmwkd.experiments.plan import Role
+from mmwkd.experiments.plan import Key, Role
 
 Curve = tuple[tuple[int, float], ...]
 
@@ -67,9 +67,9 @@ class Record:
     date: str  # ISO 8601
 
     @property
-    def key(self) -> tuple[str, str, int | None]:
+    def key(self) -> Key:
         """That of its run."""
-        return self.row, self.config_hash, self.seed
+        return self.dataset, self.row, self.config_hash, self.seed
 
 
 def read_table(path: Path) -> list[Record]:

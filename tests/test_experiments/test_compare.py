@@ -22,8 +22,8 @@ from mmwkd.experiments.schedule import (
     mmdet_command,
     states,
 )
-from mmwkd.experiments.table import read_table
-from tests.test_experiments.conftest import scalars_text
+from mmwkd.experiments.table import add_record, read_table
+from tests.test_experiments.conftest import make_record, scalars_text
 from tests.test_experiments.test_grid import change
 
 # Stands for both tools: logs what mmengine logs, and notes how it was called
@@ -335,6 +335,36 @@ def test_from_a_grid_to_a_summary_and_again_from_the_table(grid):
     )
     assert complete
     assert (grid / 'again' / 'summary.md').read_text() == text
+
+
+def test_a_table_of_several_comparisons_is_summed_up_by_label(grid):
+    table = grid / 'all.csv'
+    for dataset, ap in (('shapes', 30.0), ('icons', 20.0)):
+        for row, gain in (('student', 0.0), ('kd', 4.0)):
+            add_record(table, make_record(row, 0, ap + gain, dataset=dataset))
+
+    with pytest.raises(ValueError, match=r'icons; shapes \(--dataset'):
+        run_compare(grid, source=table)
+    with pytest.raises(ValueError, match=r"'shape'; the table has icons"):
+        run_compare(grid, source=table, dataset='shape')
+    with pytest.raises(ValueError, match='a grid names its dataset'):
+        run_compare(grid, dataset='shapes')
+    run_compare(grid, source=table, dataset='shapes', summary=grid / 'out')
+
+    text = (grid / 'out' / 'summary.md').read_text()
+    assert '| kd | 34.0 |' in text
+    assert '24.0' not in text
+
+
+def test_the_same_run_under_another_label_is_a_run_of_its_own(grid):
+    run_compare(grid, table=grid / 'runs.csv')
+    change(grid, "dataset = 'minicoco'", "dataset = 'minicoco, again'")
+
+    complete, shown = run_compare(grid, table=grid / 'runs.csv')
+
+    assert complete
+    assert '5 runs, 0 of them recorded' in shown
+    assert len(read_table(grid / 'runs.csv')) == 10
 
 
 def test_the_summary_is_of_the_grid_as_it_is_now(grid):

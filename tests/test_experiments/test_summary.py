@@ -175,7 +175,7 @@ def test_refuses_what_cannot_be_compared(records):
     with pytest.raises(ValueError, match='records of none'):
         summarise([])
     other = make_record('kd', 3, 1.0, dataset='coco')
-    with pytest.raises(ValueError, match='records of coco, minicoco'):
+    with pytest.raises(ValueError, match='records of coco; minicoco'):
         summarise([*records, other])
     rival = make_record('dkd', 0, 1.0, role='baseline')
     with pytest.raises(ValueError, match='has one baseline; .* dkd, student'):

@@ -75,4 +75,5 @@ def test_a_record_has_the_key_of_its_run():
 
     assert record.key != replace(record, seed=2).key
     assert record.key != replace(record, config_hash='other').key
+    assert record.key != replace(record, dataset='other').key
     assert record.key == replace(record, machine='elsewhere').key
