@@ -14,10 +14,11 @@ from typing import Any
 from urllib.parse import urlparse
 
 import torch
-from mmengine.dist import barrier, get_local_rank
+from mmengine.dist import barrier
 from torch import Tensor, nn
 
 from mmwkd.distillers.safe_load import load_data
+from mmwkd.ranks import local_rank
 
 # OpenMMLab's published files end with the first digits of their SHA-256
 _HASH_SUFFIX = re.compile(r'-([0-9a-f]{8})\.pth$')
@@ -165,7 +166,7 @@ def _fetch(url: str, role: str) -> Path:
     name = Path(urlparse(url).path).name
     path = Path(torch.hub.get_dir()) / 'checkpoints' / name
     failure: Exception | None = None
-    if get_local_rank() == 0 and not path.is_file():
+    if local_rank() == 0 and not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         digest = _HASH_SUFFIX.search(name)
         try:

@@ -42,6 +42,7 @@ from mmwkd.functional import (
     paired_cka_interrelation,
     whitened_centroid_interrelation,
 )
+from mmwkd.ranks import local_rank
 from mmwkd.relations.collect import (
     CollectOptions,
     build_dataset,
@@ -505,6 +506,6 @@ def _join_ranks(device: str | None) -> str:
             'and each takes a GPU of its own'
         )
     if device is None and has_gpu:
-        device = f'cuda:{dist.get_local_rank()}'
+        device = f'cuda:{local_rank()}'
         torch.cuda.set_device(device)
     return device or 'cpu'

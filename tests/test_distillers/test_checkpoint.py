@@ -57,6 +57,61 @@ def test_weights_and_classes_are_loaded(teacher_of, state_dict):
     assert not any(m.training for m in teacher.detector.modules())
 
 
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """Torch's hub folder; downloads into it are noted and write a file."""
+    folder = tmp_path / 'hub' / 'checkpoints'
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(folder.parent))
+    urls = []
+
+    def download(url, path, digest):
+        urls.append((url, digest))
+        torch.save(dict(weight=torch.ones(1)), path)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    return urls
+
+
+@pytest.fixture
+def process_group(tmp_path):
+    """One process that is joined as those of a multi-GPU run are."""
+    torch.distributed.init_process_group(
+        'gloo',
+        init_method=f'file://{tmp_path}/rendezvous',
+        rank=0,
+        world_size=1,
+    )
+    yield
+    torch.distributed.destroy_process_group()
+
+
+URL = 'https://there/detector-01234567.pth'
+
+
+def test_a_url_is_fetched_once_for_each_machine(hub, process_group):
+    for _ in range(2):
+        assert set(read_weights(URL).state_dict) == {'weight'}
+    assert hub == [(URL, '01234567')]
+
+
+def test_the_other_processes_of_a_machine_wait_for_the_file(
+    hub, process_group, monkeypatch
+):
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    with pytest.raises(ValueError, match=f'{URL} could not be downloaded'):
+        read_weights(URL)
+    assert hub == []
+
+
+def test_a_download_that_fails_says_why(hub, monkeypatch):
+    def fail(*args):
+        raise OSError('no route')
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fail)
+    with pytest.raises(ValueError, match=r'\(no route\); download it else'):
+        read_weights(URL)
+
+
 def test_older_checkpoints_keep_classes_in_meta(teacher_of, state_dict):
     meta = dict(CLASSES=('a', 'b', 'c'))
     assert teacher_of(dict(state_dict=state_dict, meta=meta)).classes == (
