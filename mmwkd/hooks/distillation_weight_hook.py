@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmdet.registry import HOOKS
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -125,7 +127,13 @@ class DistillationWeightHook(Hook):
 
     def _unit(self, runner: Runner) -> int:
         """Iterations per unit of time."""
-        return len(runner.train_dataloader) if self.by_epoch else 1
+        if not self.by_epoch:
+            return 1
+        loader = runner.train_dataloader
+        if isinstance(loader.sampler, InfiniteSampler):
+            # its length is that of the whole dataset, not of a rank's share
+            return max(len(loader) // get_world_size(), 1)
+        return len(loader)
 
     def _decay_end(self, runner: Runner) -> float:
         if self.decay_end is not None:

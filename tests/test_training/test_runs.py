@@ -2,13 +2,18 @@
 
 import copy
 import logging
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.runner import load_checkpoint
 from torch.testing import assert_close
+
+from mmwkd.distillers import DetectorDistiller
+from mmwkd.hooks import DistillationWeightHook, distillation_weight_hook
 
 from .conftest import student_config
 
@@ -93,6 +98,27 @@ def test_weight_schedule_follows_the_iterations(train):
         for x in (0, 0.25, 0.5, 0.75)
     ]
     assert_close(seen, [0.0, 0.5, 1.0, 1.0, *half_cosine], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ('sampler', 'batches'),
+    [
+        (DefaultSampler, 3),  # of 8 processes each has its share
+        (InfiniteSampler, 24),  # each draws from all images
+    ],
+)
+def test_an_epoch_is_one_of_all_processes(sampler, batches, monkeypatch):
+    monkeypatch.setattr(distillation_weight_hook, 'get_world_size', lambda: 8)
+    loader = MagicMock(sampler=MagicMock(spec=sampler))
+    loader.__len__.return_value = batches
+    model = MagicMock(spec=DetectorDistiller)
+    runner = MagicMock(
+        iter=3, max_iters=30, train_dataloader=loader, model=model
+    )
+
+    DistillationWeightHook(stop=1).before_train_iter(runner, 0)
+
+    model.set_distillation_weight.assert_called_once_with(0.0, None)
 
 
 def test_weight_hook_refuses_a_plain_detector(train):
