@@ -12,7 +12,9 @@ from mmengine.config import Config
 from mmwkd.atomic import atomic_write
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
 from mmwkd.distillers.places import PIECES
-from mmwkd.distillers.teacher import is_distiller
+from mmwkd.distillers.teacher import is_distiller, type_name
+
+_OUR_HOOKS = ('DistillationWeightHook', 'TeacherCheckHook')
 
 
 def student_config(config: Config) -> Config:
@@ -38,7 +40,7 @@ def student_config(config: Config) -> Config:
     config.custom_hooks = [
         hook
         for hook in config.get('custom_hooks', [])
-        if hook['type'] not in ('DistillationWeightHook', 'TeacherCheckHook')
+        if type_name(hook) not in _OUR_HOOKS
     ]
     checkpoint = config.get('default_hooks', {}).get('checkpoint', {})
     if checkpoint.get('type') == 'SafeCheckpointHook':
@@ -47,7 +49,9 @@ def student_config(config: Config) -> Config:
     if dataset.get('type') not in ('MiniCocoDataset', 'IconCocoDataset'):
         # plain mmdet need not have mmwkd
         imports = config.get('custom_imports', {}).get('imports', [])
-        config.custom_imports = dict(
+        if isinstance(imports, str):
+            imports = [imports]
+        config.setdefault('custom_imports', {}).update(
             imports=[name for name in imports if name != 'mmwkd']
         )
     return config

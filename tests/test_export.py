@@ -5,6 +5,7 @@ from mmengine.config import Config
 from torch.testing import assert_close
 
 from mmwkd.export import export_student, student_config
+from mmwkd.hooks import DistillationWeightHook
 from mmwkd.testing import tiny_faster_rcnn
 
 
@@ -71,6 +72,19 @@ def test_exported_files_are_a_plain_detector(run, tmp_path):
     plain = MODELS.build(exported.model)
     plain.load_state_dict(content['state_dict'], strict=True)
     assert_close(plain.state_dict(), student.state_dict())
+
+
+def test_imports_and_hooks_may_be_written_in_other_ways(run):
+    config = Config.fromfile(run[0])
+    config.custom_imports = dict(imports='mmwkd', allow_failed_imports=True)
+    config.custom_hooks = [dict(type=DistillationWeightHook, stop=3)]
+
+    exported = student_config(config)
+
+    assert exported.custom_imports == dict(
+        imports=[], allow_failed_imports=True
+    )
+    assert exported.custom_hooks == []
 
 
 def test_existing_files_are_kept_unless_forced(run, tmp_path):
