@@ -37,7 +37,8 @@ class RowSummary(NamedTuple):
     difference: Estimate | None  # over seeds that the baseline has too
     gap_closed: float | None  # None without a teacher that is better
     train_seconds: float  # mean
-    time_ratio: float | None  # to the baseline's mean
+    # of means over the seeds that the baseline has too; None without any
+    time_ratio: float | None
     caught_up: float | None  # iterations to the baseline's AP; None if never
     curves: Mapping[int, Curve]  # by seed
 
@@ -194,23 +195,25 @@ def _summarise_row(
     is_baseline = runs is baseline
     difference = closed = ratio = caught_up = None
     paired = [seed for seed in aps if seed in baseline]
-    if paired and not is_baseline:
+    if paired:
         alone = [baseline[seed].accuracy.ap for seed in paired]
         taught = [aps[seed] for seed in paired]
-        difference = estimate(np.subtract(taught, alone))
-        if teacher_ap is not None:
+        if not is_baseline:
+            difference = estimate(np.subtract(taught, alone))
+        if teacher_ap is not None and not is_baseline:
             closed = gap_closed(
                 teacher=teacher_ap,
                 baseline=statistics.fmean(alone),
                 distilled=statistics.fmean(taught),
             )
-    mean_seconds = statistics.fmean(seconds)
-    if baseline:
-        theirs = statistics.fmean(r.train_seconds for r in baseline.values())
-        ratio = mean_seconds / theirs if theirs else None
-        final = statistics.fmean(r.accuracy.ap for r in baseline.values())
+        ours, theirs = (
+            statistics.fmean(of[seed].train_seconds for seed in paired)
+            for of in (runs, baseline)
+        )
+        ratio = ours / theirs if theirs else None
         caught_up = iterations_to(
-            final, mean_curve(run.curve for run in runs.values())
+            statistics.fmean(alone),
+            mean_curve(runs[seed].curve for seed in paired),
         )
     return RowSummary(
         name=name,
@@ -220,7 +223,7 @@ def _summarise_row(
         std=statistics.stdev(aps.values()) if len(aps) > 1 else None,
         difference=difference,
         gap_closed=closed,
-        train_seconds=mean_seconds,
+        train_seconds=statistics.fmean(seconds),
         time_ratio=ratio,
         caught_up=caught_up,
         curves={seed: runs[seed].curve for seed in aps},

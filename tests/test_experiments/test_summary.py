@@ -182,6 +182,20 @@ def test_refuses_what_cannot_be_compared(records):
         summarise([*records, rival])
 
 
+def test_a_row_is_beside_the_baseline_of_its_own_seeds():
+    records = [
+        make_record('student', 0, 20.0, train_seconds=100.0),
+        make_record('student', 1, 40.0, train_seconds=300.0),
+        make_record('kd', 0, 24.0, train_seconds=150.0),
+    ]
+
+    kd, student = sorted(summarise(records).rows, key=lambda row: row.name)
+
+    # from 12 after 20 iterations to 24 after 40; not to the mean of 30
+    assert kd.caught_up == pytest.approx(20 + 20 * 8 / 12)
+    assert (kd.time_ratio, student.time_ratio) == (1.5, 1.0)
+
+
 @pytest.mark.parametrize('values', [[], [1.0, np.nan], [[1.0]]])
 def test_an_estimate_is_of_finite_values(values):
     with pytest.raises(ValueError, match='expected finite values'):
