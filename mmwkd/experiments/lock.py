@@ -22,3 +22,12 @@ def hold(file: IO[Any], refusal: str) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise ValueError(refusal) from error
+
+
+def wait_for(file: IO[Any]) -> None:
+    """Lock an open file as soon as no other process holds it.
+
+    Args:
+        file: The file.
+    """
+    fcntl.flock(file, fcntl.LOCK_EX)

@@ -16,6 +16,7 @@ from typing import cast
 
 from mmwkd.atomic import atomic_write
 from mmwkd.experiments.accuracy import Accuracy
+from mmwkd.experiments.lock import wait_for
 from mmwkd.experiments.plan import Key, Role
 
 Curve = tuple[tuple[int, float], ...]
@@ -106,15 +107,18 @@ def add_record(path: Path, record: Record) -> None:
     """Add a line to a table, which is made if needed.
 
     The file is read again first, so that lines that came from elsewhere
-    meanwhile stay.
+    meanwhile stay; other processes that add lines wait.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator='\n')
-    writer.writeheader()
-    for line in [*read_table(path), record]:
-        writer.writerow(_to_cells(line))
-    with atomic_write(path, force=True) as file:
-        file.write(text.getvalue().encode())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f'.{path.name}.lock').open('a') as lock:
+        wait_for(lock)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator='\n')
+        writer.writeheader()
+        for line in [*read_table(path), record]:
+            writer.writerow(_to_cells(line))
+        with atomic_write(path, force=True) as file:
+            file.write(text.getvalue().encode())
 
 
 def _to_cells(record: Record) -> dict[str, object]:

@@ -1,4 +1,6 @@
 import csv
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -19,6 +21,26 @@ def test_a_table_gives_back_what_was_added(tmp_path):
         add_record(table, record)
 
     assert read_table(table) == records
+
+
+def test_processes_that_share_a_table_lose_no_line(tmp_path):
+    table = tmp_path / 'runs.csv'
+    add = (
+        'import sys; from pathlib import Path;'
+        'from mmwkd.experiments.table import add_record;'
+        'from tests.test_experiments.conftest import make_record;'
+        "[add_record(Path(sys.argv[1]), make_record('kd', int(seed), 1.0))"
+        ' for seed in sys.argv[2:]]'
+    )
+    halves = [[str(seed) for seed in range(i, 30, 2)] for i in (0, 1)]
+    processes = [
+        subprocess.Popen([sys.executable, '-c', add, str(table), *seeds])
+        for seeds in halves
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+
+    seeds = sorted(record.seed for record in read_table(table))
+    assert seeds == list(range(30))
 
 
 def test_a_table_is_plain_csv_with_a_line_for_each_run(tmp_path):
