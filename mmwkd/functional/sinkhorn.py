@@ -74,7 +74,7 @@ def sinkhorn_cost(
         num_iters: Number of iterations; an iteration updates both scalings.
         domain: 'plain' for the iterations of the reference implementation,
             with its guards of 1e-8 in the precision of the input: accurate
-            while ``cost / reg`` stays below about 30. 'log' for float64
+            while ``cost / reg`` stays below about 20. 'log' for float64
             scalings held relative to their largest, without guards: equal
             to the former where that is accurate, at about twice its
             time, and accurate while ``cost / reg`` stays below 600.

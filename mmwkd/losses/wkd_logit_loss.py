@@ -13,6 +13,7 @@ from mmwkd.functional import (
     add_unrelated,
     classifier_interrelation,
     interrelation_to_cost,
+    non_target_mass,
     target_term,
     transport_term,
 )
@@ -24,10 +25,10 @@ from mmwkd.functional.checks import (
 from mmwkd.losses.base import LogitLoss, Reduction
 from mmwkd.relations import CostMatrix
 
-# largest cost / reg at which Sinkhorn's iterations are accurate: beyond, the
-# kernel exp(-cost / reg) sinks below the guards of the reference formulation
-# or leaves the range of float64, and the transport silently becomes 0
-_MAX_EXPONENT = {'plain': 30, 'log': 600}
+# largest cost / reg at which Sinkhorn's gradients are those of the transport:
+# beyond, the kernel exp(-cost / reg) sinks below the guard of 1e-8 of the
+# reference formulation, or leaves the range of float64
+_MAX_EXPONENT = {'plain': 20, 'log': 600}
 
 
 @MODELS.register_module()
@@ -50,11 +51,17 @@ class WKDLogitLoss(LogitLoss):
             teacher's classifier weights, or the path of a
             :class:`mmwkd.relations.CostMatrix` file.
         separate_target: Whether to treat the target category apart.
+        mass_weighted: With target separation, whether to weigh D of each RoI
+            with :func:`mmwkd.functional.non_target_mass`, as the
+            Kullback-Leibler divergence does with its own such part. Most
+            RoIs are background that the teacher is sure of, and how it
+            divides the rest of its mass there says little. The mean of D
+            becomes several times smaller; so ``gamma`` should be larger.
         temperature: Softening of both distributions in D.
         gamma: Weight of D against the target term.
         kappa: Sharpness of the cost ``1 - exp(-kappa (1 - IR))``.
         reg: Entropic regularisation of the transport, in the unit of cost;
-            at least a thirtieth of the largest cost in the plain domain.
+            at least a twentieth of the largest cost in the plain domain.
         num_iters: Number of Sinkhorn iterations. With too few for a small
             ``reg``, D and its gradient vanish before the student agrees with
             its teacher: the paper's code has 0.05 and 10, and less than a
@@ -75,6 +82,7 @@ class WKDLogitLoss(LogitLoss):
         *,
         cost: str = 'classifier',
         separate_target: bool = True,
+        mass_weighted: bool = False,
         temperature: float = 2.0,
         gamma: float = 2.5,
         kappa: float = 2.0,
@@ -97,8 +105,14 @@ class WKDLogitLoss(LogitLoss):
             raise ValueError(
                 f'domain must be one of {DOMAINS}, got {domain!r}'
             )
+        if mass_weighted and not separate_target:
+            raise ValueError(
+                'mass_weighted needs separate_target: without it there are no '
+                'non-target categories'
+            )
         self.cost = cost
         self.separate_target = separate_target
+        self.mass_weighted = mass_weighted
         self.temperature = temperature
         self.gamma = gamma
         self.kappa = kappa
@@ -192,6 +206,8 @@ class WKDLogitLoss(LogitLoss):
             num_iters=self.num_iters,
             domain=self.domain,
         )
+        if self.mass_weighted:
+            transport = transport * non_target_mass(teacher_logits, target)
         terms = {'transport': self.gamma * transport}
         if self.separate_target:
             terms['target'] = target_term(

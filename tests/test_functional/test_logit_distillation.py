@@ -1,3 +1,5 @@
+import math
+
 import ot
 import pytest
 import torch
@@ -6,6 +8,7 @@ from torch.testing import assert_close
 
 from mmwkd.functional import (
     interrelation_to_cost,
+    non_target_mass,
     sinkhorn_cost,
     target_term,
     transport_term,
@@ -162,6 +165,31 @@ def test_log_domain_equals_the_plain_one_where_that_is_accurate():
     assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ('ratio', 'error'),
+    [(8.6, 1e-3), (20.0, 0.2)],  # that of the default reg; the largest allowed
+)
+def test_the_plain_domain_has_the_gradient_up_to_its_limit(ratio, error):
+    teacher = torch.randn(64, 81)
+    student = (2 * teacher + torch.randn(64, 81)).requires_grad_()
+    cost = interrelation_to_cost(torch.eye(81), 2.0)
+    gradients = []
+    for domain in ('plain', 'log'):
+        value = transport_term(
+            student,
+            2 * teacher,
+            cost,
+            torch.arange(64),
+            temperature=2.0,
+            reg=float(cost.max()) / ratio,
+            num_iters=20,
+            domain=domain,
+        )
+        gradients.append(torch.autograd.grad(value.sum(), student)[0])
+    plain, log = gradients
+    assert (plain - log).norm() < error * log.norm()
+
+
 @pytest.mark.parametrize('kappa', [1.0, 10.0])
 @pytest.mark.parametrize('scale', [1.0, 30.0])
 def test_log_domain_reaches_exact_transport(kappa, scale):
@@ -252,6 +280,43 @@ def test_target_term_is_weighted_cross_entropy():
         student, target, reduction='none'
     )
     assert_close(target_term(student, teacher, target), expected)
+
+
+def test_the_mass_is_what_divides_kl_at_the_target():
+    student, teacher, target = random_logits(6, 9)
+    p, q = student.softmax(1), teacher.softmax(1)
+    index = target[:, None]
+    kept = torch.ones(6, 9, dtype=torch.bool).scatter(1, index, False)
+    rest_p, rest_q = (x[kept].view(6, 8) for x in (p, q))
+    hat_p, hat_q = (x / x.sum(1, keepdim=True) for x in (rest_p, rest_q))
+    pair_p, pair_q = (
+        torch.cat([x.gather(1, index), 1 - x.gather(1, index)], 1)
+        for x in (p, q)
+    )
+
+    def kl(a, b):
+        return (a * (a / b).log()).sum(1)
+
+    mass = non_target_mass(teacher, target)
+
+    assert_close(kl(q, p), kl(pair_q, pair_p) + mass * kl(hat_q, hat_p))
+
+
+def test_the_mass_of_a_sure_teacher_keeps_its_digits():
+    logits = torch.tensor([[40.0, 0.0, 0.0], [100.0, -100.0, -100.0]])
+    target = torch.tensor([0, 0])
+
+    mass = non_target_mass(logits, target)
+
+    expected = torch.tensor([2 * math.exp(-40), 0.0])
+    assert_close(mass, expected, rtol=1e-5, atol=0)
+    assert_close(
+        non_target_mass(logits, target + 1), torch.ones(2), rtol=1e-6, atol=0
+    )
+    assert non_target_mass(logits[:0], target[:0]).shape == (0,)
+    half = non_target_mass(logits.half(), target)
+    assert half.dtype == torch.float32
+    assert_close(half, mass)
 
 
 def test_gradients_pass_gradcheck():

@@ -34,7 +34,7 @@ def logits(rows=6):
 @pytest.mark.parametrize('domain', ['plain', 'log'])
 def test_logit_loss_is_the_formula(domain):
     loss = bound(
-        gamma=3.0, temperature=2.0, reg=0.03, num_iters=4, domain=domain
+        gamma=3.0, temperature=2.0, reg=0.05, num_iters=4, domain=domain
     )
     student, teacher, target = logits()
     expected = (
@@ -46,7 +46,7 @@ def test_logit_loss_is_the_formula(domain):
             loss.ground_cost,
             target,
             temperature=2.0,
-            reg=0.03,
+            reg=0.05,
             num_iters=4,
             domain=domain,
         )
@@ -65,6 +65,22 @@ def test_without_separation_the_loss_is_transport_alone():
     )
     assert_close(loss(student, teacher, target), expected)
     assert loss.term_names == ('transport',)
+
+
+def test_mass_weighted_transport_counts_where_the_teacher_doubts():
+    loss = bound(mass_weighted=True)
+    student, teacher, target = logits()
+    plain = bound()
+    plain.ground_cost = loss.ground_cost
+    expected = plain.terms(student, teacher, target)
+
+    terms = loss.terms(student, teacher, target)
+
+    mass = 1 - teacher.softmax(1).gather(1, target[:, None]).squeeze(1)
+    assert_close(terms['transport'], mass * expected['transport'])
+    assert_close(terms['target'], expected['target'])
+    with pytest.raises(ValueError, match='mass_weighted needs separate_targ'):
+        WKDLogitLoss(mass_weighted=True, separate_target=False)
 
 
 def test_feature_loss_is_the_formula():
