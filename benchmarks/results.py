@@ -44,7 +44,8 @@ PAGES = (REPO / 'docs' / 'results.md', REPO / 'README.md')
 TUNING = 'minicoco, tuning split'
 MAIN = ('student', 'kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
 HEADLINE = (
-    *('student', 'kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f'),
+    *('student', 'kd', 'dkd', 'wkd-l'),
+    *('pkd', 'cwd', 'fitnet', 'wkd-f'),
     *('pkd-roi', 'cwd-roi', 'fitnet-roi'),
     *('wkd-f-roi', 'wkd-lf'),
     *('pkd-roi-fast', 'cwd-roi-fast', 'fitnet-roi-fast', 'wkd-lf-fast'),
@@ -85,7 +86,7 @@ SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'
 # beside the main rows of each dataset
 BESIDE = {
-    'minicoco': ('wkd-lf-fast', 'student_1120', 'student_1360'),
+    'minicoco': (*FAST, *NEAREST, 'student_1120', 'student_1360'),
     'iconcoco': (
         *('wkd-lf-fast', 'wkd-f_grid-4', 'student_910', 'student_1085'),
         *(*NEAREST, 'fitnet-roi-fast'),
@@ -150,7 +151,7 @@ def fill(page: str) -> str:
 def pictures() -> Iterator[tuple[str, bytes]]:
     """The pictures and their file names."""
     for dataset in BESIDE:
-        summary = _summary(dataset, MAIN)
+        summary = _summary(dataset, (*MAIN, *NEAREST))
         yield f'results_{dataset}.png', draw_comparison(summary)
         yield f'results_{dataset}_curves.png', draw_ap_curves(summary)
     scans = _scans()
@@ -300,8 +301,10 @@ def _same_place() -> str:
 def _changes() -> str:
     """What each variant gains over the method that it varies."""
     lines = [('variant', 'minus', 'difference', '95 % interval', 'seeds')]
-    for variant in VARIANTS:
-        method, changed, _ = variant.partition('_')
+    changes = [(row, *row.partition('_')[:2]) for row in VARIANTS]
+    # a full covariance of one cell, beside the diagonal of one cell
+    changes.append(('wkd-f-roi_full', 'wkd-f-roi_grid-1', '_'))
+    for variant, method, changed in changes:
         pair = _pair('minicoco', variant, method) if changed else None
         if pair is not None:
             lines.append((variant, method, *pair.cells()))
