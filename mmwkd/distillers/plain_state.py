@@ -7,6 +7,7 @@ student ignores it. The adapters travel there.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,19 @@ from torch import Tensor, nn
 
 _ADAPTERS = 'mmwkd_adapters'
 """Entry of the module's state dict metadata that holds the adapters."""
+
+
+class _OnCpuInFiles(OrderedDict[str, Tensor]):
+    """Tensors that a file holds on the CPU, wherever they are.
+
+    mmengine moves the entries of a state dict before it saves them, but not
+    the metadata. Moving them here, when asked for a state dict, would let
+    the CPU wait for the GPU in every step of an averaged model.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        moved = ((name, value.cpu()) for name, value in self.items())
+        return OrderedDict, (), None, None, moved
 
 
 def as_plain_student(
@@ -47,10 +61,9 @@ def as_plain_student(
         versions[prefix + key.removeprefix(student)] = versions.pop(key)
     weights = distiller.get_submodule('adapters').state_dict()
     if weights:
-        local_metadata[_ADAPTERS] = {
-            name: value.detach().cpu().clone()
-            for name, value in weights.items()
-        }
+        local_metadata[_ADAPTERS] = _OnCpuInFiles(
+            (name, value.detach().clone()) for name, value in weights.items()
+        )
 
 
 def from_plain_student(

@@ -377,6 +377,26 @@ def test_saved_adapters_do_not_change_with_the_model(build):
     assert_close(metadata, before)
 
 
+def test_adapters_move_to_the_cpu_when_saved_and_not_before(
+    build, monkeypatch, tmp_path
+):
+    distiller = build()
+    moved = []
+    cpu = torch.Tensor.cpu
+    monkeypatch.setattr(
+        torch.Tensor, 'cpu', lambda self: moved.append(self) or cpu(self)
+    )
+
+    state_dict = distiller.state_dict()
+    assert moved == []
+    torch.save(state_dict, tmp_path / 'student.pth')
+
+    assert len(moved) == len(distiller.adapters.state_dict()) > 0
+    loaded = torch.load(tmp_path / 'student.pth', weights_only=True)
+    adapters = loaded._metadata['']['mmwkd_adapters']
+    assert_close(adapters, distiller.adapters.state_dict())
+
+
 # --- guarantee 5: differences between teacher and student ---------------
 
 
