@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from mmdet.registry import HOOKS
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmwkd.hooks.distiller import distiller_of
@@ -110,6 +112,18 @@ class DistillationWeightHook(Hook):
                 f'decay_begin ({self.decay_begin}) must come before the end '
                 f'of training ({self._decay_end(runner):g})'
             )
+        # not an error: trying a long schedule for a few iterations is fine
+        end = runner.max_iters / self._unit(runner)
+        for name in ('warmup', 'stop'):
+            value = getattr(self, name)
+            if value is not None and value > end:
+                print_log(
+                    f'mmwkd: {name} ({value:g}) lies beyond the end of '
+                    f'training ({end:g} '
+                    f'{"epochs" if self.by_epoch else "iterations"})',
+                    'current',
+                    level=logging.WARNING,
+                )
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None

@@ -121,6 +121,23 @@ def test_an_epoch_is_one_of_all_processes(sampler, batches, monkeypatch):
     model.set_distillation_weight.assert_called_once_with(0.0, None)
 
 
+def test_a_stop_that_never_comes_is_said(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        distillation_weight_hook,
+        'print_log',
+        lambda text, *a, **b: said.append(text),
+    )
+    runner = MagicMock(max_iters=30, model=MagicMock(spec=DetectorDistiller))
+
+    DistillationWeightHook(stop=30, by_epoch=False).before_train(runner)
+    assert said == []
+    DistillationWeightHook(stop=400, by_epoch=False).before_train(runner)
+
+    (text,) = said
+    assert 'stop (400) lies beyond the end of training (30 iter' in text
+
+
 def test_weight_hook_refuses_a_plain_detector(train):
     with pytest.raises(ValueError, match='the model is a FasterRCNN'):
         train(
