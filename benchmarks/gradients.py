@@ -7,6 +7,10 @@ for each loss, the norm of its gradient with respect to the student's backbone
 and neck, averaged over batches of the config's training data. Nothing is
 trained. A student at its start has noisy losses; --student takes a checkpoint
 of its baseline, after a few hundred iterations, say.
+
+Of the terms on logits, a second table says which RoIs their gradients are of:
+the norm of the gradient with respect to the logits of a RoI, in the mean over
+foreground and over background, and what background has of the sum.
 """
 
 import argparse
@@ -15,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner, load_checkpoint
 from timing import report
+from torch import Tensor
 
 import mmwkd  # noqa: F401  registers the components
 from mmwkd.distillers import DetectorDistiller
@@ -67,6 +73,49 @@ def gradient_norms(
     return norms
 
 
+def roi_norms(
+    distiller: DetectorDistiller, batch: dict[str, Any]
+) -> dict[str, Tensor]:
+    """Gradient norms at the logits, summed over foreground and background.
+
+    Returns:
+        The sums (2,) of each term and of the head's cross-entropy, and under
+        ``''`` the numbers of RoIs.
+    """
+    data = distiller.data_preprocessor(batch, training=True)
+    _, seen, taught = distiller.observe(data['inputs'], data['data_samples'])
+    mine, theirs, target = distiller.compared_logits(seen, taught)
+    mine = mine.detach().requires_grad_()
+    terms = {
+        'cross-entropy': F.cross_entropy(mine, target, reduction='none'),
+        **distiller.distillation_losses['logit'].terms(mine, theirs, target),
+    }
+    background = target == mine.shape[1] - 1
+    sides = torch.stack([~background, background]).float()  # (2, R)
+    sums = {'': sides.sum(dim=1)}
+    for name, term in terms.items():
+        (grad,) = torch.autograd.grad(term.sum(), mine, retain_graph=True)
+        sums[name] = sides @ grad.norm(dim=1)
+    return sums
+
+
+def report_rois(distiller: DetectorDistiller, batches: list[Any]) -> list[Any]:
+    """Rows of the table of RoIs, over all batches."""
+    runs = [roi_norms(distiller, batch) for batch in batches]
+    total = {name: sum(run[name] for run in runs) for name in runs[0]}
+    counts = total.pop('')
+    return [
+        {
+            'term': name,
+            'foreground RoI': float(sums[0] / counts[0]),
+            'background RoI': float(sums[1] / counts[1]),
+            'share of background': float(sums[1] / sums.sum()),
+            'background RoIs': float(counts[1] / counts.sum()),
+        }
+        for name, sums in total.items()
+    ]
+
+
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
@@ -81,10 +130,8 @@ def main() -> None:
         load_checkpoint(distiller.student, args.student, strict=True)
     distiller.to('cuda' if torch.cuda.is_available() else 'cpu').train()
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
-    runs = [
-        gradient_norms(distiller, batch)
-        for batch in islice(loader, args.batches)
-    ]
+    batches = list(islice(loader, args.batches))
+    runs = [gradient_norms(distiller, batch) for batch in batches]
     means = {
         name: torch.tensor([run[name] for run in runs]).mean(dim=0).tolist()
         for name in runs[0]
@@ -99,6 +146,12 @@ def main() -> None:
         for name, (value, norm) in means.items()
     ]
     report(f'{args.config.stem}, {len(runs)} batches', rows, args.out)
+    if 'logit' in distiller.places:
+        report(
+            'gradients at the logits of a RoI',
+            report_rois(distiller, batches),
+            args.out.with_name(f'{args.out.stem}_rois{args.out.suffix}'),
+        )
 
 
 if __name__ == '__main__':

@@ -123,3 +123,40 @@ def test_gradient_norms_scale_with_the_weight_of_a_loss():
     ):
         assert after == pytest.approx(2 * before, rel=1e-4)
         assert before > 0
+
+
+def test_gradients_of_rois_are_told_apart():
+    from gradients import report_rois, roi_norms
+    from mmdet.registry import MODELS
+
+    from mmwkd.testing import tiny_batch, tiny_faster_rcnn
+
+    torch.manual_seed(0)
+    distiller = MODELS.build(
+        dict(
+            type='DetectorDistiller',
+            student=tiny_faster_rcnn(),
+            teacher=dict(config=tiny_faster_rcnn(), allow_random=True),
+            logit_loss=dict(type='WKDLogitLoss'),
+        )
+    )
+    batch = tiny_batch()
+    seen = {}
+    compared = distiller.compared_logits
+
+    def compared_logits(*args):
+        seen['logits'], _, seen['target'] = compared(*args)
+        return compared(*args)
+
+    distiller.compared_logits = compared_logits
+    sums = roi_norms(distiller, batch)
+
+    p, target = seen['logits'].softmax(1), seen['target']
+    slopes = (p - torch.eye(p.shape[1])[target]).norm(dim=1)
+    background = target == p.shape[1] - 1
+    expected = [slopes[~background].sum(), slopes[background].sum()]
+    assert sums[''].tolist() == [(~background).sum(), background.sum()]
+    assert_close(sums['cross-entropy'], torch.stack(expected))
+    assert set(sums) == {'', 'cross-entropy', 'transport', 'target'}
+    for row in report_rois(distiller, [batch]):
+        assert 0 < row['share of background'] < 1
