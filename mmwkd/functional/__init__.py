@@ -21,11 +21,7 @@ from mmwkd.functional.interrelation import (
     whitened_centroid_interrelation,
 )
 from mmwkd.functional.logit_baselines import dkd_terms, kd_term, nkd_terms
-from mmwkd.functional.logit_distillation import (
-    non_target_mass,
-    target_term,
-    transport_term,
-)
+from mmwkd.functional.logit_distillation import target_term, transport_term
 from mmwkd.functional.sigmoid import (
     append_background,
     binary_kd_term,
@@ -59,7 +55,6 @@ __all__ = [
     'joint_logit',
     'kd_term',
     'nkd_terms',
-    'non_target_mass',
     'paired_cka_interrelation',
     'pkd_term',
     'sinkhorn_cost',

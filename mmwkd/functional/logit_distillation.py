@@ -46,35 +46,6 @@ def target_term(
 
 
 @full_precision
-def non_target_mass(teacher_logits: Tensor, target: Tensor) -> Tensor:
-    r"""What the teacher leaves to the categories that are not the target.
-
-    .. math:: m = \sum_{k \ne t} \mathrm{softmax}(z^T)_k
-
-    at temperature 1. In the Kullback-Leibler divergence it weighs what the
-    non-target categories contribute: with b for (target, the rest) and a hat
-    for the distribution over the rest,
-    :math:`\mathrm{KL}(q \| p) = \mathrm{KL}(b^q \| b^p)
-    + m \, \mathrm{KL}(\hat q \| \hat p)` (Zhao et al., CVPR 2022).
-
-    Args:
-        teacher_logits: Logits z^T, of shape (R, K).
-        target: Target category of each RoI, in [0, K), of shape (R,).
-
-    Returns:
-        Mass of each RoI, in [0, 1], of shape (R,); a constant.
-
-    Raises:
-        ValueError: If shapes disagree.
-    """
-    check_logits(teacher_logits, teacher_logits, target)
-    logits = teacher_logits.detach()
-    others = logits.scatter(1, target[:, None].long(), -torch.inf)
-    # not 1 minus the target's: of a sure teacher that leaves no digits
-    return (others.logsumexp(dim=1) - logits.logsumexp(dim=1)).exp()
-
-
-@full_precision
 def transport_term(
     student_logits: Tensor,
     teacher_logits: Tensor,

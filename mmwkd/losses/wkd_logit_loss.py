@@ -13,7 +13,6 @@ from mmwkd.functional import (
     add_unrelated,
     classifier_interrelation,
     interrelation_to_cost,
-    non_target_mass,
     target_term,
     transport_term,
 )
@@ -51,12 +50,6 @@ class WKDLogitLoss(LogitLoss):
             teacher's classifier weights, or the path of a
             :class:`mmwkd.relations.CostMatrix` file.
         separate_target: Whether to treat the target category apart.
-        mass_weighted: With target separation, whether to weigh D of each RoI
-            with :func:`mmwkd.functional.non_target_mass`, as the
-            Kullback-Leibler divergence does with its own such part. Most
-            RoIs are background that the teacher is sure of, and how it
-            divides the rest of its mass there says little. The mean of D
-            becomes several times smaller; so ``gamma`` should be larger.
         temperature: Softening of both distributions in D.
         gamma: Weight of D against the target term.
         kappa: Sharpness of the cost ``1 - exp(-kappa (1 - IR))``.
@@ -82,7 +75,6 @@ class WKDLogitLoss(LogitLoss):
         *,
         cost: str = 'classifier',
         separate_target: bool = True,
-        mass_weighted: bool = False,
         temperature: float = 2.0,
         gamma: float = 2.5,
         kappa: float = 2.0,
@@ -105,14 +97,8 @@ class WKDLogitLoss(LogitLoss):
             raise ValueError(
                 f'domain must be one of {DOMAINS}, got {domain!r}'
             )
-        if mass_weighted and not separate_target:
-            raise ValueError(
-                'mass_weighted needs separate_target: without it there are no '
-                'non-target categories'
-            )
         self.cost = cost
         self.separate_target = separate_target
-        self.mass_weighted = mass_weighted
         self.temperature = temperature
         self.gamma = gamma
         self.kappa = kappa
@@ -206,8 +192,6 @@ class WKDLogitLoss(LogitLoss):
             num_iters=self.num_iters,
             domain=self.domain,
         )
-        if self.mass_weighted:
-            transport = transport * non_target_mass(teacher_logits, target)
         terms = {'transport': self.gamma * transport}
         if self.separate_target:
             terms['target'] = target_term(

@@ -1,5 +1,3 @@
-import math
-
 import ot
 import pytest
 import torch
@@ -8,7 +6,6 @@ from torch.testing import assert_close
 
 from mmwkd.functional import (
     interrelation_to_cost,
-    non_target_mass,
     sinkhorn_cost,
     target_term,
     transport_term,
@@ -280,43 +277,6 @@ def test_target_term_is_weighted_cross_entropy():
         student, target, reduction='none'
     )
     assert_close(target_term(student, teacher, target), expected)
-
-
-def test_the_mass_is_what_divides_kl_at_the_target():
-    student, teacher, target = random_logits(6, 9)
-    p, q = student.softmax(1), teacher.softmax(1)
-    index = target[:, None]
-    kept = torch.ones(6, 9, dtype=torch.bool).scatter(1, index, False)
-    rest_p, rest_q = (x[kept].view(6, 8) for x in (p, q))
-    hat_p, hat_q = (x / x.sum(1, keepdim=True) for x in (rest_p, rest_q))
-    pair_p, pair_q = (
-        torch.cat([x.gather(1, index), 1 - x.gather(1, index)], 1)
-        for x in (p, q)
-    )
-
-    def kl(a, b):
-        return (a * (a / b).log()).sum(1)
-
-    mass = non_target_mass(teacher, target)
-
-    assert_close(kl(q, p), kl(pair_q, pair_p) + mass * kl(hat_q, hat_p))
-
-
-def test_the_mass_of_a_sure_teacher_keeps_its_digits():
-    logits = torch.tensor([[40.0, 0.0, 0.0], [100.0, -100.0, -100.0]])
-    target = torch.tensor([0, 0])
-
-    mass = non_target_mass(logits, target)
-
-    expected = torch.tensor([2 * math.exp(-40), 0.0])
-    assert_close(mass, expected, rtol=1e-5, atol=0)
-    assert_close(
-        non_target_mass(logits, target + 1), torch.ones(2), rtol=1e-6, atol=0
-    )
-    assert non_target_mass(logits[:0], target[:0]).shape == (0,)
-    half = non_target_mass(logits.half(), target)
-    assert half.dtype == torch.float32
-    assert_close(half, mass)
 
 
 def test_gradients_pass_gradcheck():

@@ -67,22 +67,6 @@ def test_without_separation_the_loss_is_transport_alone():
     assert loss.term_names == ('transport',)
 
 
-def test_mass_weighted_transport_counts_where_the_teacher_doubts():
-    loss = bound(mass_weighted=True)
-    student, teacher, target = logits()
-    plain = bound()
-    plain.ground_cost = loss.ground_cost
-    expected = plain.terms(student, teacher, target)
-
-    terms = loss.terms(student, teacher, target)
-
-    mass = 1 - teacher.softmax(1).gather(1, target[:, None]).squeeze(1)
-    assert_close(terms['transport'], mass * expected['transport'])
-    assert_close(terms['target'], expected['target'])
-    with pytest.raises(ValueError, match='mass_weighted needs separate_targ'):
-        WKDLogitLoss(mass_weighted=True, separate_target=False)
-
-
 def test_feature_loss_is_the_formula():
     loss = WKDFeatureLoss(ratio=3.0, grid=2, loss_weight=0.5)
     student, teacher = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
