@@ -166,6 +166,30 @@ def test_the_stop_is_compared_with_the_whole_schedule(results, tmp_path):
     ]
 
 
+def test_other_teachers_are_compared_among_themselves(results, tmp_path):
+    for dataset, gain in (
+        ('iconcoco', 9.0),
+        ('iconcoco, second teacher', 2.0),
+    ):
+        for seed, rival in enumerate((24.0, 26.0)):
+            write(
+                tmp_path,
+                dataset,
+                make_record('fitnet-roi-fast', seed, rival),
+                make_record('wkd-lf-fast', seed, rival + gain),
+            )
+    write(
+        tmp_path, 'minicoco, second teacher', make_record('student', 0, 20.0)
+    )
+
+    (line,) = cells(results.TABLES['second teacher']())[2:]
+
+    assert line == [
+        *('iconcoco', 'wkd-lf-fast', '27.0', 'fitnet-roi-fast', '25.0'),
+        *('+2.0', '+2.0 to +2.0', '2'),
+    ]
+
+
 def test_wkd_is_compared_with_rivals_on_the_same_tensors(results, tmp_path):
     for dataset in ('minicoco', 'iconcoco'):
         write(tmp_path, dataset, make_record('student', 0, 20.0))

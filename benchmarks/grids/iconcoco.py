@@ -4,9 +4,7 @@
 _student = 'configs/iconcoco/faster-rcnn_mobilenetv2_fpn48_700_iconcoco.py'
 _pair = 'faster-rcnn_mobilenetv2_fpn48-from-fpn96_700_iconcoco.py'
 _methods = ('kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
-_beside = (
-    *('wkd-lf-fast', 'cwd-roi', 'fitnet-roi', 'pkd-roi', 'fitnet-roi-fast'),
-)
+_beside = ('wkd-lf-fast', 'cwd-roi', 'fitnet-roi', 'pkd-roi')
 
 dataset = 'iconcoco'
 seeds = [0, 1, 2, 3, 4]

@@ -1,6 +1,7 @@
-# The nearest rival with the stop at half on iconcoco, beside ours, with another
-# teacher: that of iconcoco.py trained anew, on another kind of CPU, so that its
-# weights differ. Its table has one more row, of a variant that was left out.
+# The nearest rival with the stop at half on iconcoco, beside ours, with
+# another teacher: that of iconcoco.py trained anew, on another kind of CPU, so
+# that its weights differ. The table has one more row, of a variant that was
+# left out.
 _pair = 'faster-rcnn_mobilenetv2_fpn48-from-fpn96_700_iconcoco.py'
 
 dataset = 'iconcoco, second teacher'
