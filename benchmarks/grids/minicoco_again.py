@@ -5,7 +5,7 @@ _pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
 _weight = 'model.roi_loss.loss_weight'
 
 dataset = 'minicoco, second teacher'
-seeds = [0, 1, 2, 3, 4]
+seeds = [0, 1, 2]
 teacher = dict(
     config='configs/minicoco/faster-rcnn_r18-half_fpn_800_minicoco.py',
     checkpoint='work_dirs/minicoco_teacher/iter_800.pth',
@@ -21,10 +21,8 @@ rows = {
         config=f'configs/minicoco/fitnet-roi-fast_{_pair}',
         cfg_options={_weight: 9.0},
     ),
-    'wkd-lf-fast': dict(
-        config=f'configs/minicoco/wkd-lf-fast_{_pair}', num_seeds=3
-    ),
-    'cwd-roi-fast': dict(
-        config=f'configs/minicoco/cwd-roi-fast_{_pair}', num_seeds=3
-    ),
+    **{
+        method: dict(config=f'configs/minicoco/{method}_{_pair}')
+        for method in ('wkd-lf-fast', 'cwd-roi-fast')
+    },
 }
