@@ -2,17 +2,14 @@
 # another teacher: that of iconcoco.py trained anew, on another kind of CPU, so
 # that its weights differ. The table has one more row, of a variant that was
 # left out.
+_base_ = './iconcoco.py'
 _pair = 'faster-rcnn_mobilenetv2_fpn48-from-fpn96_700_iconcoco.py'
 
 dataset = 'iconcoco, second teacher'
 seeds = [0, 1, 2]
-teacher = dict(
-    config='configs/iconcoco/faster-rcnn_mobilenetv2_fpn96_1500_iconcoco.py',
-    checkpoint='work_dirs/faster-rcnn_mobilenetv2_fpn96_1500_iconcoco/'
-    'iter_1500.pth',
-)
 baseline = 'wkd-lf-fast'
 rows = {
+    '_delete_': True,
     **{
         method: dict(config=f'configs/iconcoco/{method}_{_pair}')
         for method in ('wkd-lf-fast', 'fitnet-roi-fast')
