@@ -110,7 +110,7 @@ def add_record(path: Path, record: Record) -> None:
     meanwhile stay; other processes that add lines wait.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f'.{path.name}.lock').open('a') as lock:
+    with path.with_name(f'.{path.name}.locked').open('a') as lock:
         wait_for(lock)
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator='\n')
