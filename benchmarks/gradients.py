@@ -99,7 +99,7 @@ def roi_norms(
     return sums
 
 
-def report_rois(distiller: DetectorDistiller, batches: list[Any]) -> list[Any]:
+def roi_rows(distiller: DetectorDistiller, batches: list[Any]) -> list[Any]:
     """Rows of the table of RoIs, over all batches."""
     runs = [roi_norms(distiller, batch) for batch in batches]
     total = {name: sum(run[name] for run in runs) for name in runs[0]}
@@ -149,7 +149,7 @@ def main() -> None:
     if 'logit' in distiller.places:
         report(
             'gradients at the logits of a RoI',
-            report_rois(distiller, batches),
+            roi_rows(distiller, batches),
             args.out.with_name(f'{args.out.stem}_rois{args.out.suffix}'),
         )
 

@@ -126,7 +126,7 @@ def test_gradient_norms_scale_with_the_weight_of_a_loss():
 
 
 def test_gradients_of_rois_are_told_apart():
-    from gradients import report_rois, roi_norms
+    from gradients import roi_norms, roi_rows
     from mmdet.registry import MODELS
 
     from mmwkd.testing import tiny_batch, tiny_faster_rcnn
@@ -158,5 +158,5 @@ def test_gradients_of_rois_are_told_apart():
     assert sums[''].tolist() == [(~background).sum(), background.sum()]
     assert_close(sums['cross-entropy'], torch.stack(expected))
     assert set(sums) == {'', 'cross-entropy', 'transport', 'target'}
-    for row in report_rois(distiller, [batch]):
+    for row in roi_rows(distiller, [batch]):
         assert 0 < row['share of background'] < 1

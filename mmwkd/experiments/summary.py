@@ -200,12 +200,12 @@ def _summarise_row(
         taught = [aps[seed] for seed in paired]
         if not is_baseline:
             difference = estimate(np.subtract(taught, alone))
-        if teacher_ap is not None and not is_baseline:
-            closed = gap_closed(
-                teacher=teacher_ap,
-                baseline=statistics.fmean(alone),
-                distilled=statistics.fmean(taught),
-            )
+            if teacher_ap is not None:
+                closed = gap_closed(
+                    teacher=teacher_ap,
+                    baseline=statistics.fmean(alone),
+                    distilled=statistics.fmean(taught),
+                )
         ours, theirs = (
             statistics.fmean(of[seed].train_seconds for seed in paired)
             for of in (runs, baseline)
