@@ -113,7 +113,7 @@ class DistillationWeightHook(Hook):
                 f'of training ({self._decay_end(runner):g})'
             )
         # not an error: trying a long schedule for a few iterations is fine
-        end = runner.max_iters / self._unit(runner)
+        end = self._end(runner)
         for name in ('warmup', 'stop'):
             value = getattr(self, name)
             if value is not None and value > end:
@@ -152,4 +152,8 @@ class DistillationWeightHook(Hook):
     def _decay_end(self, runner: Runner) -> float:
         if self.decay_end is not None:
             return self.decay_end
+        return self._end(runner)
+
+    def _end(self, runner: Runner) -> float:
+        """Length of the training."""
         return runner.max_iters / self._unit(runner)
