@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmdet.utils import register_all_modules
 from mmengine.logging import MessageHub, MMLogger
+from torch import distributed
 
 SHARED = Path(__file__).resolve().parents[1].parent / 'shared'
 
@@ -28,6 +29,16 @@ def _no_run_is_remembered():
     hub = MessageHub.get_current_instance()
     for name in ('loop_stage', 'dataset_meta'):
         hub.pop_info(name, None)
+
+
+@pytest.fixture
+def group():
+    """One process that is joined as those of a multi-GPU run are."""
+    distributed.init_process_group(
+        'gloo', store=distributed.HashStore(), rank=0, world_size=1
+    )
+    yield
+    distributed.destroy_process_group()
 
 
 @pytest.fixture(scope='session')

@@ -72,30 +72,17 @@ def hub(monkeypatch, tmp_path):
     return urls
 
 
-@pytest.fixture
-def process_group(tmp_path):
-    """One process that is joined as those of a multi-GPU run are."""
-    torch.distributed.init_process_group(
-        'gloo',
-        init_method=f'file://{tmp_path}/rendezvous',
-        rank=0,
-        world_size=1,
-    )
-    yield
-    torch.distributed.destroy_process_group()
-
-
 URL = 'https://there/detector-01234567.pth'
 
 
-def test_a_url_is_fetched_once_for_each_machine(hub, process_group):
+def test_a_url_is_fetched_once_for_each_machine(hub, group):
     for _ in range(2):
         assert set(read_weights(URL).state_dict) == {'weight'}
     assert hub == [(URL, '01234567')]
 
 
 def test_the_other_processes_of_a_machine_wait_for_the_file(
-    hub, process_group, monkeypatch
+    hub, group, monkeypatch
 ):
     monkeypatch.setenv('LOCAL_RANK', '1')
     with pytest.raises(ValueError, match=f'{URL} could not be downloaded'):

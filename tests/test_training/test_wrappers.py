@@ -10,7 +10,7 @@ from mmengine.model import (
     MMFullyShardedDataParallel,
     convert_sync_batchnorm,
 )
-from torch import distributed, nn
+from torch import nn
 from torch.testing import assert_close
 
 from mmwkd.minicoco.categories import CLASSES
@@ -22,15 +22,6 @@ from .conftest import student_config
 @pytest.fixture
 def distiller(run_config):
     return MODELS.build(run_config.model)
-
-
-@pytest.fixture
-def group():
-    distributed.init_process_group(
-        'gloo', store=distributed.HashStore(), rank=0, world_size=1
-    )
-    yield
-    distributed.destroy_process_group()
 
 
 def data_of(distiller):
