@@ -10,16 +10,12 @@ from mmwkd.hooks import (
     SafeCheckpointHook,
     TeacherCheckHook,
 )
-from mmwkd.iconcoco.dataset import IconCocoDataset
 from mmwkd.losses import WKDFeatureLoss, WKDLogitLoss
-from mmwkd.minicoco.dataset import MiniCocoDataset
 from mmwkd.version import __version__
 
 __all__ = [
     'DetectorDistiller',
     'DistillationWeightHook',
-    'IconCocoDataset',
-    'MiniCocoDataset',
     'SafeCheckpointHook',
     'TeacherCheckHook',
     'WKDFeatureLoss',

@@ -9,10 +9,10 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from mmwkd.atomic import atomic_write
+from mmwkd.configs import is_distiller, type_name
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
 from mmwkd.distillers.places import PIECES
-from mmwkd.distillers.teacher import is_distiller, type_name
+from mmwkd.files import atomic_write
 
 _OUR_HOOKS = ('DistillationWeightHook', 'TeacherCheckHook')
 
@@ -45,15 +45,13 @@ def student_config(config: Config) -> Config:
     checkpoint = config.get('default_hooks', {}).get('checkpoint', {})
     if checkpoint.get('type') == 'SafeCheckpointHook':
         checkpoint.type = 'CheckpointHook'
-    dataset = config.get('train_dataloader', {}).get('dataset', {})
-    if dataset.get('type') not in ('MiniCocoDataset', 'IconCocoDataset'):
-        # plain mmdet need not have mmwkd
-        imports = config.get('custom_imports', {}).get('imports', [])
-        if isinstance(imports, str):
-            imports = [imports]
-        config.setdefault('custom_imports', {}).update(
-            imports=[name for name in imports if name != 'mmwkd']
-        )
+    # plain mmdet need not have mmwkd
+    imports = config.get('custom_imports', {}).get('imports', [])
+    if isinstance(imports, str):
+        imports = [imports]
+    config.setdefault('custom_imports', {}).update(
+        imports=[name for name in imports if name != 'mmwkd']
+    )
     return config
 
 

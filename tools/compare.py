@@ -82,7 +82,7 @@ def main() -> int:
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),
     ):
-        from mmwkd.experiments.compare import Options, compare
+        from studies.grid.compare import Options, compare
 
     try:
         complete = compare(Options(repo=REPO, **vars(args)), console)

@@ -80,8 +80,8 @@ def main() -> int:
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),
     ):
-        from mmwkd.demo.console import Display
-        from mmwkd.demo.pipeline import NUM_STEPS, Options, run_demo
+        from studies.demo.console import Display
+        from studies.demo.pipeline import NUM_STEPS, Options, run_demo
 
     display = Display(console, NUM_STEPS)
     command = shlex.join(['python', 'tools/demo.py', *sys.argv[1:]])

@@ -12,8 +12,8 @@ from mmengine.dist import get_rank
 from tqdm import tqdm
 
 import mmwkd  # noqa: F401  registers the components
-from mmwkd.relations.collect import CollectOptions
-from mmwkd.relations.estimate import (
+from mmwkd.costs.collect import CollectOptions
+from mmwkd.costs.estimate import (
     ESTIMATORS,
     EstimateOptions,
     write_cost_matrix,

@@ -10,7 +10,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 import mmwkd  # noqa: F401  registers the components
-from mmwkd.relations.inspection import inspect_cost_matrix
+from mmwkd.costs.inspection import inspect_cost_matrix
 
 
 def parse_args() -> argparse.Namespace:

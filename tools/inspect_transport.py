@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmwkd.relations.inspection import inspect_transport
-from mmwkd.relations.roi_logits import pick_subject
+from mmwkd.costs.inspection import inspect_transport
+from mmwkd.costs.roi_logits import pick_subject
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mmwkd.iconcoco.build import build_iconcoco
+from studies.toydata.iconcoco.build import build_iconcoco
 
 
 def parse_args() -> argparse.Namespace:
@@ -59,7 +59,7 @@ def main() -> None:
     args = parse_args()
     if args.pretrained:
         # Here, because it takes torch and mmdet, which scenes do without.
-        from mmwkd.iconcoco.pretrained import write_mobilenetv2
+        from studies.toydata.iconcoco.pretrained import write_mobilenetv2
 
         write_mobilenetv2(args.pretrained, cache=args.cache, force=args.force)
         print(f'{args.pretrained}: written')

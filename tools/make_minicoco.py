@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mmwkd.minicoco.generate import generate_minicoco
-from mmwkd.minicoco.sheet import write_contact_sheet
+from studies.toydata.minicoco.generate import generate_minicoco
+from studies.toydata.minicoco.sheet import write_contact_sheet
 
 
 def parse_args() -> argparse.Namespace:

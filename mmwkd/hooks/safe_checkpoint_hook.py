@@ -13,8 +13,8 @@ from mmengine.fileio import LocalBackend, get_file_backend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from mmwkd.atomic import atomic_write, remove_leftovers
 from mmwkd.distillers.checkpoint import find_damage
+from mmwkd.files import atomic_write, remove_leftovers
 
 
 @HOOKS.register_module()

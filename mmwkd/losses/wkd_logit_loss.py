@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from mmwkd.costs import CostMatrix
 from mmwkd.functional import (
     DOMAINS,
     Domain,
@@ -22,7 +23,6 @@ from mmwkd.functional.checks import (
     check_positive,
 )
 from mmwkd.losses.base import LogitLoss, Reduction
-from mmwkd.relations import CostMatrix
 
 # largest cost / reg at which Sinkhorn's gradients are those of the transport:
 # beyond, the kernel exp(-cost / reg) sinks below the guard of 1e-8 of the
@@ -48,7 +48,7 @@ class WKDLogitLoss(LogitLoss):
     Args:
         cost: 'classifier' to take the interrelation from the cosine of the
             teacher's classifier weights, or the path of a
-            :class:`mmwkd.relations.CostMatrix` file.
+            :class:`mmwkd.costs.CostMatrix` file.
         separate_target: Whether to treat the target category apart.
         temperature: Softening of both distributions in D.
         gamma: Weight of D against the target term.

@@ -595,7 +595,7 @@ def test_single_stage_detectors_are_refused_for_logits(build):
 def test_cost_matrix_of_other_size_is_refused(build, tmp_path):
     import numpy as np
 
-    from mmwkd.relations import CostMatrix
+    from mmwkd.costs import CostMatrix
 
     path = tmp_path / 'cost.npz'
     CostMatrix(
@@ -930,7 +930,7 @@ def test_cost_matrix_of_other_classes_than_the_dataset_is_refused(
 ):
     import numpy as np
 
-    from mmwkd.relations import CostMatrix
+    from mmwkd.costs import CostMatrix
 
     training_on(('cat', 'dog', 'bus'))
     path = tmp_path / 'cost.npz'

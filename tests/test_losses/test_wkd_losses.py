@@ -6,6 +6,7 @@ import torch
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
+from mmwkd.costs import BACKGROUND, CostMatrix
 from mmwkd.functional import (
     gaussian_wasserstein,
     interrelation_to_cost,
@@ -13,7 +14,6 @@ from mmwkd.functional import (
     transport_term,
 )
 from mmwkd.losses import WKDFeatureLoss, WKDLogitLoss
-from mmwkd.relations import BACKGROUND, CostMatrix
 
 
 def bound(**options):

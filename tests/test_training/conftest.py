@@ -12,9 +12,9 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmwkd.minicoco.categories import CLASSES
-from mmwkd.minicoco.generate import generate_minicoco
 from mmwkd.testing import tiny_faster_rcnn
+from studies.toydata.minicoco.categories import CLASSES
+from studies.toydata.minicoco.generate import generate_minicoco
 
 NUM_IMAGES = 8
 ROOT = Path(__file__).resolve().parents[2]

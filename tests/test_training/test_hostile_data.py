@@ -9,9 +9,9 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.hooks import Hook
 
+from mmwkd.costs import BACKGROUND, CostMatrix
 from mmwkd.distillers.checkpoint import read_weights
 from mmwkd.functional import classifier_interrelation
-from mmwkd.relations import BACKGROUND, CostMatrix
 from mmwkd.testing import tiny_faster_rcnn
 
 INF, NAN = float('inf'), float('nan')

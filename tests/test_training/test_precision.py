@@ -5,8 +5,8 @@ import torch
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
-from mmwkd.minicoco.categories import CLASSES
 from mmwkd.testing import tiny_batch
+from studies.toydata.minicoco.categories import CLASSES
 
 LOSSES = [
     dict(type='WKDLogitLoss'),

@@ -15,8 +15,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmwkd.hooks import TeacherCheckHook
-from mmwkd.minicoco.categories import CLASSES
 from mmwkd.testing import tiny_faster_rcnn
+from studies.toydata.minicoco.categories import CLASSES
 
 from .conftest import dataloader, student_config, teacher_config
 

@@ -13,8 +13,8 @@ from mmengine.model import (
 from torch import nn
 from torch.testing import assert_close
 
-from mmwkd.minicoco.categories import CLASSES
 from mmwkd.testing import tiny_batch
+from studies.toydata.minicoco.categories import CLASSES
 
 from .conftest import student_config
 

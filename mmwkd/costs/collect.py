@@ -1,0 +1,492 @@
+"""Run a teacher over annotated images and gather class statistics.
+
+Shapes: K categories, background included and last; D features; R RoIs;
+G ground truths of an image.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from mmdet.registry import DATASETS
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox2roi, bbox_overlaps, get_box_tensor
+from mmengine import dist
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset, pseudo_collate
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from mmwkd.configs import type_name
+from mmwkd.costs.partial import PartialFile
+from mmwkd.costs.statistics import (
+    ClassStatistics,
+    StatisticsPlan,
+    hash_key,
+    sample_keys,
+)
+from mmwkd.distillers.alignment import check_roi_head, probe_shapes
+from mmwkd.distillers.capture import box_heads
+from mmwkd.distillers.teacher import FrozenTeacher
+
+FeatureTensor = Literal['fc', 'logits', 'roi']
+Split = Literal['train', 'val']
+
+# a box that overlaps less with every ground truth shows background
+_NEGATIVE_IOU = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectOptions:
+    """What is measured, and on which boxes.
+
+    Attributes:
+        tensor: 'fc' for the last fully connected features, which the
+            classifier reads; 'logits'; or 'roi' for the maps fed to the box
+            head, averaged over positions.
+        split: Images of the config's 'train' or 'val' dataloader.
+        min_size: Smallest side of a ground truth, in pixels of the image
+            that the teacher sees.
+        negatives: Background boxes of each image.
+        max_images: Images used, drawn at random; None for all.
+        seed: Seed of all that is drawn.
+        batch_size: Images in a batch; only those of equal size share one
+            forward pass, so that padding cannot change a result.
+        num_workers: Processes that load images.
+    """
+
+    tensor: FeatureTensor = 'fc'
+    split: Split = 'train'
+    min_size: float = 4
+    negatives: int = 16
+    max_images: int | None = None
+    seed: int = 0
+    batch_size: int = 8
+    num_workers: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        for name, smallest in dict(
+            min_size=0, negatives=0, max_images=1, batch_size=1, num_workers=0
+        ).items():
+            value = getattr(self, name)
+            if value is not None and not value >= smallest:
+                raise ValueError(
+                    f'{name} must be at least {smallest}, got {value}'
+                )
+        for name, choices in dict(
+            tensor=('fc', 'logits', 'roi'), split=('train', 'val')
+        ).items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f'{name} must be one of {", ".join(choices)}, got '
+                    f'{getattr(self, name)!r}'
+                )
+
+
+@dataclass(frozen=True)
+class LabelledBoxes:
+    """Boxes of an image whose features are measured."""
+
+    boxes: Tensor  # (R, 4) in pixels of the image that the teacher sees
+    labels: Tensor  # (R,), background is K - 1
+    keys: Tensor  # (R,), the same in every run with the same seed
+
+
+def build_dataset(config: Config, split: Split) -> BaseDataset:
+    """Dataset of a split with its annotations and the test-time pipeline.
+
+    Every image comes once: wrappers that repeat or mix images are dropped.
+
+    Args:
+        config: Config with the dataloader of the split.
+        split: 'train' or 'val'.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        ValueError: If the config lacks a dataloader, or the dataset is empty.
+    """
+    for name in (f'{split}_dataloader', 'val_dataloader'):
+        if not config.get(name):
+            raise ValueError(f'the config has no {name}')
+    test = config.get('test_dataloader') or config.val_dataloader
+    node = _each_image_once(
+        copy.deepcopy(config[f'{split}_dataloader'].dataset),
+        annotated_pipeline(_first_pipeline(test.dataset)),
+    )
+    try:
+        return DATASETS.build(node)
+    except ValueError as error:
+        if 'at least one array' not in str(error):
+            raise
+        # that is how mmengine fails to serialise the annotations of no image
+        raise ValueError(
+            f'the {split} dataset has no images; check data_root and ann_file'
+        ) from error
+
+
+def annotated_pipeline(
+    pipeline: Sequence[Mapping[str, Any]],
+) -> list[Mapping[str, Any]]:
+    """A test pipeline whose ground truths follow the image.
+
+    mmdet's test pipelines load annotations behind ``Resize``, as scores are
+    computed in the original image. Here they are loaded before it, so that
+    every transform takes the boxes along to where the teacher looks.
+
+    Args:
+        pipeline: A test pipeline.
+
+    Returns:
+        The pipeline with ``LoadAnnotations`` right behind the image.
+
+    Raises:
+        ValueError: If the pipeline does not load an image.
+    """
+    steps = [
+        step
+        for step in pipeline
+        if not type_name(step).endswith(('Annotations', 'PackDetInputs'))
+    ]
+    loaders = [
+        i for i, s in enumerate(steps) if type_name(s).startswith('Load')
+    ]
+    if not loaders:
+        raise ValueError(
+            'the test pipeline loads no image; it has the steps '
+            f'{[type_name(step) for step in pipeline]}'
+        )
+    behind = loaders[0] + 1
+    return [
+        *steps[:behind],
+        dict(type='LoadAnnotations', with_bbox=True),
+        *steps[behind:],
+        dict(
+            type='PackDetInputs',
+            meta_keys=(
+                'img_id',
+                'img_path',
+                'ori_shape',
+                'img_shape',
+                'scale_factor',
+            ),
+        ),
+    ]
+
+
+def num_features(teacher: FrozenTeacher, tensor: FeatureTensor) -> int:
+    """D of a tensor of :class:`CollectOptions`.
+
+    Args:
+        teacher: The teacher.
+        tensor: Name of the tensor.
+
+    Returns:
+        Number of features.
+
+    Raises:
+        ValueError: If the teacher has no such tensor.
+    """
+    check_roi_head('teacher', teacher.detector)
+    head = box_heads(teacher.detector)[-1]
+    classifier = getattr(head, 'fc_cls', None)
+    if not isinstance(classifier, nn.Linear):
+        raise ValueError(
+            f"the teacher's {type(head).__name__} has no linear fc_cls, "
+            'whose input and output would be measured'
+        )
+    if tensor == 'roi':
+        shapes = probe_shapes(teacher.detector, with_rois=True)
+        return shapes.roi_maps[-1][0]
+    return classifier.in_features if tensor == 'fc' else head.num_classes + 1
+
+
+def choose_boxes(
+    sample: DetDataSample, num_classes: int, options: CollectOptions
+) -> LabelledBoxes:
+    """Ground truths of an image, and boxes that show background.
+
+    Crowds are left out, and boxes that are not finite. What is drawn depends
+    on the seed and the image alone, not on other images.
+
+    Args:
+        sample: An image's annotations, in pixels of the image that the
+            teacher sees.
+        num_classes: Foreground classes; the label of background.
+        options: Which boxes to take.
+
+    Returns:
+        The boxes, R of them.
+    """
+    key = hash_key(options.seed, sample.img_id)
+    truths = get_box_tensor(sample.gt_instances.bboxes)  # (G, 4)
+    crowds = get_box_tensor(sample.ignored_instances.bboxes)
+    finite = truths.isfinite().all(dim=1)
+    truths, labels = truths[finite], sample.gt_instances.labels[finite]
+    negatives = draw_negatives(
+        truths,
+        crowds[crowds.isfinite().all(dim=1)],
+        sample.img_shape,
+        options.negatives,
+        min_size=options.min_size,
+        generator=np.random.default_rng(key),
+    )
+    keys = sample_keys(key, len(truths) + len(negatives))
+    large = (truths[:, 2:] - truths[:, :2]).amin(dim=1) >= options.min_size
+    keep = torch.cat([large, large.new_ones(len(negatives))])
+    return LabelledBoxes(
+        torch.cat([truths, negatives])[keep],
+        torch.cat([labels, labels.new_full((len(negatives),), num_classes)])[
+            keep
+        ],
+        keys[keep],
+    )
+
+
+def draw_negatives(
+    truths: Tensor,
+    crowds: Tensor,
+    image_shape: tuple[int, int],
+    num: int,
+    *,
+    min_size: float,
+    generator: np.random.Generator,
+) -> Tensor:
+    """Draw boxes of any size that show background.
+
+    Args:
+        truths: Boxes with which the intersection over union is to be small,
+            of shape (G, 4).
+        crowds: Boxes that are to cover little of what is drawn, (I, 4).
+        image_shape: Height and width of the image.
+        num: Number of boxes to draw.
+        min_size: Smallest size, the root of the area, in pixels.
+        generator: Source of randomness.
+
+    Returns:
+        At most ``num`` boxes, fewer where the image is full, (n, 4).
+    """
+    limit = np.array(image_shape[:2][::-1], dtype=float)  # width, height
+    largest = limit.min()
+    smallest = min(max(min_size, largest / 32), largest)
+    tries = 8 * num
+    # uniform in the logarithm: as many boxes of 16 to 32 as of 32 to 64
+    size = smallest * (largest / smallest) ** generator.random((tries, 1))
+    aspect = 3 ** generator.uniform(-0.5, 0.5, (tries, 1))
+    sides = np.minimum(
+        np.concatenate([size * aspect, size / aspect], 1), limit
+    )
+    corners = (limit - sides) * generator.random((tries, 2))
+    boxes = torch.from_numpy(np.concatenate([corners, corners + sides], 1)).to(
+        truths.dtype
+    )
+    apart = (bbox_overlaps(boxes, truths) < _NEGATIVE_IOU).all(dim=1)
+    apart &= (bbox_overlaps(boxes, crowds, 'iof') < _NEGATIVE_IOU).all(dim=1)
+    return boxes[apart][:num]
+
+
+def collect_statistics(
+    teacher: FrozenTeacher,
+    dataset: BaseDataset,
+    plan: StatisticsPlan,
+    options: CollectOptions,
+    *,
+    partial: PartialFile | None = None,
+    force: bool = False,
+    progress: Callable[..., Iterable[Any]] | None = None,
+) -> ClassStatistics:
+    """Run a teacher on the boxes of a dataset; on all ranks together.
+
+    Args:
+        teacher: The teacher, on the device to run on.
+        dataset: Dataset from :func:`build_dataset`.
+        plan: What to accumulate.
+        options: What is measured, and on which boxes.
+        partial: File from which an interrupted pass continues.
+        force: Whether a partial file of another pass may be replaced.
+        progress: Wraps the batches to show progress, as ``tqdm`` does.
+
+    Returns:
+        Statistics of all ranks.
+
+    Raises:
+        ValueError: If the dataset has other classes than the teacher, an
+            image cannot be read, or the partial file is of another pass.
+        FloatingPointError: If features are not finite, naming the images.
+    """
+    _check_classes(teacher, dataset)
+    device = next(teacher.detector.parameters()).device
+    statistics = ClassStatistics(plan, device)
+    done = partial.restore(statistics, force=force) if partial else 0
+    rank, world_size = dist.get_dist_info()
+    mine = _image_order(dataset, options)[rank::world_size]
+    batches: Iterable[Any] = DataLoader(
+        Subset(_Readable(dataset), mine[done:]),
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        collate_fn=_collate,
+    )
+    if progress is not None and rank == 0:
+        batches = progress(
+            batches,
+            initial=done // options.batch_size,
+            total=math.ceil(len(mine) / options.batch_size),
+            unit='batch',
+        )
+    for batch in batches:
+        if isinstance(batch, _Unreadable):
+            raise ValueError(batch.message)
+        _add_batch(statistics, teacher, batch, options)
+        done += len(batch['inputs'])
+        if partial is not None:
+            partial.save_if_due(statistics, done)
+    if partial is not None:  # ranks that are done wait for others
+        partial.save(statistics, done)
+    statistics.all_reduce()
+    return statistics
+
+
+class _Unreadable(NamedTuple):
+    """Takes the place of an image: errors of workers come as tracebacks."""
+
+    message: str
+
+
+class _Readable(Dataset):
+    """Images of a dataset, or why they cannot be read."""
+
+    def __init__(self, dataset: BaseDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self._dataset[index]
+        except Exception as error:  # of any step of any pipeline
+            path = self._dataset.get_data_info(index).get('img_path')
+            reason = str(error).partition('\n')[0]
+            return _Unreadable(
+                f'image {path} cannot be used '
+                f'({type(error).__name__}: {reason})'
+            )
+
+
+def _collate(samples: Sequence[Any]) -> Any:
+    for sample in samples:
+        if isinstance(sample, _Unreadable):
+            return sample
+    return pseudo_collate(samples)
+
+
+@torch.no_grad()
+def _add_batch(
+    statistics: ClassStatistics,
+    teacher: FrozenTeacher,
+    batch: Mapping[str, Any],
+    options: CollectOptions,
+) -> None:
+    detector = teacher.detector
+    head = box_heads(detector)[-1]
+    device = statistics.counts.device
+    images = zip(batch['inputs'], batch['data_samples'], strict=True)
+    for _, group in groupby(images, key=lambda image: image[0].shape):
+        inputs, samples = zip(*group, strict=True)
+        chosen = [choose_boxes(s, head.num_classes, options) for s in samples]
+        rois = bbox2roi([boxes.boxes for boxes in chosen]).to(device)
+        if len(rois) == 0:
+            continue
+        data = detector.data_preprocessor(
+            dict(inputs=list(inputs), data_samples=list(samples)), False
+        )
+        neck_feats = teacher.neck_feats(data['inputs'])
+        with _input_of(head.fc_cls) as fc:
+            # of several stages the last has the best classifier
+            stage = teacher.roi_stage(
+                neck_feats, len(box_heads(detector)) - 1, rois, logits=True
+            )
+        assert stage.logits is not None
+        features = {
+            'fc': fc[-1],
+            'logits': stage.logits,
+            'roi': stage.feats.mean(dim=(2, 3)),
+        }[options.tensor]
+        if not (features.isfinite().all() and stage.logits.isfinite().all()):
+            files = ', '.join(str(sample.img_path) for sample in samples)
+            raise FloatingPointError(
+                f"the teacher's features are not finite on {files}; check "
+                'the checkpoint and its normalisation'
+            )
+        statistics.update(
+            features,
+            torch.cat([boxes.labels for boxes in chosen]).to(device),
+            probabilities=stage.logits.softmax(dim=1),
+            keys=torch.cat([boxes.keys for boxes in chosen]).to(device),
+        )
+
+
+@contextmanager
+def _input_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Observe what a module is called with."""
+    seen: list[Tensor] = []
+    handle = module.register_forward_pre_hook(
+        lambda module, args: seen.append(args[0])
+    )
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def _image_order(dataset: BaseDataset, options: CollectOptions) -> list[int]:
+    """Images to use, those of equal size next to each other."""
+    indices = np.arange(len(dataset))
+    if options.max_images is not None and options.max_images < len(indices):
+        generator = np.random.default_rng(options.seed)
+        indices = np.sort(
+            generator.choice(indices, options.max_images, replace=False)
+        )
+
+    def size(index: int) -> tuple[int, int]:
+        info = dataset.get_data_info(index)
+        return info.get('height', 0), info.get('width', 0)
+
+    return sorted(indices.tolist(), key=size)
+
+
+def _check_classes(teacher: FrozenTeacher, dataset: BaseDataset) -> None:
+    classes = dataset.metainfo.get('classes', ())
+    teacher.check_classes(classes)
+    known = box_heads(teacher.detector)[-1].num_classes
+    if known != len(classes):
+        raise ValueError(
+            f'the teacher has {known} classes, the dataset {len(classes)}: '
+            'it is of another dataset'
+        )
+
+
+def _each_image_once(node: Any, pipeline: Sequence[Any]) -> Any:
+    if 'dataset' in node:  # repeats, balances or mixes
+        return _each_image_once(node['dataset'], pipeline)
+    if 'datasets' in node:
+        node['datasets'] = [
+            _each_image_once(part, pipeline) for part in node['datasets']
+        ]
+        return node
+    # test_mode: no image is filtered, none is replaced by another
+    node.update(pipeline=list(pipeline), test_mode=True)
+    return node
+
+
+def _first_pipeline(node: Any) -> Any:
+    while 'pipeline' not in node or 'dataset' in node:
+        node = node['dataset'] if 'dataset' in node else node['datasets'][0]
+    return node['pipeline']

@@ -1,0 +1,248 @@
+"""The cost matrix as a file: category interrelations and where they are from.
+
+Shapes: K categories, background included and last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.npyio import NpzFile
+from torch import Tensor
+
+from mmwkd.costs.archive import open_archive
+from mmwkd.files import atomic_write
+from mmwkd.functional import interrelation_to_cost
+
+BACKGROUND = 'background'
+SCHEMA_VERSION = 1
+_SYMMETRY_TOLERANCE = 1e-5
+# bytes of a matrix of 20,000 categories; LVIS has 1,204, V3Det 13,204
+_LIMIT = 4 * 20_000**2
+_ENTRIES = (
+    'schema_version',
+    'categories',
+    'interrelation',
+    'estimator',
+    'options',
+    'teacher_config',
+    'checkpoint_sha256',
+    'samples',
+    'versions',
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostMatrix:
+    """Category interrelations of a teacher, checked on construction.
+
+    ``kappa`` is not part of the file: it is applied by :meth:`cost`, so that
+    one estimate serves every sharpness.
+
+    Attributes:
+        categories: Names in the order of the logits, 'background' last.
+        interrelation: Similarities in [0, 1], 1 on the diagonal, float32, of
+            shape (K, K).
+        estimator: Name of the estimator, such as 'classifier'.
+        options: Options of the estimator, JSON values only.
+        teacher_config: Name or path of the teacher's config.
+        checkpoint_sha256: Hash of the teacher's checkpoint file.
+        samples: Samples seen of each category, of shape (K,); None where the
+            estimator needs none.
+        versions: Library versions it was made with.
+
+    Raises:
+        ValueError: If the matrix is not a (K, K) interrelation, saying which
+            entry is wrong.
+    """
+
+    categories: tuple[str, ...]
+    interrelation: np.ndarray
+    estimator: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    teacher_config: str = ''
+    checkpoint_sha256: str = ''
+    samples: np.ndarray | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what is not an interrelation."""
+        _check_interrelation(self.interrelation, self.categories)
+        if self.samples is not None and self.samples.shape != (
+            len(self.categories),
+        ):
+            raise ValueError(
+                f'samples must have shape ({len(self.categories)},), got '
+                f'{self.samples.shape}'
+            )
+
+    def cost(self, kappa: float) -> Tensor:
+        """Ground cost ``1 - exp(-kappa (1 - IR))``, of shape (K, K)."""
+        return interrelation_to_cost(
+            torch.from_numpy(self.interrelation).float(), kappa
+        )
+
+    def check_categories(self, classes: Sequence[str]) -> None:
+        """Refuse another class list.
+
+        Args:
+            classes: Foreground classes in the order of the logits.
+
+        Raises:
+            ValueError: If names or their order differ, naming the first
+                difference.
+        """
+        expected = (*classes, BACKGROUND)
+        if self.categories == expected:
+            return
+        if len(self.categories) != len(expected):
+            raise ValueError(
+                f'the cost matrix has {len(self.categories)} categories '
+                f'(background included), the detector has {len(expected)}'
+            )
+        index = next(
+            i
+            for i, (mine, theirs) in enumerate(
+                zip(self.categories, expected, strict=True)
+            )
+            if mine != theirs
+        )
+        raise ValueError(
+            'the cost matrix was made for other classes: category '
+            f'{index} is {self.categories[index]!r} in the matrix and '
+            f'{expected[index]!r} in the detector'
+        )
+
+    def save(
+        self, path: str | os.PathLike[str], *, force: bool = False
+    ) -> None:
+        """Write an ``.npz`` without pickles, whole or not at all.
+
+        Args:
+            path: File to write.
+            force: Whether an existing file may be replaced.
+
+        Raises:
+            FileExistsError: If the file exists and ``force`` is not set.
+        """
+        samples = self.samples if self.samples is not None else np.zeros(0)
+        with atomic_write(path, force=force) as file:
+            np.savez_compressed(
+                file,
+                schema_version=np.int64(SCHEMA_VERSION),
+                categories=np.array(self.categories, dtype=np.str_),
+                interrelation=self.interrelation.astype(np.float32),
+                estimator=np.str_(self.estimator),
+                options=np.str_(json.dumps(dict(self.options))),
+                teacher_config=np.str_(self.teacher_config),
+                checkpoint_sha256=np.str_(self.checkpoint_sha256),
+                samples=samples.astype(np.int64),
+                versions=np.str_(json.dumps(dict(self.versions))),
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> CostMatrix:
+        """Read and check a file; nothing in it is ever unpickled.
+
+        Args:
+            path: File written by :meth:`save`.
+
+        Returns:
+            The checked matrix.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is not a cost matrix, naming the file and
+                what is wrong with it.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'cost matrix {path} does not exist; write one with '
+                "tools/estimate_cost_matrix.py, or set cost='classifier'"
+            )
+        try:
+            with open_archive(path, _ENTRIES, limit=_LIMIT) as archive:
+                version = int(archive['schema_version'])
+                if version != SCHEMA_VERSION:
+                    raise ValueError(
+                        f'schema version {version} is not supported, '
+                        f'expected {SCHEMA_VERSION}'
+                    )
+                # first the names, which bound the size of the matrix
+                categories = tuple(map(str, archive['categories']))
+                _check_categories(categories)
+                samples = archive['samples']
+                return cls(
+                    categories=categories,
+                    interrelation=archive['interrelation'],
+                    estimator=str(archive['estimator']),
+                    options=_json_object(archive, 'options'),
+                    teacher_config=str(archive['teacher_config']),
+                    checkpoint_sha256=str(archive['checkpoint_sha256']),
+                    samples=samples if samples.size else None,
+                    versions=_json_object(archive, 'versions'),
+                )
+        except ValueError as error:
+            raise ValueError(
+                f'{path} is not a usable cost matrix: {error}'
+            ) from error
+
+
+def _json_object(archive: NpzFile, name: str) -> dict[str, Any]:
+    value = json.loads(str(archive[name]))
+    if not isinstance(value, dict):
+        raise ValueError(f'entry {name!r} is no JSON object')
+    return value
+
+
+def _check_categories(categories: Sequence[str]) -> None:
+    size = len(categories)
+    if size < 2 or categories[-1] != BACKGROUND:
+        raise ValueError(
+            f'categories must end with {BACKGROUND!r} and have at least one '
+            f'more, got {list(categories)[-3:]}'
+        )
+    if len(set(categories)) != size:
+        raise ValueError('categories must be unique')
+
+
+def _check_interrelation(
+    matrix: np.ndarray, categories: Sequence[str]
+) -> None:
+    _check_categories(categories)
+    size = len(categories)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(
+            f'the matrix must be square, got shape {matrix.shape}'
+        )
+    if matrix.shape[0] != size:
+        raise ValueError(
+            f'the matrix is of size {matrix.shape[0]} for {size} categories'
+        )
+    if not np.issubdtype(matrix.dtype, np.floating):
+        raise ValueError(f'the matrix must be of floats, got {matrix.dtype}')
+    problems = {
+        'is not finite': ~np.isfinite(matrix),
+        'is negative': matrix < 0,
+        'is above 1': matrix > 1 + _SYMMETRY_TOLERANCE,
+        'is not equal to its transpose': ~np.isclose(
+            matrix, matrix.T, atol=_SYMMETRY_TOLERANCE, rtol=0
+        ),
+        'is not 1': np.eye(size, dtype=bool)
+        & ~np.isclose(matrix, 1, atol=_SYMMETRY_TOLERANCE),
+    }
+    for problem, where in problems.items():
+        if where.any():
+            i, j = (int(index) for index in np.argwhere(where)[0])
+            raise ValueError(
+                f'entry ({categories[i]}, {categories[j]}) = '
+                f'{matrix[i, j]:g} {problem}'
+            )

@@ -1,5 +1,0 @@
-"""Category relations: the ground cost of WKD-L as an artefact."""
-
-from mmwkd.relations.cost_matrix import BACKGROUND, CostMatrix
-
-__all__ = ['BACKGROUND', 'CostMatrix']

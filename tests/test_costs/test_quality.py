@@ -1,0 +1,340 @@
+import itertools
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
+
+from mmwkd.costs.quality import (
+    compare_matrices,
+    confusion_correlation,
+    dispersion,
+    effective_rank,
+    measure_quality,
+    nearest_categories,
+    supercategory_auc,
+)
+
+
+def off_diagonals(matrix):
+    distances = 1 - matrix.interrelation.astype(np.float64)
+    return distances[~np.eye(len(distances), dtype=bool)]
+
+
+def permuted(matrix, make_matrix, order):
+    order = [*order, len(order)]  # the background stays last
+    return make_matrix(
+        matrix.interrelation[np.ix_(order, order)],
+        categories=[matrix.categories[i] for i in order],
+    )
+
+
+def brute_force_auc(matrix, families):
+    pairs = list(itertools.combinations(range(len(families)), 2))
+    names, similar = matrix.categories, matrix.interrelation
+    same = [p for p in pairs if families[names[p[0]]] == families[names[p[1]]]]
+    mixed = [p for p in pairs if p not in same]
+    wins = [
+        (similar[a] > similar[b]) + 0.5 * (similar[a] == similar[b])
+        for a in same
+        for b in mixed
+    ]
+    return np.mean(wins)
+
+
+# --- dispersion ---------------------------------------------------------
+
+
+def test_dispersion_is_that_of_the_off_diagonals(make_matrix):
+    matrix = make_matrix(size=7)
+    values = off_diagonals(matrix)
+    measured = dispersion(matrix)
+    assert measured[:4] == pytest.approx(
+        (values.mean(), values.std(), values.min(), values.max())
+    )
+    assert measured.variation == pytest.approx(values.std() / values.mean())
+
+
+@pytest.mark.parametrize('size', [4, 9])
+def test_row_share_is_that_of_a_least_squares_fit(make_matrix, size):
+    matrix = make_matrix(size=size)
+    pairs = list(itertools.combinations(range(size), 2))
+    design = np.zeros((len(pairs), size))
+    for row, pair in enumerate(pairs):
+        design[row, list(pair)] = 1
+    values = np.array([1 - matrix.interrelation[pair] for pair in pairs])
+    fit = np.linalg.lstsq(design, values, rcond=None)[0]
+    expected = 1 - ((values - design @ fit) ** 2).sum() / (
+        ((values - values.mean()) ** 2).sum()
+    )
+    assert dispersion(matrix).row_share == pytest.approx(expected, abs=1e-6)
+
+
+def test_row_share_tells_rows_from_pairs(make_matrix, blocks):
+    effects = np.linspace(0, 0.4, 6)
+    rows = effects[:, None] + effects
+    np.fill_diagonal(rows, 1)
+    assert dispersion(make_matrix(rows)).row_share == pytest.approx(1)
+    assert dispersion(blocks).row_share < 0.7
+
+
+@pytest.mark.parametrize('size', [2, 3])
+def test_tiny_matrices_have_figures(make_matrix, size):
+    matrix = make_matrix(size=size)
+    quality = measure_quality(matrix)
+    assert all(np.isfinite(quality.dispersion))
+    assert 1 <= quality.effective_rank <= size
+    assert set(quality.missing) == {'supercategory_auc', 'confusion'}
+
+
+def test_a_flat_matrix_has_no_dispersion(make_matrix):
+    flat = np.full((6, 6), 0.3)
+    np.fill_diagonal(flat, 1)
+    measured = dispersion(make_matrix(flat))
+    assert measured.std == pytest.approx(0, abs=1e-12)
+    assert measured.row_share == 0
+    same = dispersion(make_matrix(np.ones((6, 6))))
+    assert (same.mean, same.variation) == (0, 0)
+
+
+# --- effective rank -----------------------------------------------------
+
+
+def test_effective_rank_of_known_matrices():
+    assert effective_rank(np.eye(7)) == pytest.approx(7)
+    assert effective_rank(np.ones((7, 7))) == pytest.approx(1)
+    assert effective_rank(np.kron(np.eye(3), np.ones((4, 4)))) == (
+        pytest.approx(3)
+    )
+
+
+def test_effective_rank_of_an_indefinite_matrix():
+    matrix = np.array([[1, 0.9, 0], [0.9, 1, 0.9], [0, 0.9, 1]])
+    assert np.linalg.eigvalsh(matrix).min() < 0
+    assert 1 < effective_rank(matrix) < 3
+
+
+# --- nearest categories -------------------------------------------------
+
+
+def test_nearest_categories_are_sorted(blocks):
+    nearest = nearest_categories(blocks, 2)
+    assert [n.category for n in nearest['cat']] == ['dog', 'bus']
+    assert nearest['cat'][0].distance == pytest.approx(0.2)
+    assert len(nearest_categories(blocks, 99)['cat']) == 4
+
+
+def test_unrelated_categories_are_no_neighbours(make_matrix):
+    nearest = nearest_categories(make_matrix(np.eye(4)), 3)
+    assert set(nearest.values()) == {()}
+
+
+# --- supercategories ----------------------------------------------------
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_auc_is_the_share_of_pairs_in_order(make_matrix, seed):
+    matrix = make_matrix(size=9, seed=seed)
+    rounded = make_matrix(np.round(matrix.interrelation, 1))  # ties
+    names = matrix.categories[:-1]
+    families = {name: 'abc'[i % 3] for i, name in enumerate(names)}
+    for one in (matrix, rounded):
+        measured = supercategory_auc(one, families, num_resamples=20)
+        assert measured.value == pytest.approx(brute_force_auc(one, families))
+
+
+def test_auc_of_blocks_is_1_and_of_chance_a_half(
+    make_matrix, blocks, families
+):
+    perfect = supercategory_auc(blocks, families)
+    assert perfect[:3] == (1, 1, 1)
+    assert (perfect.num_same, perfect.num_mixed) == (2, 4)
+    chance = make_matrix(size=61)
+    random = supercategory_auc(
+        chance,
+        {n: str(i % 6) for i, n in enumerate(chance.categories[:-1])},
+        num_resamples=100,
+    )
+    assert random.value == pytest.approx(0.5, abs=0.05)
+    assert random.low < 0.5 < random.high
+    assert 0.01 < random.high - random.low < 0.2
+
+
+def test_a_resample_counts_pairs_as_often_as_they_were_drawn(make_matrix):
+    matrix = make_matrix(size=13)
+    families = {n: 'ab'[i % 2] for i, n in enumerate(matrix.categories[:-1])}
+    drawn = np.random.default_rng(3).integers(12, size=12)
+    assert len(set(drawn.tolist())) < 12
+    pairs = [(i, j) for i, j in itertools.combinations(drawn, 2) if i != j]
+    same = [i % 2 == j % 2 for i, j in pairs]
+    expected = roc_auc_score(same, [matrix.interrelation[p] for p in pairs])
+    measured = supercategory_auc(matrix, families, num_resamples=1, seed=3)
+    assert measured.low == measured.high == pytest.approx(expected)
+
+
+def test_interval_resamples_categories(make_matrix):
+    """One category that is in every wrong pair makes it wide."""
+    interrelation = np.kron(np.eye(2), np.full((6, 6), 0.6)) + 0.2
+    interrelation[0, 1:6] = interrelation[1:6, 0] = 0.1
+    matrix = np.full((13, 13), 0.1)
+    matrix[:12, :12] = interrelation
+    np.fill_diagonal(matrix, 1)
+    matrix = make_matrix(matrix)
+    families = {n: str(i // 6) for i, n in enumerate(matrix.categories[:-1])}
+    measured = supercategory_auc(matrix, families, num_resamples=200)
+    assert measured.value == pytest.approx(25 / 30)
+    assert measured.high == 1  # resamples without the culprit
+    assert measured.low < 0.75
+    again = supercategory_auc(matrix, families, num_resamples=200)
+    assert measured == again
+
+
+@pytest.mark.parametrize(
+    ('groups', 'message'),
+    [
+        (None, 'no supercategories are known'),
+        ('aaaa', '4 categories in 1 supercategory .* all are of one'),
+        ('abcd', '4 categories in 4 supercategories .* none are of one'),
+    ],
+)
+def test_auc_is_missing_for_a_reason(blocks, families, groups, message):
+    known = groups and dict(zip(families, groups, strict=True))
+    with pytest.raises(ValueError, match=message):
+        supercategory_auc(blocks, known)
+    quality = measure_quality(blocks, known)
+    assert quality.supercategory_auc is None
+    assert 'supercategory_auc' in quality.missing
+
+
+def test_a_category_without_supercategory_is_named(blocks, families):
+    del families['bus']
+    with pytest.raises(ValueError, match=r"'bus' .* \(1 of 4 have none\)"):
+        measure_quality(blocks, families)
+
+
+# --- confusions ---------------------------------------------------------
+
+
+def test_confusion_correlation_is_that_of_ranks(make_matrix):
+    matrix = make_matrix(size=8)
+    confusion = np.random.default_rng(1).dirichlet(np.ones(8), size=8)
+    both = (confusion + confusion.T) / 2
+    for size, field in ((8, 'everything'), (7, 'foreground')):
+        pairs = np.array(list(itertools.combinations(range(size), 2))).T
+        ranks = [
+            rankdata(m[tuple(pairs)]) for m in (matrix.interrelation, both)
+        ]
+        actual = getattr(confusion_correlation(matrix, confusion), field)
+        assert actual == pytest.approx(np.corrcoef(ranks)[0, 1])
+
+
+def test_confusions_that_follow_the_matrix_correlate_fully(make_matrix):
+    matrix = make_matrix(size=8)
+    expected = confusion_correlation(matrix, matrix.interrelation)
+    assert expected == pytest.approx((1, 1))
+
+
+def test_categories_without_boxes_are_left_out(make_matrix):
+    matrix = make_matrix(size=8)
+    confusion = matrix.interrelation.copy()
+    for absent in (np.nan, 0):
+        confusion[3] = absent
+        actual = confusion_correlation(matrix, confusion)
+        assert actual == pytest.approx((1, 1))
+    assert confusion[3, 3] == 0  # the caller's array is left as it was
+
+
+def test_undefined_confusions_say_why(make_matrix):
+    matrix = make_matrix(size=3)
+    quality = measure_quality(matrix, confusion=np.full((3, 3), 1 / 3))
+    assert quality.confusion is None
+    assert 'too few, or all alike' in quality.missing['confusion']
+
+
+@pytest.mark.parametrize(
+    ('confusion', 'message'),
+    [
+        (np.ones((4, 4)), r'shape \(3, 3\), .* got \(4, 4\)'),
+        (-np.eye(3), 'probabilities, got entries from -1 to'),
+        (np.full((3, 3), np.inf), 'probabilities'),
+    ],
+)
+def test_bad_confusions_are_refused(make_matrix, confusion, message):
+    with pytest.raises(ValueError, match=message):
+        measure_quality(make_matrix(size=3), confusion=confusion)
+
+
+# --- laws ---------------------------------------------------------------
+
+
+def test_figures_do_not_depend_on_the_order(make_matrix):
+    matrix = make_matrix(size=8)
+    order = np.random.default_rng(2).permutation(7)
+    other = permuted(matrix, make_matrix, order)
+    families = {n: 'ab'[i % 2] for i, n in enumerate(matrix.categories[:-1])}
+    confusion = np.random.default_rng(1).dirichlet(np.ones(8), size=8)
+    full = [*order, 7]
+    first = measure_quality(matrix, families, confusion, num_resamples=9)
+    second = measure_quality(
+        other, families, confusion[np.ix_(full, full)], num_resamples=9
+    )
+    assert first.dispersion == pytest.approx(second.dispersion)
+    assert first.effective_rank == pytest.approx(second.effective_rank)
+    assert first.confusion == pytest.approx(second.confusion)
+    assert first.neighbours == second.neighbours
+    assert first.supercategory_auc.value == pytest.approx(
+        second.supercategory_auc.value
+    )
+
+
+def test_non_contiguous_input_is_the_same(make_matrix):
+    matrix = make_matrix(size=6)
+    wide = np.zeros((6, 12), dtype=np.float32)
+    wide[:, ::2] = matrix.interrelation
+    strided = make_matrix(wide[:, ::2])
+    assert asdict(measure_quality(strided)) == asdict(measure_quality(matrix))
+
+
+# --- comparison ---------------------------------------------------------
+
+
+def test_a_matrix_agrees_with_itself(make_matrix):
+    matrix = make_matrix(size=6)
+    comparison = compare_matrices(matrix, matrix)
+    assert comparison.spearman == pytest.approx(1)
+    assert comparison.pearson == pytest.approx(1)
+    assert {pair.shift for pair in comparison.differing} == {0}
+
+
+def test_comparison_correlates_and_finds_what_moved(make_matrix, blocks):
+    moved = blocks.interrelation.copy()
+    moved[0, 1] = moved[1, 0] = 0.0
+    other = make_matrix(moved, categories=blocks.categories)
+    comparison = compare_matrices(blocks, other, num_pairs=3)
+    pairs = np.triu_indices(5, 1)
+    values = [m[pairs] for m in (blocks.interrelation, moved)]
+    assert comparison.pearson == pytest.approx(np.corrcoef(values)[0, 1])
+    assert comparison.spearman == pytest.approx(
+        np.corrcoef([rankdata(v) for v in values])[0, 1]
+    )
+    assert len(comparison.differing) == 3
+    first = comparison.differing[0]
+    assert first.categories == ('cat', 'dog')
+    assert first.distances == pytest.approx((0.2, 1.0))
+    assert first.shift == pytest.approx(9 / 10)  # from first to last of 10
+
+
+def test_constant_matrices_have_no_correlation(make_matrix):
+    flat = np.full((4, 4), 0.5)
+    np.fill_diagonal(flat, 1)
+    comparison = compare_matrices(make_matrix(size=4), make_matrix(flat))
+    assert comparison.spearman is None
+    assert comparison.pearson is None
+
+
+def test_other_categories_are_not_compared(make_matrix, blocks):
+    with pytest.raises(ValueError, match="0 is 'cat' .* 'c0' in the second"):
+        compare_matrices(blocks, make_matrix(size=5))
+    with pytest.raises(ValueError, match='first has 5, the second 4'):
+        compare_matrices(make_matrix(size=5), make_matrix(size=4))

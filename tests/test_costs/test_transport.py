@@ -1,0 +1,451 @@
+import io
+import warnings
+
+import numpy as np
+import ot
+import pytest
+import torch
+from mmengine.config import Config
+from rich.console import Console
+from torch.testing import assert_close
+
+from mmwkd.costs.inspection import inspect_transport
+from mmwkd.costs.roi_logits import (
+    RoILogits,
+    TransportSubject,
+    load_logits,
+    observe_logits,
+    pick_subject,
+)
+from mmwkd.costs.transport import (
+    exact_costs,
+    transport_errors,
+    transport_plans,
+)
+from mmwkd.costs.transport_plots import draw_errors, draw_plans
+from mmwkd.functional import sinkhorn_cost, transport_term
+from mmwkd.functional.logit_distillation import class_distribution
+from mmwkd.losses import WKDLogitLoss
+from mmwkd.testing import tiny_batch
+from tests.test_distillers.conftest import distiller_config, teacher_config
+
+from .test_plots import num_colours, pixels
+
+NUM_ROIS, SIZE = 4, 6
+
+
+def problem(*, excluded=True, seed=0):
+    """Histograms, a cost and the category of each row that is left out."""
+    generator = torch.Generator().manual_seed(seed)
+    draw = torch.rand(SIZE, SIZE, generator=generator)
+    cost = (draw + draw.T) / 2
+    cost.fill_diagonal_(0)
+    target = torch.tensor([0, 3, 5, 3]) if excluded else None
+    p, q = (
+        class_distribution(
+            3 * torch.randn(NUM_ROIS, SIZE, generator=generator), target, 1.0
+        )
+        for _ in range(2)
+    )
+    return p, q, cost, target
+
+
+# --- plans --------------------------------------------------------------
+
+
+@pytest.mark.parametrize('excluded', [True, False])
+@pytest.mark.parametrize('num_iters', [1, 2, 10])
+def test_plans_cost_what_the_loss_computes(excluded, num_iters):
+    p, q, cost, target = problem(excluded=excluded)
+    options = dict(excluded=target, reg=0.2, num_iters=num_iters)
+    plans = transport_plans(p, q, cost, **options).plan
+    actual = (plans * cost).sum(dim=(1, 2))
+    expected = sinkhorn_cost(p, q, cost, **options)
+    assert_close(actual.float(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_plans_cost_what_the_term_of_the_loss_is():
+    student, teacher = torch.randn(2, NUM_ROIS, SIZE).unbind()
+    *_, cost, target = problem()
+    sides = (class_distribution(z, target, 2.0) for z in (student, teacher))
+    plans = transport_plans(*sides, cost, excluded=target, reg=0.1).plan
+    expected = transport_term(
+        student, teacher, cost, target, temperature=2.0, reg=0.1
+    )
+    actual = (plans * cost).sum(dim=(1, 2)).float()
+    assert_close(actual, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('reg', [0.3, 0.02, 0.005])
+def test_converged_plans_are_pots(reg):
+    p, q, cost, _ = problem(excluded=False)
+    plans = transport_plans(p, q, cost, reg=reg, num_iters=3000).plan
+    for row in range(NUM_ROIS):
+        a, b = (h[row].double() / h[row].double().sum() for h in (p, q))
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # POT may stop short of 1e-12
+            expected = ot.sinkhorn(
+                a.numpy(),
+                b.numpy(),
+                cost.double().numpy(),
+                reg,
+                method='sinkhorn_log',
+                numItermax=20000,
+                stopThr=1e-12,
+            )
+        np.testing.assert_allclose(plans[row].numpy(), expected, atol=1e-4)
+
+
+def test_plans_are_their_scalings_and_keep_the_source():
+    p, q, cost, target = problem()
+    plans = transport_plans(p, q, cost, excluded=target, reg=0.1, num_iters=3)
+    kernel = (-cost.double() / 0.1).exp()
+    expected = plans.log_u.exp()[:, :, None] * kernel
+    assert_close(plans.plan, expected * plans.log_v.exp()[:, None, :])
+    assert_close(plans.plan.sum(dim=2), p.double())
+    rows = torch.arange(NUM_ROIS)
+    assert (plans.plan[rows, target] == 0).all()
+    assert (plans.plan[rows, :, target] == 0).all()
+
+
+def test_plans_of_extreme_and_strided_input():
+    logits = 100 * torch.randn(NUM_ROIS, SIZE)
+    p, q = class_distribution(logits, None, 1.0), torch.eye(SIZE)[:NUM_ROIS]
+    *_, cost, _ = problem()
+    plan = transport_plans(p, q, cost, reg=1e-3, num_iters=50).plan
+    assert plan.isfinite().all()
+    wide = torch.zeros(NUM_ROIS, 2 * SIZE)
+    wide[:, ::2] = p
+    strided = transport_plans(
+        wide[:, ::2], q, cost.T.contiguous().T, reg=1e-3, num_iters=50
+    )
+    assert_close(strided.plan, plan)
+    assert transport_plans(p[:0], q[:0], cost).plan.shape == (0, SIZE, SIZE)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(reg=0.0), 'reg must be positive, got 0.0'),
+        (dict(num_iters=0), 'num_iters must be at least 1, got 0'),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    p, q, cost, _ = problem()
+    with pytest.raises(ValueError, match=message):
+        transport_plans(p, q, cost, **options)
+
+
+# --- exact transport and errors -----------------------------------------
+
+
+def test_exact_costs_are_right_where_the_answer_is_known():
+    *_, cost, _ = problem()
+    corners = torch.eye(SIZE)
+    actual = exact_costs(corners[[0, 1, 2]], corners[[3, 1, 5]], cost)
+    assert_close(actual.float(), cost[[0, 1, 2], [3, 1, 5]])
+
+
+def test_errors_vanish_with_small_reg_and_many_iterations():
+    p, q, cost, target = problem()
+    errors = transport_errors(
+        p, q, cost, excluded=target, regs=[0.5, 0.005], num_iters=[500, 1]
+    )
+    assert errors.regs == (0.005, 0.5)
+    assert errors.num_iters == (1, 500)
+    assert errors.exact == pytest.approx(exact_costs(p, q, cost).mean().item())
+    assert abs(errors.bias[0, 1]) < 0.02
+    assert errors.bias[1, 1] > 0.05  # a converged plan is never cheaper
+    assert errors.violations[0, 1] < 0.02
+    assert errors.violations[1, 1] < 1e-6
+    assert (errors.violations[:, 0] > errors.violations[:, 1]).all()
+
+
+def test_violation_is_the_mass_that_misses_the_sink():
+    p, q, cost, target = problem()
+    errors = transport_errors(
+        p, q, cost, excluded=target, regs=[0.1], num_iters=[3]
+    )
+    plans = transport_plans(p, q, cost, excluded=target, reg=0.1, num_iters=3)
+    reached = plans.plan.sum(dim=1)
+    expected = (q - reached).clamp(min=0).sum(dim=1).mean()
+    assert errors.violations[0, 0] == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_tells_where_the_losss_arithmetic_fails():
+    p, q, cost, target = problem()
+    errors = transport_errors(
+        p, q, cost, excluded=target, regs=[0.005, 0.1], num_iters=[200]
+    )
+    np.testing.assert_array_equal(errors.loss_is_accurate, [[False], [True]])
+
+
+def test_equal_sides_have_no_relative_error():
+    p, _, cost, _ = problem(excluded=False)
+    errors = transport_errors(p, p, cost, regs=[0.1], num_iters=[5])
+    assert np.isnan(errors.bias).all()
+    picture = draw_errors(errors, reg=0.1, num_iters=5)
+    assert num_colours(pixels(picture)) > 10
+
+
+def test_no_rois_are_refused():
+    p, q, cost, _ = problem()
+    with pytest.raises(ValueError, match='no RoIs'):
+        transport_errors(p[:0], q[:0], cost)
+
+
+# --- logits from a file -------------------------------------------------
+
+
+def arrays(**changes):
+    generator = np.random.default_rng(0)
+    return {
+        'student_logits': 3 * generator.normal(size=(NUM_ROIS, 5)),
+        'teacher_logits': 3 * generator.normal(size=(NUM_ROIS, 5)),
+        'target': np.array([0, 1, 4, 2]),
+        **changes,
+    }
+
+
+def test_logits_come_from_a_file(tmp_path):
+    np.savez(tmp_path / 'logits.npz', **arrays())
+    logits = load_logits(tmp_path / 'logits.npz')
+    for name, values in arrays().items():
+        actual = getattr(logits, name).double().numpy()
+        np.testing.assert_allclose(actual, values, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            dict(student_logits=np.zeros((3, 5))),
+            r'got \(3, 5\), \(4, 5\) and \(4,\)',
+        ),
+        (dict(target=np.array([0, 1, 5, 2])), 'indices of 5 .* 0 to 5'),
+        (dict(target=np.ones(4)), 'torch.float64'),
+        (dict(teacher_logits=np.full((4, 5), np.nan)), 'is not finite'),
+        (dict(target=np.array([{}] * 4)), 'target.npy.* is a pickle'),
+        (
+            {name: values[:0] for name, values in arrays().items()},
+            'there are no RoIs',
+        ),
+    ],
+)
+def test_bad_logits_are_refused(tmp_path, changes, message):
+    np.savez(tmp_path / 'logits.npz', **arrays(**changes))
+    with pytest.raises(ValueError, match=f'logits.npz holds no .*{message}'):
+        load_logits(tmp_path / 'logits.npz')
+
+
+def test_other_files_hold_no_logits(tmp_path):
+    np.savez(tmp_path / 'other.npz', values=np.ones(3))
+    np.save(tmp_path / 'array.npy', np.ones(3))
+    (tmp_path / 'text.npz').write_text('hello')
+    for name in ('other.npz', 'array.npy', 'text.npz'):
+        with pytest.raises(ValueError, match=f'{name} holds no logits'):
+            load_logits(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match='none.npz'):
+        load_logits(tmp_path / 'none.npz')
+
+
+def test_a_file_needs_a_cost_and_excludes_a_config(tmp_path):
+    with pytest.raises(ValueError, match='--logits needs --cost'):
+        pick_subject(logits=tmp_path / 'logits.npz')
+    with pytest.raises(ValueError, match='either the config'):
+        pick_subject()
+    with pytest.raises(ValueError, match='either the config'):
+        pick_subject('config.py', logits=tmp_path / 'logits.npz')
+    with pytest.raises(ValueError, match='num_rois must be at least 1, got 0'):
+        pick_subject('config.py', num_rois=0)
+
+
+def test_a_file_is_looked_at_with_the_losss_options(tmp_path, blocks):
+    np.savez(tmp_path / 'logits.npz', **arrays())
+    blocks.save(tmp_path / 'cost.npz')
+    files = dict(
+        logits=tmp_path / 'logits.npz', cost=tmp_path / 'cost.npz', reg=None
+    )
+    subject = pick_subject(**files, kappa=2.0)
+    assert subject.categories == blocks.categories
+    assert_close(subject.loss.ground_cost, blocks.cost(2.0))
+    default = WKDLogitLoss()
+    assert (subject.loss.reg, subject.loss.num_iters) == (
+        default.reg,
+        default.num_iters,
+    )
+
+
+# --- logits of a live pair ----------------------------------------------
+
+
+def test_observed_logits_are_those_of_the_step(build):
+    distiller = build(neck_loss=None, roi_loss=None)
+    everything = observe_logits(distiller, tiny_batch(), 1000)
+    assert (everything.target < 3).all()  # objects alone
+    assert len(everything.target) > 3
+    few = observe_logits(distiller, tiny_batch(), 3)
+    rows = {tuple(row) for row in everything.teacher_logits.tolist()}
+    picked = {tuple(row) for row in few.teacher_logits.tolist()}
+    assert len(picked) == 3
+    assert picked <= rows
+
+
+def test_equal_detectors_have_equal_logits(build, teacher_checkpoint):
+    distiller = build(student=teacher_config(), roi_loss=None, neck_loss=None)
+    weights = distiller.teacher.state_dict()
+    distiller.student.load_state_dict(weights)
+    logits = observe_logits(distiller, tiny_batch(), 8)
+    assert_close(logits.student_logits, logits.teacher_logits)
+
+
+def test_images_without_objects_are_refused(build):
+    batch = tiny_batch(boxes_per_image=0)
+    with pytest.raises(ValueError, match='no sampled RoI .*--num-images'):
+        observe_logits(build(neck_loss=None, roi_loss=None), batch, 8)
+
+
+def write_config(tmp_path, coco, checkpoint, **changes):
+    # three classes, as the tiny detectors have
+    dataset = dict(
+        type='CocoDataset',
+        ann_file=str(coco['ann_file']),
+        data_prefix=dict(img=str(coco['img_prefix'])),
+        metainfo=dict(classes=('cat', 'dog', 'bus')),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadAnnotations', with_bbox=True),
+            dict(type='RandomFlip', prob=0.5),
+            dict(type='PackDetInputs'),
+        ],
+    )
+    config = dict(
+        model=distiller_config(checkpoint, **changes),
+        train_dataloader=dict(
+            batch_size=1,
+            num_workers=2,
+            persistent_workers=True,
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            dataset=dataset,
+        ),
+    )
+    Config(config).dump(tmp_path / 'config.py')
+    return tmp_path / 'config.py'
+
+
+def test_a_config_is_run_on_its_training_images(
+    tmp_path, coco, teacher_checkpoint, make_matrix
+):
+    config = write_config(tmp_path, coco, teacher_checkpoint)
+    subject = pick_subject(str(config), num_images=3, reg=0.07)
+    assert subject.categories == ('cat', 'dog', 'bus', 'background')
+    assert subject.loss.reg == 0.07
+    assert 1 <= len(subject.logits.target) <= 32
+    for seed in (0, 1, 0):
+        again = pick_subject(str(config), num_images=3, seed=seed)
+    assert_close(again.logits.student_logits, subject.logits.student_logits)
+
+    make_matrix(size=4).save(tmp_path / 'cost.npz')
+    with pytest.raises(ValueError, match='made for other classes'):
+        pick_subject(str(config), cost=tmp_path / 'cost.npz')
+
+
+def test_the_students_checkpoint_is_loaded(tmp_path, coco, teacher_checkpoint):
+    config = write_config(
+        tmp_path, coco, teacher_checkpoint, student=teacher_config()
+    )
+    subject = pick_subject(str(config), str(teacher_checkpoint), num_images=3)
+    assert_close(subject.logits.student_logits, subject.logits.teacher_logits)
+
+
+def test_configs_without_transport_are_refused(
+    tmp_path, coco, teacher_checkpoint
+):
+    config = write_config(tmp_path, coco, teacher_checkpoint, logit_loss=None)
+    with pytest.raises(ValueError, match='no DetectorDistiller with a logit'):
+        pick_subject(str(config))
+    Config(dict(model=teacher_config())).dump(config)
+    with pytest.raises(ValueError, match='no DetectorDistiller with a logit'):
+        pick_subject(str(config))
+
+
+# --- pictures and the inspection ----------------------------------------
+
+
+def test_plans_are_drawn():
+    p, q, cost, target = problem()
+    plans = transport_plans(p, q, cost, excluded=target).plan
+    names = [f'$name_{i}$' for i in range(SIZE)]
+    picture = draw_plans(p, q, plans, names, ['one'] * 3)
+    assert num_colours(pixels(picture)) > 20
+    alone = draw_plans(p[:1], q[:1], plans[:1], names, ['one'])
+    assert num_colours(pixels(alone)) > 20
+
+
+def subject_of(blocks, **options):
+    loss = WKDLogitLoss(**options)
+    loss.ground_cost = blocks.cost(loss.kappa)
+    logits = RoILogits(
+        **{name: torch.as_tensor(value) for name, value in arrays().items()}
+    )
+    return TransportSubject(logits, loss, blocks.categories)
+
+
+@pytest.mark.parametrize('separate_target', [True, False])
+def test_inspection_prints_and_draws(blocks, tmp_path, separate_target):
+    subject = subject_of(blocks, separate_target=separate_target, reg=0.07)
+    output = io.StringIO()
+    console = Console(file=output, width=150)
+    options = dict(console=console, num_plans=1)
+    paths = inspect_transport(subject, tmp_path, **options)
+    printed = output.getvalue()
+    assert '0.07 ' in printed  # the loss's own option is in the grid
+    target = subject.logits.target if separate_target else None
+    sides = (
+        class_distribution(z, target, 2.0)
+        for z in (
+            subject.logits.student_logits,
+            subject.logits.teacher_logits,
+        )
+    )
+    exact = exact_costs(*sides, subject.loss.ground_cost).mean()
+    assert f'exact {exact:.4g}' in printed
+    for path in paths:
+        assert num_colours(pixels(path.read_bytes())) > 20
+    with pytest.raises(ValueError, match='num_plans must be .* got 0'):
+        inspect_transport(subject, tmp_path, console=console, num_plans=0)
+    before = paths[0].read_bytes()
+    with pytest.raises(FileExistsError, match='plans.png exists.*--force'):
+        inspect_transport(subject, tmp_path, **options)
+    assert paths[0].read_bytes() == before
+    inspect_transport(subject, tmp_path, **options, force=True)
+
+
+def test_the_tool_reads_files(tmp_path, blocks, tool, capsys):
+    np.savez(tmp_path / 'logits.npz', **arrays())
+    blocks.save(tmp_path / 'cost.npz')
+    arguments = ('--logits', tmp_path / 'logits.npz', '--out-dir', tmp_path)
+    assert tool('inspect_transport.py', *arguments) == 1
+    assert '--logits needs --cost' in capsys.readouterr().out
+    arguments += ('--cost', tmp_path / 'cost.npz', '--reg', '0.07')
+    assert tool('inspect_transport.py', *arguments) == 0
+    printed = capsys.readouterr().out
+    assert '0.07 ' in printed
+    assert '\N{HORIZONTAL ELLIPSIS}' not in printed  # in 80 columns
+    assert (tmp_path / 'plans.png').is_file()
+
+
+def test_rois_are_drawn_the_same_with_any_checkpoint(
+    tmp_path, coco, teacher_checkpoint, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(
+        'mmwkd.costs.roi_logits.observe_logits',
+        lambda *_: drawn.append(torch.rand(1).item()),
+    )
+    config = write_config(
+        tmp_path, coco, teacher_checkpoint, student=teacher_config()
+    )
+    for checkpoint in (None, str(teacher_checkpoint)):
+        pick_subject(str(config), checkpoint, num_images=1)
+    assert drawn[0] == drawn[1]
