@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import pearsonr, rankdata, spearmanr
-from sklearn.metrics import roc_auc_score
 
+from mmwkd.configs import first_difference
 from mmwkd.costs.cost_matrix import CostMatrix
+from mmwkd.extras import needs_extra
+
+with needs_extra('cost'):
+    from scipy.stats import pearsonr, rankdata, spearmanr
+    from sklearn.metrics import roc_auc_score
 
 # interrelations are float32: a smaller spread is none
 _ROUNDING = 1e-7
@@ -54,13 +58,6 @@ class SupercategoryAUC(NamedTuple):
     num_mixed: int
 
 
-class ConfusionCorrelation(NamedTuple):
-    """Spearman correlation of interrelations and a detector's confusions."""
-
-    everything: float  # all pairs for which confusions are known
-    foreground: float | None  # without the background; None if undefined
-
-
 @dataclass(frozen=True)
 class Quality:
     """What :func:`measure_quality` finds out about a cost matrix."""
@@ -69,8 +66,7 @@ class Quality:
     effective_rank: float  # between 1 and K
     neighbours: Mapping[str, tuple[Neighbour, ...]]  # nearest first
     supercategory_auc: SupercategoryAUC | None
-    confusion: ConfusionCorrelation | None
-    missing: Mapping[str, str]  # field that is None: why
+    no_auc: str  # why there is none
 
 
 class DifferingPair(NamedTuple):
@@ -93,7 +89,6 @@ class Comparison:
 def measure_quality(
     matrix: CostMatrix,
     supercategories: Mapping[str, str] | None = None,
-    confusion: np.ndarray | None = None,
     *,
     num_neighbours: int = 3,
     num_resamples: int = 500,
@@ -105,39 +100,30 @@ def measure_quality(
         matrix: The matrix.
         supercategories: Supercategory of each foreground category; None if
             unknown.
-        confusion: Entry (i, j) is the mean probability of category j on
-            boxes of category i, of shape (K, K); a row of NaN or of zeros is
-            a category without boxes. None if unknown.
         num_neighbours: Nearest categories to list for each.
         num_resamples: Resamples of the bootstrap interval.
         seed: Seed of the bootstrap.
 
     Returns:
-        The figures. What cannot be said is None, and ``missing`` says why.
+        The figures; without supercategories of several categories, there is
+        no AUC, and ``no_auc`` says why.
 
     Raises:
-        ValueError: If ``confusion`` does not fit, or a category has no
-            supercategory.
+        ValueError: If a category has no supercategory.
     """
-    missing: dict[str, str] = {}
-    auc = correlation = None
+    auc, reason = None, ''
     try:
         auc = supercategory_auc(
             matrix, supercategories, num_resamples=num_resamples, seed=seed
         )
     except UndefinedFigureError as error:
-        missing['supercategory_auc'] = str(error)
-    try:
-        correlation = confusion_correlation(matrix, confusion)
-    except UndefinedFigureError as error:
-        missing['confusion'] = str(error)
+        reason = str(error)
     return Quality(
         dispersion=dispersion(matrix),
         effective_rank=effective_rank(matrix.interrelation),
         neighbours=nearest_categories(matrix, num_neighbours),
         supercategory_auc=auc,
-        confusion=correlation,
-        missing=missing,
+        no_auc=reason,
     )
 
 
@@ -313,58 +299,6 @@ def supercategory_auc(
     )
 
 
-def confusion_correlation(
-    matrix: CostMatrix, confusion: np.ndarray | None
-) -> ConfusionCorrelation:
-    """Spearman correlation of interrelations with a detector's confusions.
-
-    Confusions are symmetrised and pairs are off-diagonal. Positive is good:
-    what the detector mixes up is near.
-
-    Args:
-        matrix: The matrix.
-        confusion: See :func:`measure_quality`.
-
-    Returns:
-        Correlation over all pairs, and over those without the background,
-        which a detector mixes up with objects for reasons of its own.
-
-    Raises:
-        UndefinedFigureError: If there are none, or too few or constant.
-        ValueError: If they are not (K, K) or have negative entries.
-    """
-    if confusion is None:
-        raise UndefinedFigureError('no confusions were given')
-    size = len(matrix.categories)
-    if confusion.shape != (size, size):
-        raise ValueError(
-            f'the confusion matrix must have shape ({size}, {size}), one row '
-            f'for each category of the cost matrix, got {confusion.shape}'
-        )
-    if (confusion < 0).any() or np.isinf(confusion).any():
-        raise ValueError(
-            'the confusion matrix must hold probabilities, got entries from '
-            f'{np.nanmin(confusion):g} to {np.nanmax(confusion):g}'
-        )
-    confusion = confusion.astype(np.float64)
-    confusion[np.nansum(confusion, axis=1) == 0] = np.nan
-    rows, cols = _pairs(matrix)
-    mixed_up = (confusion + confusion.T)[rows, cols] / 2
-    known = np.isfinite(mixed_up)
-    near = matrix.interrelation[rows, cols]
-    everything = _correlation(spearmanr, near[known], mixed_up[known])
-    if everything is None:
-        raise UndefinedFigureError(
-            f'{known.sum()} pairs with known confusions are too few, or all '
-            'alike'
-        )
-    foreground = known & (cols < size - 1)
-    return ConfusionCorrelation(
-        everything,
-        _correlation(spearmanr, near[foreground], mixed_up[foreground]),
-    )
-
-
 def compare_matrices(
     first: CostMatrix, second: CostMatrix, *, num_pairs: int = 10
 ) -> Comparison:
@@ -383,20 +317,10 @@ def compare_matrices(
         ValueError: If the categories differ, naming the first difference.
     """
     if first.categories != second.categories:
-        differing = next(
-            (
-                f'category {i} is {a!r} in the first and {b!r} in the second'
-                for i, (a, b) in enumerate(
-                    zip(first.categories, second.categories, strict=False)
-                )
-                if a != b
-            ),
-            '',
-        )
+        difference = first_difference(second.categories, first.categories)
         raise ValueError(
             'only matrices of the same categories in the same order can be '
-            f'compared: the first has {len(first.categories)}, the second '
-            f'{len(second.categories)}; {differing}'
+            f'compared; the second has {difference}'
         )
     rows, cols = _pairs(first)
     a = distances(first)[rows, cols]  # (P,)
