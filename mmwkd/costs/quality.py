@@ -20,7 +20,6 @@ from mmwkd.extras import needs_extra
 
 with needs_extra('cost'):
     from scipy.stats import pearsonr, rankdata, spearmanr
-    from sklearn.metrics import roc_auc_score
 
 # interrelations are float32: a smaller spread is none
 _ROUNDING = 1e-7
@@ -274,21 +273,17 @@ def supercategory_auc(
             f'{"y" if kinds == 1 else "ies"} make no pairs to compare: '
             f'{"all" if same.all() else "none"} are of one supercategory'
         )
-    scores = matrix.interrelation[rows, cols]
     generator = np.random.default_rng(seed)
+    _, ranks = np.unique(matrix.interrelation[rows, cols], return_inverse=True)
     resampled = []
     for _ in range(num_resamples):
         drawn = generator.integers(len(names), size=len(names))
         counts = np.bincount(drawn, minlength=len(names))
-        weights = counts[rows] * counts[cols]
-        kept = weights > 0
-        if len(set(same[kept].tolist())) == 2:
-            resampled.append(
-                roc_auc_score(
-                    same[kept], scores[kept], sample_weight=weights[kept]
-                )
-            )
-    value = float(roc_auc_score(same, scores))
+        resampled.append(
+            _weighted_auc(same, ranks, counts[rows] * counts[cols])
+        )
+    resampled = [value for value in resampled if np.isfinite(value)]
+    value = _weighted_auc(same, ranks, np.ones(len(same)))
     low, high = (
         np.quantile(resampled, [0.025, 0.975])
         if resampled
@@ -297,6 +292,23 @@ def supercategory_auc(
     return SupercategoryAUC(
         value, float(low), float(high), int(same.sum()), int((~same).sum())
     )
+
+
+def _weighted_auc(
+    same: np.ndarray, ranks: np.ndarray, weights: np.ndarray
+) -> float:
+    """Area under the ROC curve; NaN without pairs of one of the kinds.
+
+    Args:
+        same: Whether a pair is of the kind to be ranked higher, (P,).
+        ranks: Its rank from 0 on, the same for ties, (P,).
+        weights: Its weight, (P,).
+    """
+    high = np.bincount(ranks, weights * same)
+    low = np.bincount(ranks, weights * ~same)
+    total = high.sum() * low.sum()
+    wins = high @ (low.cumsum() - low / 2)  # half of the ties
+    return float(wins / total) if total else np.nan
 
 
 def compare_matrices(
