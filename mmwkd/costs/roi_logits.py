@@ -140,8 +140,12 @@ def observe_logits(
     """
     distiller.eval()
     data = distiller.data_preprocessor(batch, training=True)
-    _, *passes = distiller.observe(data['inputs'], data['data_samples'])
-    student_logits, teacher_logits, target = distiller.compared_logits(*passes)
+    _, student_pass, teacher_pass = distiller.observe(
+        data['inputs'], data['data_samples']
+    )
+    student_logits, teacher_logits, target = distiller.compared_logits(
+        student_pass, teacher_pass
+    )
     found = (target < student_logits.shape[1] - 1).nonzero().flatten()
     if len(found) == 0:
         raise ValueError(
