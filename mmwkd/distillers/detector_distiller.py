@@ -48,6 +48,7 @@ from mmwkd.distillers.refusals import (
     refuse_non_finite,
     refuse_shards,
 )
+from mmwkd.distillers.student_weights import without_torchvision
 from mmwkd.distillers.teacher import (
     TeacherPass,
     TeacherStage,
@@ -126,7 +127,7 @@ class DetectorDistiller(BaseDetector):
             raise ValueError(
                 f'student must be the config of a detector, got {student!r}'
             )
-        student = dict(student)
+        student = without_torchvision(dict(student))
         if data_preprocessor is not None:
             student.setdefault('data_preprocessor', data_preprocessor)
         detector = MODELS.build(student)
