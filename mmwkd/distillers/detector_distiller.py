@@ -37,6 +37,7 @@ from mmwkd.distillers.refusals import (
     refuse_non_finite,
     refuse_shards,
 )
+from mmwkd.distillers.student_weights import without_torchvision
 from mmwkd.distillers.teacher import build_teacher
 
 
@@ -101,7 +102,7 @@ class DetectorDistiller(BaseDetector):
             raise ValueError(
                 f'student must be the config of a detector, got {student!r}'
             )
-        student = dict(student)
+        student = without_torchvision(dict(student))
         if data_preprocessor is not None:
             student.setdefault('data_preprocessor', data_preprocessor)
         detector = MODELS.build(student)
