@@ -1,14 +1,19 @@
 """Rivals of WKD-F on feature maps.
 
-Shapes: N maps, D channels, (H, W) positions. The teacher is a constant.
+Shapes: N maps, D channels, (H, W) positions. The teacher is a constant. Where
+maps have padding, ``extents`` holds the height and the width of each map's own
+content, at its top left, in positions, of shape (N, 2) and on the device of
+the maps; fractions are rounded up. The rest takes no part.
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmwkd.functional.checks import check_at_least, check_feats, check_positive
+from mmwkd.functional.extents import padding_mask
 from mmwkd.functional.precision import full_precision
 from mmwkd.functional.sinkhorn import sinkhorn_plan
 
@@ -18,7 +23,12 @@ MIN_EMD_REG = 0.05
 
 
 @full_precision
-def fitnet_term(student_feats: Tensor, teacher_feats: Tensor) -> Tensor:
+def fitnet_term(
+    student_feats: Tensor,
+    teacher_feats: Tensor,
+    *,
+    extents: Tensor | None = None,
+) -> Tensor:
     """Mean squared difference of features (FitNets).
 
     The mean over channels and positions of each map (Romero et al., ICLR
@@ -27,6 +37,7 @@ def fitnet_term(student_feats: Tensor, teacher_feats: Tensor) -> Tensor:
     Args:
         student_feats: Student maps, of shape (N, D, H, W).
         teacher_feats: Teacher maps, of the same shape.
+        extents: Height and width of the content of each map, (N, 2).
 
     Returns:
         Difference of each map, of shape (N,).
@@ -35,13 +46,19 @@ def fitnet_term(student_feats: Tensor, teacher_feats: Tensor) -> Tensor:
         ValueError: If shapes disagree.
     """
     check_feats(student_feats, teacher_feats)
-    teacher_feats = teacher_feats.detach().to(student_feats)
-    return (student_feats - teacher_feats).square().mean(dim=(1, 2, 3))
+    student_feats, teacher_feats, padding = _contents(
+        student_feats, teacher_feats, extents
+    )
+    return _mean_of_content((student_feats - teacher_feats).square(), padding)
 
 
 @full_precision
 def pkd_term(
-    student_feats: Tensor, teacher_feats: Tensor, *, eps: float = 1e-5
+    student_feats: Tensor,
+    teacher_feats: Tensor,
+    *,
+    eps: float = 1e-5,
+    extents: Tensor | None = None,
 ) -> Tensor:
     r"""One minus Pearson's correlation of features (PKD).
 
@@ -58,6 +75,7 @@ def pkd_term(
         student_feats: Student maps, of shape (N, D, H, W).
         teacher_feats: Teacher maps, of the same shape.
         eps: Added to the variances, for channels that do not vary.
+        extents: Height and width of the content of each map, (N, 2).
 
     Returns:
         Term of each map, of shape (N,).
@@ -67,11 +85,14 @@ def pkd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(eps=eps)
-    teacher_feats = teacher_feats.detach().to(student_feats)
-    student, teacher = (
-        _standardize(feats, eps) for feats in (student_feats, teacher_feats)
+    student_feats, teacher_feats, padding = _contents(
+        student_feats, teacher_feats, extents
     )
-    return (student - teacher).square().mean(dim=(1, 2, 3)) / 2
+    student, teacher = (
+        _standardize(feats, eps, padding)
+        for feats in (student_feats, teacher_feats)
+    )
+    return _mean_of_content((student - teacher).square(), padding) / 2
 
 
 @full_precision
@@ -80,6 +101,7 @@ def cwd_term(
     teacher_feats: Tensor,
     *,
     temperature: float = 1.0,
+    extents: Tensor | None = None,
 ) -> Tensor:
     r"""Divergence between channels as distributions over positions (CWD).
 
@@ -93,6 +115,7 @@ def cwd_term(
         student_feats: Student maps, of shape (N, D, H, W).
         teacher_feats: Teacher maps, of the same shape.
         temperature: Softening T of the distributions.
+        extents: Height and width of the content of each map, (N, 2).
 
     Returns:
         Divergence of each map, of shape (N,).
@@ -102,9 +125,11 @@ def cwd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(temperature=temperature)
-    teacher_feats = teacher_feats.detach().to(student_feats)
+    student_feats, teacher_feats, padding = _contents(
+        student_feats, teacher_feats, extents
+    )
     log_s, log_t = (
-        F.log_softmax(feats.flatten(2) / temperature, dim=2)  # (N, D, H * W)
+        _log_shares(feats / temperature, padding)  # (N, D, H * W)
         for feats in (student_feats, teacher_feats)
     )
     divergence = F.kl_div(log_s, log_t, reduction='none', log_target=True)
@@ -113,7 +138,11 @@ def cwd_term(
 
 @full_precision
 def ickd_term(
-    student_feats: Tensor, teacher_feats: Tensor, *, eps: float = 1e-5
+    student_feats: Tensor,
+    teacher_feats: Tensor,
+    *,
+    eps: float = 1e-5,
+    extents: Tensor | None = None,
 ) -> Tensor:
     r"""Difference of inter-channel correlations (ICKD-C).
 
@@ -130,6 +159,7 @@ def ickd_term(
         teacher_feats: Teacher maps, of the same shape.
         eps: Smallest length that rows are divided by, for channels that are
             0 everywhere.
+        extents: Height and width of the content of each map, (N, 2).
 
     Returns:
         Difference of each map, of shape (N,).
@@ -139,7 +169,9 @@ def ickd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(eps=eps)
-    teacher_feats = teacher_feats.detach().to(student_feats)
+    student_feats, teacher_feats, _ = _contents(
+        student_feats, teacher_feats, extents
+    )
     student, teacher = (
         _channel_correlation(feats, eps)  # (N, D, D)
         for feats in (student_feats, teacher_feats)
@@ -154,6 +186,7 @@ def emd_term(
     *,
     reg: float = 0.1,
     num_iters: int = 10,
+    extents: Tensor | None = None,
 ) -> Tensor:
     r"""Transport between the set of student maps and that of teacher maps.
 
@@ -176,6 +209,7 @@ def emd_term(
         teacher_feats: Teacher maps, of the same shape.
         reg: Entropic regularisation epsilon, at least 0.05.
         num_iters: Number of Sinkhorn iterations.
+        extents: Height and width of the content of each map, (N, 2).
 
     Returns:
         Transport cost of each student map, of shape (N,).
@@ -185,7 +219,9 @@ def emd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_at_least(MIN_EMD_REG, reg=reg)
-    teacher_feats = teacher_feats.detach().to(student_feats)
+    student_feats, teacher_feats, _ = _contents(
+        student_feats, teacher_feats, extents
+    )
     # a map of zeros has no direction; eps keeps its gradient finite
     student, teacher = (
         F.normalize(feats.flatten(1), dim=1, eps=1e-5)
@@ -196,11 +232,50 @@ def emd_term(
     return len(cost) * (plan * cost).sum(dim=1)
 
 
-def _standardize(feats: Tensor, eps: float) -> Tensor:
+def _contents(
+    student_feats: Tensor, teacher_feats: Tensor, extents: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Both sides in one type, 0 in the padding, and the mask of that."""
+    teacher_feats = teacher_feats.detach().to(student_feats)
+    padding = padding_mask(extents, student_feats)
+    if padding is None:
+        return student_feats, teacher_feats, None
+    return (
+        student_feats.masked_fill(padding, 0),
+        teacher_feats.masked_fill(padding, 0),
+        padding,
+    )
+
+
+def _mean_of_content(values: Tensor, padding: Tensor | None) -> Tensor:
+    """Mean of each map, (N,), of values that are 0 in the padding."""
+    if padding is None:
+        return values.mean(dim=(1, 2, 3))
+    area = (~padding).sum(dim=(1, 2, 3))  # (N,)
+    return values.sum(dim=(1, 2, 3)) / (values.shape[1] * area)
+
+
+def _standardize(feats: Tensor, eps: float, padding: Tensor | None) -> Tensor:
     axes = (0, 2, 3)
-    centered = feats - feats.mean(dim=axes, keepdim=True)
-    variance = centered.square().mean(dim=axes, keepdim=True)
-    return centered * (variance + eps).rsqrt()
+    if padding is None:
+        centred = feats - feats.mean(dim=axes, keepdim=True)
+        variance = centred.square().mean(dim=axes, keepdim=True)
+        return centred * (variance + eps).rsqrt()
+    area = (~padding).sum()
+    mean = feats.sum(dim=axes, keepdim=True) / area
+    centred = (feats - mean).masked_fill(padding, 0)
+    variance = centred.square().sum(dim=axes, keepdim=True) / area
+    return centred * (variance + eps).rsqrt()
+
+
+def _log_shares(feats: Tensor, padding: Tensor | None) -> Tensor:
+    """Log-softmax over positions, (N, D, H * W); 0 in the padding."""
+    if padding is None:
+        return F.log_softmax(feats.flatten(2), dim=2)
+    outside = padding.flatten(2)  # (N, 1, H * W)
+    shares = feats.flatten(2).masked_fill(outside, -torch.inf)
+    # equal on both sides, a 0 adds nothing to a divergence
+    return F.log_softmax(shares, dim=2).masked_fill(outside, 0)
 
 
 def _channel_correlation(feats: Tensor, eps: float) -> Tensor:
