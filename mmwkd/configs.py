@@ -82,7 +82,10 @@ def config_name(config: Any) -> str:
 
 
 def read_model(config: Any) -> Config:
-    """Model config of a teacher, without weights to download."""
+    """Model config of a teacher, without weights to download.
+
+    It is to be built in the scope of its own file, not of the student's.
+    """
     if isinstance(config, str):
         try:
             loaded = (
@@ -103,14 +106,17 @@ def read_model(config: Any) -> Config:
             ) from error
         if 'model' not in loaded:
             raise ValueError(f'teacher config {config} has no model')
-        model = loaded.model
+        model, scope = loaded.model, loaded.get('default_scope')
         if 'data_preprocessor' in loaded:
             model.setdefault('data_preprocessor', loaded.data_preprocessor)
     else:
-        model = Config(dict(model=config)).model
+        model, scope = Config(dict(model=config)).model, None
     if is_distiller(model):
         model = model.student  # a distilled student may teach in its turn
-    return _without_pretrained(copy.deepcopy(model))
+    model = _without_pretrained(copy.deepcopy(model))
+    if scope is not None:
+        model.setdefault('_scope_', scope)
+    return model
 
 
 def is_distiller(model: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from mmdet.models.detectors import BaseDetector, TwoStageDetector
@@ -78,18 +78,34 @@ class Probe:
             for level in scores
         ]
 
-    @cached_property
+    @property
+    def image_channels(self) -> int:
+        """Channels of the images that it takes."""
+        return self._image_and_feats[0]
+
+    @property
     def _neck_feats(self) -> Sequence[Tensor]:
+        return self._image_and_feats[1]
+
+    @cached_property
+    def _image_and_feats(self) -> tuple[int, Sequence[Tensor]]:
         parameter = next(self.detector.parameters())
-        image = parameter.new_zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE)
-        return self._run(lambda: self.detector.extract_feat(image))
+        first_error: ValueError | None = None
+        for channels in _likely_channels(self.detector.backbone):
+            image = parameter.new_zeros(1, channels, _PROBE_SIZE, _PROBE_SIZE)
+            try:
+                return channels, self._run(self.detector.extract_feat, image)
+            except ValueError as error:
+                first_error = first_error or error
+        assert first_error is not None  # there is a number to try
+        raise first_error
 
     @torch.no_grad()
-    def _run(self, run: Callable[[], _T]) -> _T:
+    def _run(self, run: Callable[..., _T], *args: Any) -> _T:
         modes = [(each, each.training) for each in self.detector.modules()]
         self.detector.eval()
         try:
-            return run()
+            return run(*args)
         except RuntimeError as error:
             raise ValueError(
                 f'the {type(self.detector).__name__} could not be run on a '
@@ -99,6 +115,18 @@ class Probe:
         finally:
             for module, mode in modes:
                 module.training = mode
+
+
+def _likely_channels(backbone: nn.Module) -> list[int]:
+    """Numbers of image channels to try, the likeliest first."""
+    first = next(
+        (each for each in backbone.modules() if isinstance(each, nn.Conv2d)),
+        None,
+    )
+    if first is None:
+        return [3]
+    # the stem of YOLOX makes four channels of each
+    return list(dict.fromkeys((first.in_channels, first.in_channels // 4, 3)))
 
 
 class DetectorPair:
@@ -115,6 +143,29 @@ class DetectorPair:
         self.student_probe = Probe(student)
         self.teacher_probe = Probe(teacher.detector)
 
+    def check_images(self) -> None:
+        """Refuse detectors that cannot look at the same images.
+
+        Raises:
+            ValueError: If their images have other numbers of channels.
+        """
+        likely = (
+            _likely_channels(detector.backbone)
+            for detector in (self.student, self.teacher.detector)
+        )
+        if len(set(map(tuple, likely))) == 1:
+            return
+        student, teacher = (
+            probe.image_channels
+            for probe in (self.student_probe, self.teacher_probe)
+        )
+        if student != teacher:
+            raise ValueError(
+                f'the student takes images of {student} channels and the '
+                f'teacher of {teacher}: both see the same images, so give '
+                'them a teacher that was trained on such'
+            )
+
 
 @dataclass(frozen=True)
 class LevelPair:
@@ -122,6 +173,7 @@ class LevelPair:
 
     student: int
     teacher: int
+    stride: int  # in input pixels
 
 
 def pair_levels(
@@ -170,9 +222,8 @@ def pair_levels(
                 f'{student_strides[level]}, which the teacher does not '
                 f'have: {strides}'
             )
-        pairs.append(
-            LevelPair(level, teacher_strides.index(student_strides[level]))
-        )
+        stride = student_strides[level]
+        pairs.append(LevelPair(level, teacher_strides.index(stride), stride))
     return tuple(pairs)
 
 

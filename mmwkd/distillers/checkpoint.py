@@ -29,7 +29,7 @@ class DetectorWeights:
     """Weights of a detector and what their file says about them."""
 
     state_dict: Mapping[str, Tensor]
-    classes: tuple[str, ...] | None  # foreground classes; None if not stored
+    classes: tuple[str, ...] | str | None  # as stored; None if not stored
     sha256: str  # of the file
 
 
@@ -244,12 +244,14 @@ def _check_size(path: Path) -> None:
         )
 
 
-def _stored_classes(meta: Any) -> tuple[str, ...] | None:
+def _stored_classes(meta: Any) -> tuple[str, ...] | str | None:
     for source in (_entry(meta, 'dataset_meta'), meta):
         for name in ('classes', 'CLASSES'):
             classes = _entry(source, name)
             if classes and isinstance(classes, (list, tuple)):
                 return tuple(map(str, classes))
+            if classes and isinstance(classes, str):
+                return classes  # a forgotten comma; for others to refuse
     return None
 
 

@@ -6,7 +6,14 @@ included and last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import difflib
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -18,10 +25,11 @@ from mmdet.structures import OptSampleList, SampleList
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
+from mmwkd.configs import metainfo_classes
 from mmwkd.distillers.adapters import zero_of
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.capture import capture
-from mmwkd.distillers.pixels import PixelAdapter
+from mmwkd.distillers.pixels import PixelAdapter, content_sizes
 from mmwkd.distillers.places import (
     LogitPlace,
     LogitRows,
@@ -32,13 +40,18 @@ from mmwkd.distillers.places import (
 )
 from mmwkd.distillers.plain_state import as_plain_student, from_plain_student
 from mmwkd.distillers.refusals import (
+    broken_boxes,
     check_batch,
-    refuse_broken_boxes,
+    explain,
     refuse_non_finite,
     refuse_shards,
 )
 from mmwkd.distillers.student_weights import without_torchvision
-from mmwkd.distillers.teacher import build_teacher
+from mmwkd.distillers.teacher import TEACHER_KEYS, build_teacher
+from mmwkd.random_state import restored_generators
+
+# what models of mmdet have beside their own parts
+_OF_DETECTORS = ('backbone', 'neck', 'train_cfg', 'test_cfg')
 
 
 @MODELS.register_module()
@@ -97,25 +110,28 @@ class DetectorDistiller(BaseDetector):
         init_cfg: dict[str, Any] | None = None,
         **config: Any,
     ) -> None:
-        _check_entries(config)
+        _check_entries(config, student)
         if not isinstance(student, Mapping):
             raise ValueError(
                 f'student must be the config of a detector, got {student!r}'
             )
         student = without_torchvision(dict(student))
         if data_preprocessor is not None:
-            student.setdefault('data_preprocessor', data_preprocessor)
+            own = student.setdefault('data_preprocessor', data_preprocessor)
+            _check_same_preprocessor(own, data_preprocessor)
         detector = MODELS.build(student)
         super().__init__(
             data_preprocessor=detector.data_preprocessor, init_cfg=init_cfg
         )
         self.student = detector
-        self._teacher = build_teacher(teacher)
+        # the student is to start from the weights that it has without us
+        with restored_generators():
+            self._teacher = build_teacher(teacher)
+            pair = DetectorPair(self.student, self._teacher)
+            pair.check_images()
+            self._places = build_places(config, pair)
         self._to_teacher_pixels = PixelAdapter(
             self.student.data_preprocessor, self.teacher.data_preprocessor
-        )
-        self._places = build_places(
-            config, DetectorPair(self.student, self._teacher)
         )
         self.distillation_losses = nn.ModuleDict(
             {entry: place.loss for entry, place in self._places.items()}
@@ -196,13 +212,14 @@ class DetectorDistiller(BaseDetector):
             return losses | self._silent_losses(batch_inputs)
         try:
             losses, step = self.observe(batch_inputs, batch_data_samples)
-        except Exception:
-            # RoIAlign stumbles over them, without saying over what
-            refuse_broken_boxes(batch_data_samples)
+        except Exception as error:
+            # RoIAlign stumbles over boxes, without saying over what
+            explain(error, batch_data_samples)
             raise
         distillation = self._distil(step)
         if not torch.stack(list(distillation.values())).isfinite().all():
-            refuse_broken_boxes(batch_data_samples)
+            if sentence := broken_boxes(batch_data_samples):
+                raise ValueError(sentence)
             refuse_non_finite(step.teacher, batch_data_samples)
         return losses | distillation
 
@@ -235,7 +252,8 @@ class DetectorDistiller(BaseDetector):
             modules=self._watched_modules(self.teacher),
         )
         check_batch(len(batch_inputs), student, teacher)
-        return losses, Step(student, teacher)
+        sizes = content_sizes(batch_inputs, batch_data_samples)
+        return losses, Step(student, teacher, sizes)
 
     def compared_logits(self, step: Step) -> LogitRows:
         """Rows that ``logit_loss`` compares; those of the last RoI stage.
@@ -334,12 +352,13 @@ class DetectorDistiller(BaseDetector):
         hub = MessageHub.get_current_instance()
         if hub.get_info('loop_stage') != 'train':
             return  # not run by mmengine's loops: no dataset is known
-        classes = (hub.get_info('dataset_meta') or {}).get('classes')
+        classes = metainfo_classes(hub.get_info('dataset_meta'))
         if classes is None:
             return
         for place in self._places.values():
-            place.loss.check_classes(classes)
-        self._teacher.check_classes(classes)
+            if place.compares_classes:
+                place.loss.check_classes(classes)
+                self._teacher.check_classes(classes)
 
     def _check_shards(self) -> None:
         if not self._shards_checked:
@@ -369,11 +388,46 @@ class DetectorDistiller(BaseDetector):
         )
 
 
-def _check_entries(config: Mapping[str, Any]) -> None:
+def _check_entries(config: Mapping[str, Any], student: Any) -> None:
     """Refuse entries of the config that nothing would read."""
-    unknown = sorted(set(config) - set(entries()))
-    if unknown:
+    known = ['student', 'teacher', *entries()]
+    for name in sorted(set(config) - set(known)):
         raise ValueError(
-            f'a DetectorDistiller has no option {unknown[0]!r}; it has '
-            f'student, teacher, {", ".join(entries())}'
+            f'a DetectorDistiller has no option {name!r}; '
+            f'{_where_it_belongs(name, student, known)}it has '
+            f'{", ".join(known)}'
         )
+
+
+def _where_it_belongs(name: str, student: Any, known: Sequence[str]) -> str:
+    """Where a misplaced or misspelt option probably belongs, if anywhere."""
+    if name in _OF_DETECTORS or (
+        isinstance(student, Mapping) and name in student
+    ):
+        return f'options of the student stand in model.student.{name}; '
+    if name.startswith('teacher_'):
+        options = [f'teacher_{option}' for option in TEACHER_KEYS]
+        found = difflib.get_close_matches(name, options, 1)
+        option = found[0].removeprefix('teacher_') if found else '...'
+        return f'options of the teacher stand in model.teacher.{option}; '
+    found = difflib.get_close_matches(name, known, 1)
+    return f'did you mean {found[0]!r}? ' if found else ''
+
+
+def _check_same_preprocessor(own: Any, beside: Any) -> None:
+    """Refuse a data preprocessor beside the student's that differs."""
+    if own is not beside and _plain(own) != _plain(beside):
+        raise ValueError(
+            f'model.data_preprocessor is {beside}, but the student has its '
+            f'own, {own}; only one can be used: leave out '
+            'model.data_preprocessor or that of model.student'
+        )
+
+
+def _plain(config: Any) -> Any:
+    """A config with lists for tuples, which mean the same."""
+    if isinstance(config, Mapping):
+        return {key: _plain(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [_plain(value) for value in config]
+    return config

@@ -71,7 +71,7 @@ class TeacherSpeed:
 
 
 _SPEED_KEYS = tuple(field.name for field in fields(TeacherSpeed))
-_TEACHER_KEYS = (
+TEACHER_KEYS = (
     'config',
     'checkpoint',
     'classes',
@@ -408,12 +408,12 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
     if (
         not isinstance(cfg, Mapping)
         or 'config' not in cfg
-        or not set(cfg) <= set(_TEACHER_KEYS)
+        or not set(cfg) <= set(TEACHER_KEYS)
     ):
         raise ValueError(
             f'teacher must be a dict with a config, and may have '
-            f'{", ".join(_TEACHER_KEYS[1:])}; got '
-            f'{sorted(cfg) if isinstance(cfg, Mapping) else cfg!r}'
+            f'{", ".join(TEACHER_KEYS[1:])}; got '
+            f'{_summary_of(cfg)}'
         )
     source, name = cfg.get('checkpoint'), config_name(cfg['config'])
     allow_random = cfg.get('allow_random', False)
@@ -442,7 +442,9 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
 
     weights = read_weights(str(source))
     unused = load_strictly(detector, weights, str(source))
-    classes = classes or weights.classes
+    classes = classes or class_names(
+        weights.classes, f'the class list in {source}'
+    )
     print_log(
         f'mmwkd: teacher {name} loaded from {source} '
         f'(sha256 {weights.sha256[:8]}, '
@@ -452,6 +454,15 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         'current',
     )
     return FrozenTeacher(detector, classes, sha256=weights.sha256, speed=speed)
+
+
+def _summary_of(cfg: Any) -> str:
+    """What a ``teacher`` entry is, without printing a whole model."""
+    if isinstance(cfg, Mapping):
+        return str(sorted(cfg))
+    if isinstance(cfg, (list, tuple)):
+        return f'a list of {len(cfg)}: one teacher is supported'
+    return repr(cfg)
 
 
 def _summary(classes: tuple[str, ...] | None) -> str:

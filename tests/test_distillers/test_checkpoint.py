@@ -261,7 +261,6 @@ def test_damaged_files_are_read_or_refused(tmp_path, is_zip):
         'text',
         dict(dataset_meta=['a']),
         dict(classes=3),
-        dict(CLASSES='person'),
         dict(dataset_meta=dict(classes=np.array(['a', 'b', 'c']))),
     ],
 )

@@ -137,9 +137,7 @@ def test_a_dense_student_of_a_two_stage_teacher_is_refused(build):
 
 
 def test_max_locations_is_for_dense_heads(build, build_dense):
-    with pytest.raises(
-        ValueError, match='max_locations is set, but'
-    ):
+    with pytest.raises(ValueError, match='max_locations is set, but'):
         build(max_locations=100)
     with pytest.raises(ValueError, match='max_locations must be at least 1'):
         build_dense(max_locations=0)

@@ -47,6 +47,9 @@ class Step(NamedTuple):
 
     student: TrainingPass
     teacher: TeacherPass
+    # (N, 2), height and width of each image in pixels of the batch; None if
+    # no image has padding
+    image_sizes: Tensor | None = None
 
 
 class Place(ABC):

@@ -5,6 +5,9 @@ Shapes: N images, L levels, D channels, (H, W) positions of a level.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from inspect import signature
+
 from torch import Tensor
 
 from mmwkd.distillers.adapters import AdapterConfig, build_adapter
@@ -39,6 +42,8 @@ class NeckPlace(Place):
             raise ValueError(
                 'neck_loss has no RoIs, so it cannot take background_weight'
             )
+        # a loss of one's own need not
+        self._knows_padding = 'extents' in signature(loss.terms).parameters
         student, teacher = pair.student_probe, pair.teacher_probe
         self.levels = pair_levels(
             student.strides, teacher.strides, getattr(loss, 'levels', None)
@@ -58,12 +63,25 @@ class NeckPlace(Place):
                 f'neck_{index}',
                 step.student.neck_feats[level.student],
                 step.teacher.neck_feats[level.teacher],
+                self._extents(step.image_sizes, level.stride),
             )
             for index, level in enumerate(self.levels)
         ]
 
+    def _extents(
+        self, image_sizes: Tensor | None, stride: int
+    ) -> dict[str, Tensor]:
+        """Which positions of a level's maps are image, for the loss."""
+        if image_sizes is None or not self._knows_padding:
+            return {}
+        return {'extents': image_sizes / stride}
+
     def _compare_level(
-        self, adapter: str, student_feats: Tensor, teacher_feats: Tensor
+        self,
+        adapter: str,
+        student_feats: Tensor,
+        teacher_feats: Tensor,
+        extents: Mapping[str, Tensor],
     ) -> Terms:
         # size divisors may pad differently; both pad at the right and bottom
         height, width = (
@@ -74,6 +92,8 @@ class NeckPlace(Place):
         )
         adapted = self.adapters[adapter](student_feats)
         terms = self.loss.terms(
-            adapted[..., :height, :width], teacher_feats[..., :height, :width]
+            adapted[..., :height, :width],
+            teacher_feats[..., :height, :width],
+            **extents,
         )
         return {name: self.loss.reduce(term) for name, term in terms.items()}
