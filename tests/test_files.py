@@ -5,9 +5,9 @@ import os
 import signal
 
 import pytest
+from mmwkd.costs.partial import PartialFile
 from numpy import random
 
-from mmwkd.costs.partial import PartialFile
 from mmwkd.costs.statistics import ClassStatistics, StatisticsPlan
 from mmwkd.files import remove_leftovers
 from mmwkd.hooks.safe_checkpoint_hook import CheckpointBackend

@@ -7,12 +7,11 @@ G ground truths of an image.
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -24,15 +23,10 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm import tqdm
 
-from mmwkd.configs import type_name
-from mmwkd.costs.partial import PartialFile
-from mmwkd.costs.statistics import (
-    ClassStatistics,
-    StatisticsPlan,
-    hash_key,
-    sample_keys,
-)
+from mmwkd.configs import dataset_classes, type_name
+from mmwkd.costs.statistics import ClassStatistics, hash_key, sample_keys
 from mmwkd.distillers.alignment import check_roi_head, probe_shapes
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.teacher import FrozenTeacher
@@ -83,7 +77,7 @@ class CollectOptions:
                     f'{name} must be at least {smallest}, got {value}'
                 )
         for name, choices in dict(
-            tensor=('fc', 'logits', 'roi'), split=('train', 'val')
+            tensor=get_args(FeatureTensor), split=get_args(Split)
         ).items():
             if getattr(self, name) not in choices:
                 raise ValueError(
@@ -298,62 +292,78 @@ def draw_negatives(
 def collect_statistics(
     teacher: FrozenTeacher,
     dataset: BaseDataset,
-    plan: StatisticsPlan,
     options: CollectOptions,
     *,
-    partial: PartialFile | None = None,
-    force: bool = False,
-    progress: Callable[..., Iterable[Any]] | None = None,
+    confusion: bool = False,
+    cap: int = 0,
 ) -> ClassStatistics:
     """Run a teacher on the boxes of a dataset; on all ranks together.
 
     Args:
         teacher: The teacher, on the device to run on.
         dataset: Dataset from :func:`build_dataset`.
-        plan: What to accumulate.
         options: What is measured, and on which boxes.
-        partial: File from which an interrupted pass continues.
-        force: Whether a partial file of another pass may be replaced.
-        progress: Wraps the batches to show progress, as ``tqdm`` does.
+        confusion: Whether predicted probabilities are averaged.
+        cap: Samples kept of each category; 0 for none.
 
     Returns:
         Statistics of all ranks.
 
     Raises:
-        ValueError: If the dataset has other classes than the teacher, an
-            image cannot be read, or the partial file is of another pass.
+        ValueError: If the dataset has other classes than the teacher, or an
+            image cannot be read.
         FloatingPointError: If features are not finite, naming the images.
     """
-    _check_classes(teacher, dataset)
-    device = next(teacher.detector.parameters()).device
-    statistics = ClassStatistics(plan, device)
-    done = partial.restore(statistics, force=force) if partial else 0
+    classes = check_dataset(teacher, dataset)
+    statistics = ClassStatistics(
+        len(classes) + 1,
+        num_features(teacher, options.tensor),
+        confusion=confusion,
+        cap=cap,
+        device=next(teacher.detector.parameters()).device,
+    )
     rank, world_size = dist.get_dist_info()
-    mine = _image_order(dataset, options)[rank::world_size]
-    batches: Iterable[Any] = DataLoader(
-        Subset(_Readable(dataset), mine[done:]),
+    batches = DataLoader(
+        Subset(
+            _Readable(dataset),
+            _image_order(dataset, options)[rank::world_size],
+        ),
         batch_size=options.batch_size,
         num_workers=options.num_workers,
         collate_fn=_collate,
     )
-    if progress is not None and rank == 0:
-        batches = progress(
-            batches,
-            initial=done // options.batch_size,
-            total=math.ceil(len(mine) / options.batch_size),
-            unit='batch',
-        )
-    for batch in batches:
+    for batch in tqdm(batches, unit='batch', disable=rank != 0):
         if isinstance(batch, _Unreadable):
             raise ValueError(batch.message)
         _add_batch(statistics, teacher, batch, options)
-        done += len(batch['inputs'])
-        if partial is not None:
-            partial.save_if_due(statistics, done)
-    if partial is not None:  # ranks that are done wait for others
-        partial.save(statistics, done)
     statistics.all_reduce()
     return statistics
+
+
+def check_dataset(
+    teacher: FrozenTeacher, dataset: BaseDataset
+) -> tuple[str, ...]:
+    """Refuse a dataset of other classes than the teacher's.
+
+    Args:
+        teacher: The teacher.
+        dataset: Dataset from :func:`build_dataset`.
+
+    Returns:
+        The foreground classes.
+
+    Raises:
+        ValueError: If names, their order or their number differ.
+    """
+    classes = dataset_classes(dataset) or ()
+    teacher.check_classes(classes)
+    known = box_heads(teacher.detector)[-1].num_classes
+    if known != len(classes):
+        raise ValueError(
+            f'the teacher has {known} classes, the dataset {len(classes)}: '
+            'it is of another dataset'
+        )
+    return classes
 
 
 class _Unreadable(NamedTuple):
@@ -436,12 +446,12 @@ def _add_batch(
 @contextmanager
 def _input_of(module: nn.Module) -> Iterator[list[Tensor]]:
     """Observe what a module is called with."""
-    seen: list[Tensor] = []
+    inputs: list[Tensor] = []
     handle = module.register_forward_pre_hook(
-        lambda module, args: seen.append(args[0])
+        lambda module, args: inputs.append(args[0])
     )
     try:
-        yield seen
+        yield inputs
     finally:
         handle.remove()
 
@@ -460,17 +470,6 @@ def _image_order(dataset: BaseDataset, options: CollectOptions) -> list[int]:
         return info.get('height', 0), info.get('width', 0)
 
     return sorted(indices.tolist(), key=size)
-
-
-def _check_classes(teacher: FrozenTeacher, dataset: BaseDataset) -> None:
-    classes = dataset.metainfo.get('classes', ())
-    teacher.check_classes(classes)
-    known = box_heads(teacher.detector)[-1].num_classes
-    if known != len(classes):
-        raise ValueError(
-            f'the teacher has {known} classes, the dataset {len(classes)}: '
-            'it is of another dataset'
-        )
 
 
 def _each_image_once(node: Any, pipeline: Sequence[Any]) -> Any:

@@ -6,34 +6,31 @@ samples.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import hashlib
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple
 
 import mmcv
 import mmdet
 import mmengine
 import numpy as np
 import torch
+from mmdet.utils import register_all_modules
 from mmengine import dist
 from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmwkd.configs import is_distiller
+from mmwkd.configs import read_config, teacher_options
 from mmwkd.costs.collect import (
     CollectOptions,
     build_dataset,
+    check_dataset,
     collect_statistics,
-    num_features,
 )
 from mmwkd.costs.cost_matrix import BACKGROUND, CostMatrix
-from mmwkd.costs.partial import PartialFile
-from mmwkd.costs.statistics import ClassStatistics, StatisticsPlan
+from mmwkd.costs.statistics import ClassStatistics
 from mmwkd.distillers.alignment import check_roi_head
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.categories import classifier_rows
@@ -41,26 +38,48 @@ from mmwkd.distillers.teacher import FrozenTeacher, build_teacher
 from mmwkd.files import check_writable
 from mmwkd.functional import (
     centroid_interrelation,
-    centroid_kernel_interrelation,
     classifier_interrelation,
     confusion_interrelation,
-    covariance_interrelation,
     paired_cka_interrelation,
-    whitened_centroid_interrelation,
 )
 from mmwkd.ranks import local_rank
 from mmwkd.version import __version__
 
-Estimator = Literal[
-    'classifier',
-    'centroid',
-    'centroid_kernel',
-    'whitened_centroid',
-    'covariance',
-    'confusion',
-    'paired_cka',
-]
-ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
+EstimatorName = Literal['classifier', 'centroid', 'confusion', 'paired_cka']
+
+
+class Estimator(NamedTuple):
+    """The statistics that an estimator needs, and its formula.
+
+    The formula maps statistics, and the indices of the S categories with
+    enough samples, to their interrelation, of shape (S, S).
+    """
+
+    formula: Callable[[ClassStatistics, Tensor], Tensor] | None  # no images
+    confusion: bool = False  # averages predictions
+    keeps_samples: bool = False
+
+
+ESTIMATORS: dict[EstimatorName, Estimator] = {
+    'classifier': Estimator(None),
+    'centroid': Estimator(
+        lambda statistics, found: centroid_interrelation(
+            statistics.means[found]
+        )
+    ),
+    'confusion': Estimator(
+        lambda statistics, found: confusion_interrelation(
+            statistics.mean_probabilities()[found]
+        ),
+        confusion=True,
+    ),
+    'paired_cka': Estimator(
+        lambda statistics, found: paired_cka_interrelation(
+            [statistics.kept_samples(i) for i in found.tolist()]
+        ),
+        keeps_samples=True,
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,19 +87,15 @@ class EstimateOptions:
     """How interrelations are estimated from statistics.
 
     Attributes:
-        estimator: One of :data:`ESTIMATORS`.
+        estimator: Formula; 'classifier' reads no images.
         cap: Samples kept of each category, for 'paired_cka'.
         min_samples: A category with fewer takes its relations from the
             classifier weights.
-        memory_limit: Bytes that the statistics may take; 'covariance' is
-            projected to fewer features and 'paired_cka' keeps fewer samples,
-            if need be.
     """
 
-    estimator: Estimator = 'centroid'
+    estimator: EstimatorName = 'centroid'
     cap: int = 256
     min_samples: int = 5
-    memory_limit: int = 2**30
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -95,50 +110,46 @@ class EstimateOptions:
                     f'{name} must be at least 2, got {getattr(self, name)}'
                 )
 
-    def plan(self, num_categories: int, num_features: int) -> StatisticsPlan:
-        """Statistics that the estimator needs, within the memory limit."""
-        needs: dict[str, dict[str, Any]] = {
-            'whitened_centroid': dict(scatter='pooled'),
-            'covariance': dict(scatter='per_class'),
-            'confusion': dict(confusion=True),
-            'paired_cka': dict(cap=self.cap),
-        }
-        return StatisticsPlan(
-            num_categories=num_categories,
-            num_features=num_features,
-            **needs.get(self.estimator, {}),
-        ).within(self.memory_limit)
+
+_ESTIMATE, _COLLECT = EstimateOptions(), CollectOptions()
 
 
-def write_cost_matrix(
-    config: str | os.PathLike[str],
-    checkpoint: str | None,
-    out: str | os.PathLike[str],
+class LoadedTeacher(NamedTuple):
+    """A config that was read once, and the teacher in it."""
+
+    config: Config  # with the datasets
+    teacher: FrozenTeacher  # on its device
+    name: str  # of the teacher's config, to be recorded
+
+
+def cost_estimate(
+    config: str,
+    checkpoint: str | None = None,
+    /,
     *,
-    options: EstimateOptions | None = None,
-    collect: CollectOptions | None = None,
-    cfg_options: Mapping[str, Any] | None = None,
+    out: Path,
+    estimate: EstimateOptions = _ESTIMATE,
+    collect: CollectOptions = _COLLECT,
+    cfg_options: tuple[str, ...] = (),
     device: str | None = None,
     force: bool = False,
-    progress: Callable[..., Iterable[Any]] | None = None,
 ) -> CostMatrix:
-    """Estimate a cost matrix and write it; on all ranks of torchrun together.
+    """Estimate how related a teacher's categories are, as the cost of WKD-L.
 
-    That the output can be written is found out first. An interrupted run
-    leaves ``OUT.partial-<rank>.npz``, from which the same call continues.
+    On several GPUs it runs on all ranks of torchrun together. That the
+    output can be written is found out first.
 
     Args:
-        config: Config of a detector, or of a distiller, whose teacher is
-            taken.
-        checkpoint: Weights of the detector; None for those that the
-            distiller's config names.
-        out: File to write.
-        options: How interrelations are estimated.
+        config: Config of a detector, or of a distillation run, whose teacher
+            is taken.
+        checkpoint: Weights of the detector; may be left out where the
+            config of a run names them.
+        out: File to write, .npz.
+        estimate: How interrelations are estimated.
         collect: What is measured, and on which boxes.
-        cfg_options: Changes to the config.
-        device: Such as 'cuda:0'; None for a GPU where there is one.
+        cfg_options: Changes to the config, as key=value.
+        device: Such as cuda:0 or cpu; by default a GPU where there is one.
         force: Whether an existing file may be replaced.
-        progress: Wraps the batches to show progress, as ``tqdm`` does.
 
     Returns:
         The matrix that was written.
@@ -150,59 +161,26 @@ def write_cost_matrix(
     """
     out = Path(out)
     check_writable(out, force=force)
-    options, collect = (
-        options or EstimateOptions(),
-        collect or CollectOptions(),
-    )
-    loaded, source, teacher = _load(config, checkpoint, cfg_options, device)
-    partial = PartialFile(
-        out=out,
-        identity=dict(
-            config=hashlib.sha256(loaded.pretty_text.encode()).hexdigest(),
-            checkpoint=teacher.sha256,
-            **dataclasses.asdict(options),
-            **_what_is_measured(collect),
-        ),
-    )
-    matrix = estimate_cost_matrix(
-        loaded,
-        teacher,
-        options,
-        collect,
-        teacher_config=_name_of(source, str(config)),
-        partial=partial,
-        force=force,
-        progress=progress,
-    )
+    loaded = load_teacher(config, checkpoint, cfg_options, device)
+    matrix = estimate_cost_matrix(loaded, estimate, collect)
     if dist.get_rank() == 0:
         matrix.save(out, force=force)
-        partial.remove()
+        print(f'{out}: {len(matrix.categories)} categories')
     dist.barrier()
     return matrix
 
 
 def estimate_cost_matrix(
-    config: Config,
-    teacher: FrozenTeacher,
-    options: EstimateOptions,
-    collect: CollectOptions,
-    *,
-    teacher_config: str = '',
-    partial: PartialFile | None = None,
-    force: bool = False,
-    progress: Callable[..., Iterable[Any]] | None = None,
+    loaded: LoadedTeacher,
+    options: EstimateOptions = _ESTIMATE,
+    collect: CollectOptions = _COLLECT,
 ) -> CostMatrix:
     """Estimate a cost matrix of a teacher.
 
     Args:
-        config: Config with the datasets.
-        teacher: The teacher, on the device to run on.
+        loaded: The teacher, and the config with the datasets.
         options: How interrelations are estimated.
         collect: What is measured, and on which boxes.
-        teacher_config: Name of the teacher's config, to be recorded.
-        partial: File from which an interrupted pass continues.
-        force: Whether a partial file of another pass may be replaced.
-        progress: Wraps the batches to show progress, as ``tqdm`` does.
 
     Returns:
         The matrix.
@@ -210,9 +188,10 @@ def estimate_cost_matrix(
     Raises:
         ValueError: If the teacher or the dataset do not allow it.
     """
+    config, teacher, name = loaded
     record: dict[str, Any] = dict(
         estimator=options.estimator,
-        teacher_config=teacher_config,
+        teacher_config=name,
         checkpoint_sha256=teacher.sha256,
         versions={
             'mmwkd': __version__,
@@ -223,29 +202,25 @@ def estimate_cost_matrix(
             'mmdet': mmdet.__version__,
         },
     )
+    estimator = ESTIMATORS[options.estimator]
     from_classifier = _classifier_interrelation(teacher)
-    if options.estimator == 'classifier':
+    if estimator.formula is None:
         return CostMatrix(
             categories=(*_known_classes(teacher, config), BACKGROUND),
             interrelation=_as_stored(from_classifier),
             **record,
         )
     dataset = build_dataset(config, collect.split)
-    plan = options.plan(
-        len(from_classifier), num_features(teacher, collect.tensor)
-    )
+    categories = (*check_dataset(teacher, dataset), BACKGROUND)
     statistics = collect_statistics(
         teacher,
         dataset,
-        plan,
         collect,
-        partial=partial,
-        force=force,
-        progress=progress,
+        confusion=estimator.confusion,
+        cap=options.cap if estimator.keeps_samples else 0,
     )
-    categories = (*dataset.metainfo['classes'], BACKGROUND)
-    seen = statistics.counts >= options.min_samples
-    fallback = [categories[i] for i in (~seen).nonzero().flatten().tolist()]
+    enough = statistics.counts >= options.min_samples
+    fallback = [categories[i] for i in (~enough).nonzero().flatten().tolist()]
     if fallback and dist.get_rank() == 0:
         print_log(
             f'mmwkd: {len(fallback)} categories have fewer than '
@@ -254,18 +229,19 @@ def estimate_cost_matrix(
             'current',
             level=30,
         )
+    measured = dataclasses.asdict(collect)
+    del measured['batch_size'], measured['num_workers']  # speed alone
     return CostMatrix(
         categories=categories,
         interrelation=_as_stored(
             interrelation_of(
-                options.estimator, statistics, seen, from_classifier
+                estimator, statistics, enough, fallback=from_classifier
             )
         ),
         options=dict(
-            **_what_is_measured(collect),
+            **measured,
             min_samples=options.min_samples,
-            cap=plan.cap,
-            projected_features=plan.projected_features,
+            cap=statistics.cap,
             fallback=fallback,
         ),
         samples=statistics.counts.cpu().numpy(),
@@ -276,15 +252,16 @@ def estimate_cost_matrix(
 def interrelation_of(
     estimator: Estimator,
     statistics: ClassStatistics,
-    seen: Tensor,
+    enough: Tensor,
+    *,
     fallback: Tensor,
 ) -> Tensor:
-    """Interrelations from statistics, where there are some.
+    """Interrelations from statistics, where there are enough samples.
 
     Args:
-        estimator: One of :data:`ESTIMATORS` but 'classifier'.
+        estimator: One of :data:`ESTIMATORS` with a formula.
         statistics: What the estimator needs.
-        seen: Which categories have enough samples, bool, of shape (K,).
+        enough: Which categories have enough samples, bool, of shape (K,).
         fallback: Interrelations for rows and columns of the others, of shape
             (K, K).
 
@@ -294,169 +271,52 @@ def interrelation_of(
     Raises:
         ValueError: If fewer than two categories have enough samples.
     """
-    found = seen.nonzero().flatten()  # (S,)
+    assert estimator.formula is not None
+    found = enough.nonzero().flatten()  # (S,)
     if len(found) < 2:
         raise ValueError(
             f'{len(found)} categories have enough samples, two are needed: '
             'check the annotations, min_size and max_images'
         )
-    means = statistics.means[found]
-    if estimator == 'centroid':
-        matrix = centroid_interrelation(means)
-    elif estimator == 'centroid_kernel':
-        matrix = centroid_kernel_interrelation(means)
-    elif estimator == 'whitened_centroid':
-        matrix = whitened_centroid_interrelation(means, statistics.scatter[0])
-    elif estimator == 'covariance':
-        matrix = covariance_interrelation(
-            statistics.scatter[found],
-            projected=statistics.plan.projected_features is not None,
-        )
-    elif estimator == 'confusion':
-        matrix = confusion_interrelation(
-            statistics.mean_probabilities()[found]
-        )
-    elif estimator == 'paired_cka':
-        matrix = paired_cka_interrelation(
-            [statistics.kept_samples(i) for i in found.tolist()]
-        )
-    else:
-        raise ValueError(f'{estimator!r} is not estimated from statistics')
+    matrix = estimator.formula(statistics, found)
     result = fallback.to(matrix, copy=True)
     result[found[:, None], found] = matrix
     return result
 
 
-def collect_confusion(
-    config: Config,
-    teacher: FrozenTeacher,
-    collect: CollectOptions | None = None,
-    *,
-    progress: Callable[..., Iterable[Any]] | None = None,
-) -> ClassStatistics:
-    """Measure what a teacher confuses, on the validation split by default.
-
-    Args:
-        config: Config with the datasets.
-        teacher: The teacher, on the device to run on.
-        collect: What is measured, and on which boxes.
-        progress: Wraps the batches to show progress, as ``tqdm`` does.
-
-    Returns:
-        Statistics with ``mean_probabilities()`` (K, K), row i for samples of
-        category i, and ``means``, ``counts`` of the categories.
-    """
-    collect = collect or CollectOptions(split='val')
-    plan = StatisticsPlan(
-        num_categories=box_heads(teacher.detector)[-1].num_classes + 1,
-        num_features=num_features(teacher, collect.tensor),
-        confusion=True,
-    )
-    dataset = build_dataset(config, collect.split)
-    return collect_statistics(
-        teacher, dataset, plan, collect, progress=progress
-    )
-
-
-def measure_confusion(
-    config: str | os.PathLike[str],
-    checkpoint: str | None,
-    matrix: CostMatrix,
-    *,
-    cfg_options: Mapping[str, Any] | None = None,
+def load_teacher(
+    config: str,
+    checkpoint: str | None = None,
+    cfg_options: Sequence[str] = (),
     device: str | None = None,
-    progress: Callable[..., Iterable[Any]] | None = None,
-) -> np.ndarray:
-    """What a teacher predicts, on average, for the boxes of each category.
-
-    Args:
-        config: Config of a detector, or of a distiller, whose teacher is
-            taken; its validation split is read.
-        checkpoint: Weights of the detector; None for those that the
-            distiller's config names.
-        matrix: A cost matrix, whose categories the teacher must have.
-        cfg_options: Changes to the config.
-        device: Such as 'cuda:0'; None for a GPU where there is one.
-        progress: Wraps the batches to show progress, as ``tqdm`` does.
-
-    Returns:
-        Mean softmax of each category's boxes, of shape (K, K), background
-        last; a row of 0 where there are no boxes.
-
-    Raises:
-        ValueError: If the teacher has other classes, or cannot be run.
-    """
-    loaded, _, teacher = _load(config, checkpoint, cfg_options, device)
-    if teacher.classes is not None:
-        matrix.check_categories(teacher.classes)
-    statistics = collect_confusion(loaded, teacher, progress=progress)
-    return statistics.mean_probabilities().cpu().numpy()
-
-
-def _load(
-    config: str | os.PathLike[str],
-    checkpoint: str | None,
-    cfg_options: Mapping[str, Any] | None,
-    device: str | None,
-) -> tuple[Config, dict[str, Any], FrozenTeacher]:
-    """Config, options of the teacher in it, and the teacher on its device."""
-    if not Path(config).is_file():
-        raise FileNotFoundError(f'config {config} does not exist')
-    loaded = Config.fromfile(config)
-    loaded.merge_from_dict(dict(cfg_options or {}))
-    device = _join_ranks(device)
-    source = teacher_source(loaded, checkpoint, name=str(config))
-    teacher = build_teacher(source)
-    teacher.detector.to(device)
-    return loaded, source, teacher
-
-
-def teacher_source(
-    config: Config, checkpoint: str | None, *, name: str
-) -> dict[str, Any]:
-    """The detector to study, as :func:`build_teacher` takes it.
+) -> LoadedTeacher:
+    """Read a config and build the teacher in it; joins ranks of torchrun.
 
     Args:
         config: Config of a detector, or of a distiller, whose teacher is
             taken.
-        checkpoint: Weights; None for those of the distiller's teacher.
-        name: Name of the config, for messages.
+        checkpoint: Weights of the detector; None for those that the
+            distiller's config names.
+        cfg_options: Changes to the config, as key=value.
+        device: Such as 'cuda:0'; None for a GPU where there is one.
 
     Returns:
-        Options of a teacher.
+        The config and the teacher on its device.
 
     Raises:
-        ValueError: If there is no model, or no checkpoint.
+        FileNotFoundError: If a file does not exist.
+        ValueError: If the config has no teacher with weights.
     """
-    if 'model' not in config:
-        raise ValueError(f'{name} has no model')
-    if is_distiller(config.model):
-        source = copy.deepcopy(dict(config.model.teacher))
-    else:
-        model = copy.deepcopy(config.model)
-        if 'data_preprocessor' in config:
-            model.setdefault('data_preprocessor', config.data_preprocessor)
-        source = dict(config=model)
-    if checkpoint is not None:
-        source['checkpoint'] = checkpoint
-        source.pop('allow_random', None)
-    if source.get('checkpoint') is None:
-        raise ValueError(
-            f'{name} names no checkpoint of a teacher: pass one behind it'
-        )
-    return source
-
-
-def _name_of(source: Mapping[str, Any], name: str) -> str:
-    config = source['config']
-    return config if isinstance(config, str) else name
-
-
-def _what_is_measured(collect: CollectOptions) -> dict[str, Any]:
-    """Options without those that cannot change a result."""
-    options = dataclasses.asdict(collect)
-    del options['batch_size'], options['num_workers']
-    return options
+    register_all_modules()
+    loaded = read_config(config, cfg_options)
+    device = _join_ranks(device)
+    options = teacher_options(loaded, checkpoint, name=str(config))
+    teacher = build_teacher(options)
+    teacher.detector.to(device)
+    name = options['config']
+    return LoadedTeacher(
+        loaded, teacher, name if isinstance(name, str) else str(config)
+    )
 
 
 def _classifier_interrelation(teacher: FrozenTeacher) -> Tensor:
@@ -473,16 +333,15 @@ def _classifier_interrelation(teacher: FrozenTeacher) -> Tensor:
 
 def _known_classes(teacher: FrozenTeacher, config: Config) -> tuple[str, ...]:
     """Class names without reading images; of the checkpoint if it has them."""
+    if teacher.classes is None:
+        return check_dataset(teacher, build_dataset(config, 'train'))
     known = box_heads(teacher.detector)[-1].num_classes
-    classes = teacher.classes
-    if classes is None:
-        classes = tuple(build_dataset(config, 'train').metainfo['classes'])
-    if len(classes) != known:
+    if len(teacher.classes) != known:
         raise ValueError(
             f'the teacher has {known} classes, but its class list has '
-            f'{len(classes)} names'
+            f'{len(teacher.classes)} names'
         )
-    return classes
+    return teacher.classes
 
 
 def _as_stored(interrelation: Tensor) -> np.ndarray:

@@ -9,22 +9,25 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
 from PIL import Image
-from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import squareform
-from sklearn.manifold import TSNE
 
-from mmwkd.costs.cost_matrix import BACKGROUND, CostMatrix
+from mmwkd.costs.cost_matrix import CostMatrix
 from mmwkd.costs.quality import distances
+from mmwkd.extras import needs_extra
+
+with needs_extra('cost'):
+    import matplotlib as mpl
+    import seaborn as sns
+    from matplotlib import pyplot as plt
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch, Rectangle
+    from scipy.cluster.hierarchy import linkage
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import squareform
+    from sklearn.manifold import TSNE
 
 TEXT, FAINT, LINE = '#1d2330', '#667085', '#c9cfda'
 
@@ -47,21 +50,14 @@ _PALETTE = (
 _NO_GROUP = '#98a2b3'
 
 _DPI = 120
-_MAX_SIDE = 36.0  # inches; beyond it labels are left out
+_MAX_SIDE = 36.0  # inches; beyond it names are left out
 _FONT_SIZE = 8.0  # points
 _LABEL_PITCH = 1.35 * _FONT_SIZE / 72  # inches from label to label
 
 
-class Groups(NamedTuple):
-    """Colours of categories."""
-
-    colours: tuple[str, ...]  # one for each category
-    legend: Mapping[str, str]  # colour of each supercategory
-
-
 def group_colours(
     categories: Sequence[str], supercategories: Mapping[str, str] | None
-) -> Groups:
+) -> tuple[list[str], dict[str, str]]:
     """Give supercategories colours; the background has none of its own.
 
     Args:
@@ -70,20 +66,17 @@ def group_colours(
             for one colour for all.
 
     Returns:
-        Colours; beyond twelve supercategories they repeat.
+        Colour of each category, and of each supercategory; beyond twelve
+        they repeat.
     """
     if supercategories is None:
-        legend: dict[str, str] = {}
-        foreground = [_PALETTE[0]] * (len(categories) - 1)
-    else:
-        names = [supercategories[name] for name in categories[:-1]]
-        legend = {
-            name: _PALETTE[index % len(_PALETTE)]
-            for index, name in enumerate(dict.fromkeys(names))
-        }
-        foreground = [legend[name] for name in names]
-        legend[BACKGROUND] = _NO_GROUP
-    return Groups((*foreground, _NO_GROUP), legend)
+        return [_PALETTE[0]] * (len(categories) - 1) + [_NO_GROUP], {}
+    names = [supercategories[name] for name in categories[:-1]]
+    legend = {
+        name: _PALETTE[index % len(_PALETTE)]
+        for index, name in enumerate(dict.fromkeys(names))
+    }
+    return [*(legend[name] for name in names), _NO_GROUP], legend
 
 
 def cluster(matrix: CostMatrix) -> np.ndarray:
@@ -108,7 +101,7 @@ def draw_heatmap(
     *,
     kappa: float = 2.0,
 ) -> bytes:
-    """Draw the cost, categories ordered by hierarchical clustering.
+    """Draw the cost beside the tree by which its categories are ordered.
 
     The scale starts at 0, so that a flat matrix looks flat.
 
@@ -121,101 +114,55 @@ def draw_heatmap(
         A PNG.
     """
     size = len(matrix.categories)
-    order = leaves_list(cluster(matrix))
-    cost = matrix.cost(kappa).numpy()[np.ix_(order, order)]
-    groups = group_colours(matrix.categories, supercategories)
-    side = float(np.clip(size * _LABEL_PITCH, 4.0, _MAX_SIDE / 2))
+    tree = cluster(matrix)
+    cost = matrix.cost(kappa).numpy()
+    colours, legend = group_colours(matrix.categories, supercategories)
+    side = float(np.clip(size * _LABEL_PITCH, 4.0, _MAX_SIDE / 2))  # inches
+    names = np.array([short_name(name) for name in matrix.categories])
+    # every n-th name where there is no room for all
+    step = max(1, math.ceil(size * _LABEL_PITCH / side - 1e-6))
     with picture_style():
-        figure = Figure(
-            figsize=(side + 3.2, side + 2.4), dpi=_DPI, layout='constrained'
-        )
-        axes = figure.subplots()
-        # a strip inside of the axes stays beside the matrix in any layout
-        strip = axes.inset_axes((-0.03, 0, 0.025, 1), sharey=axes)
-        strip.imshow(
-            np.arange(size)[:, None],
-            cmap=ListedColormap([groups.colours[i] for i in order]),
-            aspect='auto',
-            interpolation='nearest',
-        )
-        image = axes.imshow(
+        grid = sns.clustermap(
             cost,
+            row_linkage=tree,
+            col_linkage=tree,
+            row_colors=colours,
+            figsize=(side, side),
+            cbar_pos=(0, 0, 0.1, 0.1),  # placed below
+            cbar_kws=dict(orientation='horizontal'),
             cmap='cividis',
             vmin=0,
             vmax=max(float(cost.max()), 1e-6),
-            interpolation='nearest',
+            xticklabels=False,
+            yticklabels=False,
+            rasterized=True,
         )
-        names = [short_name(matrix.categories[i]) for i in order]
-        shown = _labelled(size, side)
-        strip.set_axis_off()
-        axes.set_yticks(shown, [names[i] for i in shown])
-        # points; the layout makes the axes a little larger than asked for
-        axes.tick_params(axis='y', pad=0.036 * (side + 1.4) * 72)
-        axes.set_xticks(shown, [names[i] for i in shown], rotation=90)
-        figure.colorbar(
-            image, ax=axes, shrink=0.5, label=f'cost at kappa {kappa:g}'
+        order = grid.dendrogram_row.reordered_ind
+        shown = np.arange(0, size, step)
+        labels = names[order][shown]
+        grid.ax_col_dendrogram.remove()
+        # in units of the matrix, which is square; the names stand outside
+        inch = 1 / side
+        grid.ax_heatmap.set_position((0, 0, 1, 1))
+        grid.ax_row_colors.set_position((-0.2 * inch, 0, 0.16 * inch, 1))
+        grid.ax_row_dendrogram.set_position((-1.8 * inch, 0, 1.6 * inch, 1))
+        grid.ax_cbar.set_position(
+            (-1.8 * inch, 1 + 0.4 * inch, 1.5 * inch, 0.12 * inch)
         )
-        _add_legend(figure, groups)
-        return to_png(figure)
-
-
-def draw_dendrogram(
-    matrix: CostMatrix, supercategories: Mapping[str, str] | None = None
-) -> bytes:
-    """Draw the tree of categories: where two join, their groups are as far.
-
-    Args:
-        matrix: The matrix.
-        supercategories: Supercategory of each foreground category.
-
-    Returns:
-        A PNG.
-    """
-    size = len(matrix.categories)
-    tree = cluster(matrix)
-    groups = group_colours(matrix.categories, supercategories)
-    height = min(max(size * 1.15 * _LABEL_PITCH, 1.5), _MAX_SIDE)
-    with picture_style():
-        figure = Figure(
-            figsize=(9, height + 1.4), dpi=_DPI, layout='constrained'
+        grid.ax_cbar.set_title(
+            f'cost at kappa {kappa:g}', fontsize=_FONT_SIZE, loc='left'
         )
-        axes = figure.subplots()
-        drawn = dendrogram(
-            tree,
-            orientation='left',
-            ax=axes,
-            color_threshold=0,
-            above_threshold_color=FAINT,
-            no_labels=True,
-        )
-        leaves = drawn['leaves']
-        shown = _labelled(size, height)
-        # SciPy puts leaf i at 10 i + 5
-        axes.set_yticks(
-            [10 * i + 5 for i in shown],
-            [
-                _with_group(matrix.categories[leaves[i]], supercategories)
-                for i in shown
-            ],
-        )
-        axes.yaxis.tick_right()
-        axes.tick_params(axis='y', pad=16)
-        for i, leaf in enumerate(leaves):
-            axes.add_patch(
-                Rectangle(
-                    (1.005, i / size),
-                    0.018,
-                    1 / size,
-                    transform=axes.transAxes,
-                    clip_on=False,
-                    color=groups.colours[leaf],
-                    linewidth=0,
-                )
+        grid.ax_heatmap.set_xticks(shown + 0.5, labels, rotation=90)
+        grid.ax_heatmap.set_yticks(shown + 0.5, labels, rotation=0)
+        if legend:
+            grid.figure.legend(
+                handles=_handles(legend),
+                loc='lower left',
+                bbox_to_anchor=(0, 1 + 0.1 * inch),
+                borderaxespad=0,
+                ncols=max(1, int(side / 1.5)),
             )
-        axes.set_xlim(left=1.05 * max(float(tree[:, 2].max()), 1e-6), right=0)
-        axes.set_xlabel('average distance 1 - IR at which groups join')
-        axes.spines[['left', 'right', 'top']].set_visible(False)
-        return to_png(figure)
+        return to_png(grid.figure)
 
 
 def draw_map(
@@ -240,19 +187,16 @@ def draw_map(
     """
     thumbnails = thumbnails or {}
     names = matrix.categories[:-1]
-    groups = group_colours(matrix.categories, supercategories)
+    colours, legend = group_colours(matrix.categories, supercategories)
     cells, num_cols, num_rows = _grid_cells(embed(distances(matrix)[:-1, :-1]))
     pitch = min(1.0, _MAX_SIDE * 2 / 3 / max(num_cols, num_rows))  # inches
     with picture_style():
         figure = Figure(
             figsize=(num_cols * pitch + 0.2, num_rows * pitch + 1.0),
-            dpi=_DPI,
             layout='constrained',
         )
         axes = figure.subplots()
-        for name, colour, (x, y) in zip(
-            names, groups.colours, cells, strict=False
-        ):
+        for name, colour, (x, y) in zip(names, colours, cells, strict=False):
             if name in thumbnails:
                 _draw_thumbnail(axes, thumbnails[name], colour, (x, y))
             else:
@@ -270,7 +214,12 @@ def draw_map(
         axes.set_ylim(-0.55, num_rows - 0.5)
         axes.set_aspect('equal')
         axes.set_axis_off()
-        _add_legend(figure, groups, skip=BACKGROUND)
+        if legend:
+            figure.legend(
+                handles=_handles(legend),
+                loc='outside lower center',
+                ncols=max(1, int(figure.get_figwidth() / 1.5)),
+            )
         return to_png(figure)
 
 
@@ -333,12 +282,6 @@ def _draw_thumbnail(
     )
 
 
-def _labelled(count: int, length: float) -> list[int]:
-    """Every n-th of some items along a side of so many inches."""
-    step = max(1, math.ceil(count * _LABEL_PITCH / length - 1e-6))
-    return list(range(0, count, step))
-
-
 def short_name(name: str, limit: int = 24) -> str:
     """A name that fits, with nothing that Matplotlib would take as TeX."""
     if len(name) > limit:
@@ -346,30 +289,18 @@ def short_name(name: str, limit: int = 24) -> str:
     return name.replace('$', r'\$')
 
 
-def _with_group(name: str, supercategories: Mapping[str, str] | None) -> str:
-    group = (supercategories or {}).get(name)
-    if group is None:
-        return short_name(name)
-    return f'{short_name(name)} ({short_name(group, 16)})'
-
-
-def _add_legend(figure: Figure, groups: Groups, skip: str = '') -> None:
-    entries = [
+def _handles(legend: Mapping[str, str]) -> list[Patch]:
+    return [
         Patch(color=colour, label=short_name(name))
-        for name, colour in groups.legend.items()
-        if name != skip
+        for name, colour in legend.items()
     ]
-    if entries:
-        columns = max(1, int((figure.get_figwidth() - 0.5) / 1.5))
-        figure.legend(
-            handles=entries, loc='outside lower center', ncols=columns
-        )
 
 
 def to_png(figure: Figure) -> bytes:
-    """A figure as the bytes of a PNG."""
+    """A figure as the bytes of a PNG; pyplot forgets it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png')
+    plt.close(figure)
     return buffer.getvalue()
 
 
@@ -391,6 +322,8 @@ def picture_style() -> Iterator[None]:
             'legend.frameon': False,
             'legend.fontsize': _FONT_SIZE,
             'font.family': 'sans-serif',
+            'savefig.dpi': _DPI,
+            'savefig.bbox': 'tight',
         }
     ):
         yield

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import pearsonr, rankdata, spearmanr
-from sklearn.metrics import roc_auc_score
 
+from mmwkd.configs import first_difference
 from mmwkd.costs.cost_matrix import CostMatrix
+from mmwkd.extras import needs_extra
+
+with needs_extra('cost'):
+    from scipy.stats import pearsonr, rankdata, spearmanr
 
 # interrelations are float32: a smaller spread is none
 _ROUNDING = 1e-7
@@ -54,13 +57,6 @@ class SupercategoryAUC(NamedTuple):
     num_mixed: int
 
 
-class ConfusionCorrelation(NamedTuple):
-    """Spearman correlation of interrelations and a detector's confusions."""
-
-    everything: float  # all pairs for which confusions are known
-    foreground: float | None  # without the background; None if undefined
-
-
 @dataclass(frozen=True)
 class Quality:
     """What :func:`measure_quality` finds out about a cost matrix."""
@@ -69,8 +65,7 @@ class Quality:
     effective_rank: float  # between 1 and K
     neighbours: Mapping[str, tuple[Neighbour, ...]]  # nearest first
     supercategory_auc: SupercategoryAUC | None
-    confusion: ConfusionCorrelation | None
-    missing: Mapping[str, str]  # field that is None: why
+    no_auc: str  # why there is none
 
 
 class DifferingPair(NamedTuple):
@@ -93,7 +88,6 @@ class Comparison:
 def measure_quality(
     matrix: CostMatrix,
     supercategories: Mapping[str, str] | None = None,
-    confusion: np.ndarray | None = None,
     *,
     num_neighbours: int = 3,
     num_resamples: int = 500,
@@ -105,39 +99,30 @@ def measure_quality(
         matrix: The matrix.
         supercategories: Supercategory of each foreground category; None if
             unknown.
-        confusion: Entry (i, j) is the mean probability of category j on
-            boxes of category i, of shape (K, K); a row of NaN or of zeros is
-            a category without boxes. None if unknown.
         num_neighbours: Nearest categories to list for each.
         num_resamples: Resamples of the bootstrap interval.
         seed: Seed of the bootstrap.
 
     Returns:
-        The figures. What cannot be said is None, and ``missing`` says why.
+        The figures; without supercategories of several categories, there is
+        no AUC, and ``no_auc`` says why.
 
     Raises:
-        ValueError: If ``confusion`` does not fit, or a category has no
-            supercategory.
+        ValueError: If a category has no supercategory.
     """
-    missing: dict[str, str] = {}
-    auc = correlation = None
+    auc, reason = None, ''
     try:
         auc = supercategory_auc(
             matrix, supercategories, num_resamples=num_resamples, seed=seed
         )
     except UndefinedFigureError as error:
-        missing['supercategory_auc'] = str(error)
-    try:
-        correlation = confusion_correlation(matrix, confusion)
-    except UndefinedFigureError as error:
-        missing['confusion'] = str(error)
+        reason = str(error)
     return Quality(
         dispersion=dispersion(matrix),
         effective_rank=effective_rank(matrix.interrelation),
         neighbours=nearest_categories(matrix, num_neighbours),
         supercategory_auc=auc,
-        confusion=correlation,
-        missing=missing,
+        no_auc=reason,
     )
 
 
@@ -288,21 +273,17 @@ def supercategory_auc(
             f'{"y" if kinds == 1 else "ies"} make no pairs to compare: '
             f'{"all" if same.all() else "none"} are of one supercategory'
         )
-    scores = matrix.interrelation[rows, cols]
     generator = np.random.default_rng(seed)
+    _, ranks = np.unique(matrix.interrelation[rows, cols], return_inverse=True)
     resampled = []
     for _ in range(num_resamples):
         drawn = generator.integers(len(names), size=len(names))
         counts = np.bincount(drawn, minlength=len(names))
-        weights = counts[rows] * counts[cols]
-        kept = weights > 0
-        if len(set(same[kept].tolist())) == 2:
-            resampled.append(
-                roc_auc_score(
-                    same[kept], scores[kept], sample_weight=weights[kept]
-                )
-            )
-    value = float(roc_auc_score(same, scores))
+        resampled.append(
+            _weighted_auc(same, ranks, counts[rows] * counts[cols])
+        )
+    resampled = [value for value in resampled if np.isfinite(value)]
+    value = _weighted_auc(same, ranks, np.ones(len(same)))
     low, high = (
         np.quantile(resampled, [0.025, 0.975])
         if resampled
@@ -313,56 +294,21 @@ def supercategory_auc(
     )
 
 
-def confusion_correlation(
-    matrix: CostMatrix, confusion: np.ndarray | None
-) -> ConfusionCorrelation:
-    """Spearman correlation of interrelations with a detector's confusions.
-
-    Confusions are symmetrised and pairs are off-diagonal. Positive is good:
-    what the detector mixes up is near.
+def _weighted_auc(
+    same: np.ndarray, ranks: np.ndarray, weights: np.ndarray
+) -> float:
+    """Area under the ROC curve; NaN without pairs of one of the kinds.
 
     Args:
-        matrix: The matrix.
-        confusion: See :func:`measure_quality`.
-
-    Returns:
-        Correlation over all pairs, and over those without the background,
-        which a detector mixes up with objects for reasons of its own.
-
-    Raises:
-        UndefinedFigureError: If there are none, or too few or constant.
-        ValueError: If they are not (K, K) or have negative entries.
+        same: Whether a pair is of the kind to be ranked higher, (P,).
+        ranks: Its rank from 0 on, the same for ties, (P,).
+        weights: Its weight, (P,).
     """
-    if confusion is None:
-        raise UndefinedFigureError('no confusions were given')
-    size = len(matrix.categories)
-    if confusion.shape != (size, size):
-        raise ValueError(
-            f'the confusion matrix must have shape ({size}, {size}), one row '
-            f'for each category of the cost matrix, got {confusion.shape}'
-        )
-    if (confusion < 0).any() or np.isinf(confusion).any():
-        raise ValueError(
-            'the confusion matrix must hold probabilities, got entries from '
-            f'{np.nanmin(confusion):g} to {np.nanmax(confusion):g}'
-        )
-    confusion = confusion.astype(np.float64)
-    confusion[np.nansum(confusion, axis=1) == 0] = np.nan
-    rows, cols = _pairs(matrix)
-    mixed_up = (confusion + confusion.T)[rows, cols] / 2
-    known = np.isfinite(mixed_up)
-    near = matrix.interrelation[rows, cols]
-    everything = _correlation(spearmanr, near[known], mixed_up[known])
-    if everything is None:
-        raise UndefinedFigureError(
-            f'{known.sum()} pairs with known confusions are too few, or all '
-            'alike'
-        )
-    foreground = known & (cols < size - 1)
-    return ConfusionCorrelation(
-        everything,
-        _correlation(spearmanr, near[foreground], mixed_up[foreground]),
-    )
+    high = np.bincount(ranks, weights * same)
+    low = np.bincount(ranks, weights * ~same)
+    total = high.sum() * low.sum()
+    wins = high @ (low.cumsum() - low / 2)  # half of the ties
+    return float(wins / total) if total else np.nan
 
 
 def compare_matrices(
@@ -383,20 +329,10 @@ def compare_matrices(
         ValueError: If the categories differ, naming the first difference.
     """
     if first.categories != second.categories:
-        differing = next(
-            (
-                f'category {i} is {a!r} in the first and {b!r} in the second'
-                for i, (a, b) in enumerate(
-                    zip(first.categories, second.categories, strict=False)
-                )
-                if a != b
-            ),
-            '',
-        )
+        difference = first_difference(second.categories, first.categories)
         raise ValueError(
             'only matrices of the same categories in the same order can be '
-            f'compared: the first has {len(first.categories)}, the second '
-            f'{len(second.categories)}; {differing}'
+            f'compared; the second has {difference}'
         )
     rows, cols = _pairs(first)
     a = distances(first)[rows, cols]  # (P,)

@@ -8,16 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from mmwkd.costs.cost_matrix import CostMatrix
-from mmwkd.costs.plots import draw_dendrogram, draw_heatmap, draw_map
+from mmwkd.costs.plots import draw_heatmap, draw_map
 from mmwkd.costs.quality import Comparison, Quality
+from mmwkd.extras import needs_extra
 from mmwkd.files import atomic_write
 
+with needs_extra('cost'):
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
 REPORT = 'report.html'
-PICTURES = ('heatmap.png', 'dendrogram.png', 'map.png')
+PICTURES = ('heatmap.png', 'map.png')
 
 
 class Figure(NamedTuple):
@@ -82,7 +85,6 @@ def write_report(
     check_folder(folder, force=force)
     pictures = {
         'heatmap.png': draw_heatmap(matrix, supercategories, kappa=kappa),
-        'dendrogram.png': draw_dendrogram(matrix, supercategories),
         'map.png': draw_map(matrix, supercategories, thumbnails),
     }
     page = render_report(
@@ -146,7 +148,7 @@ def quality_figures(
 ) -> tuple[Figure, ...]:
     """The figures of a matrix as text, for a terminal and for the page."""
     spread = quality.dispersion
-    auc, confusion = quality.supercategory_auc, quality.confusion
+    auc = quality.supercategory_auc
     size = len(matrix.categories)
     return (
         Figure(
@@ -173,20 +175,11 @@ def quality_figures(
         ),
         Figure(
             'supercategory AUC',
-            quality.missing['supercategory_auc']
+            quality.no_auc
             if auc is None
             else f'{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]',
             'chance that a pair of one supercategory is cheaper than a mixed '
             'one; 0.5 is a coin. Bootstrap over categories, 95 %',
-        ),
-        Figure(
-            'agrees with confusions',
-            quality.missing['confusion']
-            if confusion is None
-            else f'{confusion.everything:+.3f}, without background '
-            f'{_or_undefined(confusion.foreground)}',
-            "Spearman correlation with the teacher's own confusions; 0 is "
-            'none',
         ),
     )
 

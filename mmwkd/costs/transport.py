@@ -6,30 +6,27 @@ I numbers of iterations.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
-import ot
 import torch
 from torch import Tensor
 
+from mmwkd.extras import needs_extra
 from mmwkd.functional import Domain, sinkhorn_cost
 from mmwkd.functional.checks import check_at_least, check_positive
+
+with needs_extra('cost'):
+    import ot
+    from ot.batch import solve_batch
 
 REGS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 NUM_ITERS = (1, 2, 5, 10, 20, 50, 100)
 # a mean exact distance below this has no digits to compare with
 _NO_DISTANCE = 1e-6
-
-
-class Plans(NamedTuple):
-    """Entropic transport plans."""
-
-    log_u: Tensor  # (R, K), scaling of the source; -inf without mass
-    log_v: Tensor  # (R, K), scaling of the sink
-    plan: Tensor  # (R, K, K), plan[r, i, j] moves from i to j
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,8 @@ def transport_plans(
     excluded: Tensor | None = None,
     reg: float = 0.05,
     num_iters: int = 10,
-) -> Plans:
-    r"""Entropic transport plans, computed in the log domain.
+) -> Tensor:
+    r"""Entropic transport plans, computed in the log domain by POT.
 
     The iterations are those of :func:`mmwkd.functional.sinkhorn_cost`, for
     the same problem, without its guards:
@@ -83,7 +80,7 @@ def transport_plans(
     at a few RoIs. Nothing is differentiated.
 
     Args:
-        source: Histograms p that sum to 1, of shape (R, K).
+        source: Histograms p that sum to 1, of shape (R, K), R > 0.
         sink: Histograms q that sum to 1, of shape (R, K).
         cost: Non-negative ground cost, of shape (K, K).
         excluded: Category of each row that takes no part, of shape (R,).
@@ -91,47 +88,37 @@ def transport_plans(
         num_iters: Number of iterations.
 
     Returns:
-        Scalings and plans.
+        Plans, float64; entry (r, i, j) moves from i to j, (R, K, K).
 
     Raises:
         ValueError: If ``reg`` or ``num_iters`` is not positive.
     """
-    *_, (log_u, log_v) = _iterate(
-        source, sink, cost, excluded, reg=reg, num_iters=num_iters
+    check_positive(reg=reg)
+    check_at_least(1, num_iters=num_iters)
+    num_rois, size = source.shape
+    part = torch.ones(num_rois, size, dtype=torch.bool)
+    if excluded is not None:
+        part[torch.arange(num_rois), excluded.cpu().long()] = False
+    kept = part.nonzero()[:, 1].view(num_rois, -1)  # (R, K) or (R, K - 1)
+    rows, cols = kept[:, :, None], kept[:, None, :]
+    # POT updates its second scaling last, this is the source's here
+    solved = solve_batch(
+        _double(cost).cpu()[rows, cols].transpose(1, 2),
+        reg,
+        a=_double(sink).cpu().gather(1, kept),
+        b=_double(source).cpu().gather(1, kept),
+        max_iter=num_iters,
+        tol=0,
     )
-    return Plans(log_u, log_v, _plan(log_u, log_v, cost, reg))
-
-
-def _plan(log_u: Tensor, log_v: Tensor, cost: Tensor, reg: float) -> Tensor:
-    log_kernel = -_double(cost) / reg
-    return (log_u[:, :, None] + log_kernel + log_v[:, None, :]).exp()
+    plans = torch.zeros(num_rois, size, size, dtype=torch.float64)
+    plans[torch.arange(num_rois)[:, None, None], rows, cols] = (
+        solved.plan.transpose(1, 2)
+    )
+    return plans
 
 
 def _double(tensor: Tensor) -> Tensor:
     return tensor.detach().double()
-
-
-def _iterate(
-    source: Tensor,
-    sink: Tensor,
-    cost: Tensor,
-    excluded: Tensor | None,
-    *,
-    reg: float,
-    num_iters: int,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Scalings log u and log v after each iteration."""
-    check_positive(reg=reg)
-    check_at_least(1, num_iters=num_iters)
-    log_kernel = -_double(cost) / reg  # (K, K)
-    log_p, log_q = _double(source).log(), _double(sink).log()
-    log_u = torch.zeros_like(log_p)  # any uniform start: v takes it up
-    if excluded is not None:
-        log_u = log_u.scatter(1, excluded[:, None].long(), -torch.inf)
-    for _ in range(num_iters):
-        log_v = log_q - (log_u[:, :, None] + log_kernel).logsumexp(dim=1)
-        log_u = log_p - (log_v[:, None, :] + log_kernel).logsumexp(dim=2)
-        yield log_u, log_v
 
 
 def exact_costs(source: Tensor, sink: Tensor, cost: Tensor) -> Tensor:
@@ -187,27 +174,24 @@ def transport_errors(
     source, sink = _double(source), _double(sink)
     shape = len(regs), len(num_iters)
     values, violations, loss_values = (np.zeros(shape) for _ in range(3))
-    for row, reg in enumerate(regs):
-        steps = _iterate(
-            source, sink, cost, excluded, reg=reg, num_iters=num_iters[-1]
+    ground = _double(cost)
+    for (row, reg), (column, count) in itertools.product(
+        enumerate(regs), enumerate(num_iters)
+    ):
+        options: dict[str, Any] = dict(
+            excluded=excluded, reg=reg, num_iters=count
         )
-        for step, (log_u, log_v) in enumerate(steps, start=1):
-            if step not in num_iters:
-                continue
-            column = num_iters.index(step)
-            plan = _plan(log_u, log_v, cost, reg)
-            values[row, column] = (plan * _double(cost)).sum() / len(source)
-            missed = (plan.sum(dim=1) - sink).abs().sum(dim=1) / 2  # (R,)
-            violations[row, column] = missed.mean()
-            loss_values[row, column] = sinkhorn_cost(
-                source.float(),
-                sink.float(),
-                cost.float(),
-                excluded=excluded,
-                reg=reg,
-                num_iters=step,
-                domain=domain,
-            ).mean()
+        plans = transport_plans(source, sink, ground, **options)
+        values[row, column] = (plans * ground).sum() / len(source)
+        missed = (plans.sum(dim=1) - sink).abs().sum(dim=1) / 2  # (R,)
+        violations[row, column] = missed.mean()
+        loss_values[row, column] = sinkhorn_cost(
+            source.float(),
+            sink.float(),
+            cost.float(),
+            domain=domain,
+            **options,
+        ).mean()
     return TransportErrors(
         regs=regs,
         num_iters=num_iters,

@@ -9,16 +9,19 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import Figure, SubFigure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from mmwkd.costs.plots import FAINT, picture_style, short_name, to_png
 from mmwkd.costs.transport import TransportErrors
+from mmwkd.extras import needs_extra
 
-_DPI = 120
+with needs_extra('cost'):
+    import seaborn as sns
+    from matplotlib.axes import Axes
+    from matplotlib.colors import LogNorm, Normalize
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.patches import Rectangle
+
 _MIN_MASS = 0.01  # of a category that is shown
 _MAX_SHOWN = 10
 _STUDENT, _TEACHER = '#1769e0', '#e08a00'
@@ -50,7 +53,7 @@ def draw_plans(
     rows = math.ceil(len(titles) / columns)
     with picture_style():
         figure = Figure(
-            figsize=(6.2 * columns, 5.6 * rows), dpi=_DPI, layout='constrained'
+            figsize=(6.2 * columns, 5.6 * rows), layout='constrained'
         )
         parts = figure.subfigures(rows, columns, squeeze=False).flatten()
         for index, title in enumerate(titles):
@@ -96,21 +99,20 @@ def _draw_plan(
     left.set_title('student', fontsize=9, color=_STUDENT)
     for bars in (top, left):
         bars.spines[['top', 'right']].set_visible(False)
-    values = plan[np.ix_(shown, shown)]
-    centre.imshow(values, cmap='Greys', vmin=0, aspect='auto')
-    centre.set_xticks(ticks, names, rotation=90)
-    centre.set_yticks(ticks, names)
-    limit = values.max() / 2
-    for i, j in np.argwhere(values >= 0.005):
-        centre.text(
-            j,
-            i,
-            f'{100 * values[i, j]:.0f}',
-            ha='center',
-            va='center',
-            fontsize=7,
-            color='white' if values[i, j] > limit else 'black',
-        )
+    percent = 100 * plan[np.ix_(shown, shown)]
+    texts = np.where(percent >= 0.5, np.char.mod('%.0f', percent), '')
+    sns.heatmap(
+        percent,
+        ax=centre,
+        annot=texts,
+        fmt='',
+        annot_kws=dict(fontsize=7),
+        cmap='Greys',
+        vmin=0,
+        cbar=False,
+    )
+    centre.set_xticks(ticks + 0.5, names, rotation=90)
+    centre.set_yticks(ticks + 0.5, names, rotation=0)
 
 
 def draw_errors(
@@ -127,16 +129,15 @@ def draw_errors(
         A PNG.
     """
     with picture_style():
-        figure = Figure(figsize=(12.5, 5.2), dpi=_DPI, layout='constrained')
+        figure = Figure(figsize=(12.5, 5.2), layout='constrained')
         left, right = figure.subplots(1, 2)
         _draw_grid(
             left,
             errors,
             100 * errors.bias,
-            np.clip(100 * errors.bias, -100, 100),
             cmap='RdBu_r',
-            norm=Normalize(-100, 100),
-            text='{:+.0f}',
+            norm=Normalize(-100, 100, clip=True),
+            fmt='+.0f',
         )
         left.set_title(
             f'cost against the exact {errors.exact:.4g}, in percent',
@@ -147,18 +148,21 @@ def draw_errors(
             right,
             errors,
             100 * errors.violations,
-            np.clip(100 * errors.violations, 0.01, 100),
             cmap='YlOrBr',
-            norm=LogNorm(0.01, 100),
-            text='{:.1f}',
+            norm=LogNorm(0.01, 100, clip=True),
+            fmt='.1f',
         )
         right.set_title(
             "mass that misses the teacher's distribution, in percent",
             loc='left',
             fontsize=10,
         )
-        for axes in (left, right):
-            _outline(axes, errors, reg, num_iters)
+        if reg in errors.regs and num_iters in errors.num_iters:
+            corner = errors.num_iters.index(num_iters), errors.regs.index(reg)
+            for axes in (left, right):
+                axes.add_patch(
+                    Rectangle(corner, 1, 1, fill=False, lw=2.5, clip_on=False)
+                )
         figure.supxlabel(
             "outlined: the loss's own options; crossed out: the loss itself "
             'is more than 1 % off these values',
@@ -171,51 +175,26 @@ def draw_errors(
 def _draw_grid(
     axes: Axes,
     errors: TransportErrors,
-    values: np.ndarray,
-    colours: np.ndarray,
+    percent: np.ndarray,
     *,
     cmap: str,
     norm: Normalize,
-    text: str,
+    fmt: str,
 ) -> None:
-    axes.imshow(colours, cmap=cmap, norm=norm, aspect='auto')
-    axes.set_xticks(
-        range(len(errors.num_iters)), [str(n) for n in errors.num_iters]
+    sns.heatmap(
+        percent,
+        ax=axes,
+        annot=True,
+        fmt=fmt,
+        cmap=cmap,
+        norm=norm,
+        cbar=False,
+        xticklabels=[str(n) for n in errors.num_iters],
+        yticklabels=[f'{reg:g}' for reg in errors.regs],
     )
-    axes.set_yticks(
-        range(len(errors.regs)), [f'{reg:g}' for reg in errors.regs]
-    )
-    axes.set_xlabel('iterations')
-    axes.set_ylabel('reg')
-    for (i, j), value in np.ndenumerate(values):
-        background = norm(colours[i, j])
-        dark = (
-            abs(background - 0.5) > 0.33
-            if cmap == 'RdBu_r'
-            else (background > 0.7)
-        )
-        axes.text(
-            j,
-            i,
-            text.format(value) if np.isfinite(value) else '-',
-            ha='center',
-            va='center',
-            color='white' if dark else 'black',
-        )
+    axes.set(xlabel='iterations', ylabel='reg')
+    axes.tick_params(axis='y', rotation=0)
     for i, j in np.argwhere(~errors.loss_is_accurate):
         axes.plot(
-            [j - 0.42, j + 0.42], [i + 0.42, i - 0.42], color=FAINT, lw=0.8
-        )
-
-
-def _outline(
-    axes: Axes, errors: TransportErrors, reg: float, num_iters: int
-) -> None:
-    if reg in errors.regs and num_iters in errors.num_iters:
-        corner = (
-            errors.num_iters.index(num_iters) - 0.5,
-            errors.regs.index(reg) - 0.5,
-        )
-        axes.add_patch(
-            Rectangle(corner, 1, 1, fill=False, edgecolor='black', lw=2.5)
+            [j + 0.08, j + 0.92], [i + 0.92, i + 0.08], color=FAINT, lw=0.8
         )

@@ -12,13 +12,10 @@ from mmwkd.functional.gaussian import gaussian_wasserstein
 from mmwkd.functional.interrelation import (
     add_unrelated,
     centroid_interrelation,
-    centroid_kernel_interrelation,
     classifier_interrelation,
     confusion_interrelation,
-    covariance_interrelation,
     interrelation_to_cost,
     paired_cka_interrelation,
-    whitened_centroid_interrelation,
 )
 from mmwkd.functional.logit_baselines import dkd_terms, kd_term, nkd_terms
 from mmwkd.functional.logit_distillation import target_term, transport_term
@@ -41,10 +38,8 @@ __all__ = [
     'append_background',
     'binary_kd_term',
     'centroid_interrelation',
-    'centroid_kernel_interrelation',
     'classifier_interrelation',
     'confusion_interrelation',
-    'covariance_interrelation',
     'cwd_term',
     'dkd_terms',
     'emd_term',
@@ -62,5 +57,4 @@ __all__ = [
     'smooth_l1_term',
     'target_term',
     'transport_term',
-    'whitened_centroid_interrelation',
 ]

@@ -112,123 +112,13 @@ def centroid_interrelation(means: Tensor) -> Tensor:
     return _normalised(centred @ centred.T, 'centred class means')
 
 
-def centroid_kernel_interrelation(
-    means: Tensor, *, width: float = 0.5
-) -> Tensor:
-    r"""Interrelation of categories as a kernel of centred class means.
-
-    .. math:: IR_{ij} = \exp\left(\frac{\cos(\mu_i - \bar\mu,
-        \mu_j - \bar\mu) - 1}{h}\right)
-
-    The kernel of the von Mises-Fisher distribution, a Gaussian on the sphere.
-    :func:`centroid_interrelation` takes all pairs beyond a right angle for
-    equally unrelated; with many categories that is more than half of them.
-    Here an order remains among them.
-
-    Args:
-        means: Mean features of each category, of shape (K, D).
-        width: h, positive; categories at a right angle have the
-            interrelation ``exp(-1 / h)``.
-
-    Returns:
-        Interrelation in float64, of shape (K, K).
-
-    Raises:
-        ValueError: If a mean equals the mean of all, naming the row, or
-            ``width`` is not positive.
-    """
-    check_positive(width=width)
-    centred = _centred(means)
-    cosine = _cosine(centred @ centred.T, 'centred class means')
-    return ((cosine - 1) / width).exp()
-
-
-def whitened_centroid_interrelation(
-    means: Tensor, within_scatter: Tensor, *, ridge: float = 0.01
-) -> Tensor:
-    r"""Interrelation of categories as the cosine of whitened class means.
-
-    .. math:: IR_{ij} = \cos(W (\mu_i - \bar\mu), W (\mu_j - \bar\mu)),
-        \quad W^T W = (\Sigma + \rho\,\tfrac{\mathrm{tr}\Sigma}{D} I)^{-1}
-
-    with the covariance :math:`\Sigma` within classes, pooled over them: the
-    metric of linear discriminant analysis (Fisher, 1936). Directions in
-    which samples of one category differ much count less.
-
-    Args:
-        means: Mean features of each category, of shape (K, D).
-        within_scatter: :math:`\Sigma` up to a positive factor, (D, D).
-        ridge: :math:`\rho`, positive; keeps the inverse finite where there
-            are fewer samples than features.
-
-    Returns:
-        Interrelation in float64, of shape (K, K).
-
-    Raises:
-        ValueError: If a mean equals the mean of all, naming the row, if the
-            scatter is zero or not finite, or ``ridge`` not positive.
-    """
-    check_positive(ridge=ridge)
-    scatter = within_scatter.detach().double()
-    scale = scatter.diagonal().mean()
-    if not (scale > 0 and scatter.isfinite().all()):
-        raise ValueError(
-            'the scatter within classes is zero or not finite: features of '
-            'all samples of a category are equal, or broken'
-        )
-    eye = torch.eye(len(scatter), dtype=torch.float64, device=scatter.device)
-    factor = torch.linalg.cholesky(scatter / scale + ridge * eye)
-    whitened = torch.linalg.solve_triangular(
-        factor, _centred(means).T, upper=False
-    )  # (D, K)
-    return _normalised(whitened.T @ whitened, 'centred class means')
-
-
-def covariance_interrelation(
-    covariances: Tensor, *, projected: bool = False
-) -> Tensor:
-    r"""Interrelation of categories as the cosine of their covariances.
-
-    .. math:: IR_{ij} = \frac{\langle \Sigma_i, \Sigma_j \rangle_F}
-        {\|\Sigma_i\|_F \, \|\Sigma_j\|_F}
-
-    Linear CKA (Kornblith et al., ICML 2019) between features instead of
-    between samples: it asks whether two categories vary along the same
-    directions and needs no pairing of their samples.
-
-    Args:
-        covariances: Class covariances, each up to a positive factor, of
-            shape (K, D, D).
-        projected: Whether they are :math:`R^T \Sigma_i R` with an R of
-            independent :math:`\mathcal{N}(0, 1/D)` entries. A projection
-            inflates inner products by about
-            :math:`\mathrm{tr}\Sigma_i \, \mathrm{tr}\Sigma_j / D`;
-            that expectation is then removed.
-
-    Returns:
-        Interrelation in float64, of shape (K, K).
-
-    Raises:
-        ValueError: If a covariance is zero or not finite, naming the row.
-    """
-    covariances = covariances.detach().double()
-    flat = covariances.flatten(1)  # (K, D * D)
-    gram = flat @ flat.T
-    if projected:
-        # E<R'AR, R'BR> = (1 + 1/D) <A, B> + tr A tr B / D and
-        # E[tr R'AR tr R'BR] = tr A tr B + 2 <A, B> / D, up to a factor
-        traces = covariances.diagonal(dim1=1, dim2=2).sum(dim=1)
-        gram = gram - traces[:, None] * traces / covariances.shape[-1]
-    return _normalised(gram, 'class covariances')
-
-
 def confusion_interrelation(probabilities: Tensor) -> Tensor:
     r"""Interrelation of categories as the overlap of their predictions.
 
     .. math:: IR_{ij} = \sum_k \sqrt{P_{ik} P_{jk}}
 
     the Bhattacharyya coefficient of what the teacher predicts, on average,
-    for samples of i and of j: 1 where it cannot tell them apart, 0 where it
+    for samples of i and of j: 1 where it confuses them fully, 0 where it
     never gives both probability for the same category.
 
     Args:
@@ -285,12 +175,7 @@ def _centred(rows: Tensor) -> Tensor:
 
 
 def _normalised(gram: Tensor, rows: str) -> Tensor:
-    """Interrelation from inner products, negative ones taken for 0; (K, K)."""
-    return _cosine(gram, rows).clamp_(min=0)
-
-
-def _cosine(gram: Tensor, rows: str) -> Tensor:
-    """Cosines from inner products, (K, K)."""
+    """Cosines from inner products, negative ones taken for 0; (K, K)."""
     norms = gram.diagonal().clamp(min=0).sqrt()
     bad = (~(norms > 0) | ~norms.isfinite()).nonzero().flatten().tolist()
     if bad:
@@ -300,4 +185,4 @@ def _cosine(gram: Tensor, rows: str) -> Tensor:
         )
     cosine = (gram / norms[:, None] / norms).clamp(-1, 1)
     cosine = (cosine + cosine.T) / 2  # exact symmetry, whatever the BLAS
-    return cosine.fill_diagonal_(1)
+    return cosine.fill_diagonal_(1).clamp_(min=0)

@@ -1,8 +1,6 @@
 """Teachers and images to estimate from, and cost matrices to look at."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import cv2
@@ -21,7 +19,6 @@ from tests.test_distillers.conftest import (  # noqa: F401  fixtures
     teacher_checkpoint,
 )
 
-REPO = Path(__file__).resolve().parents[2]
 FAMILIES = dict(cat='animal', dog='animal', bus='vehicle', car='vehicle')
 CLASSES = ('cat', 'dog', 'bus')
 SIZES = ((64, 96), (96, 64), (64, 64))  # height, width
@@ -199,17 +196,7 @@ def coco(tmp_path):
     return dict(ann_file=path, img_prefix=folder, write=write, **document)
 
 
-@pytest.fixture
-def tool(monkeypatch):
-    """Run a tool's main on arguments."""
-
-    def load(name, *arguments):
-        monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
-        spec = importlib.util.spec_from_file_location(
-            'inspection_tool', REPO / 'tools' / name
-        )
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.main()
-
-    return load
+@pytest.fixture(autouse=True)
+def _coarse_pictures(monkeypatch):
+    """What they show is there at a low resolution too."""
+    monkeypatch.setattr('mmwkd.costs.plots._DPI', 40)

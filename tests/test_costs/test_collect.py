@@ -19,40 +19,20 @@ from mmwkd.costs.collect import (
     draw_negatives,
     num_features,
 )
-from mmwkd.costs.partial import PartialFile
-from mmwkd.costs.statistics import StatisticsPlan
 from mmwkd.distillers import FrozenTeacher, build_teacher
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn
 
 from .conftest import CLASSES, NUM_IMAGES
-
-NUM_CATEGORIES = len(CLASSES) + 1
 
 
 def options(**changes):
     return CollectOptions(**{**dict(num_workers=0, negatives=3), **changes})
 
 
-def collect(teacher, config, *, partial=None, force=False, **changes):
+def collect(teacher, config, **changes):
     chosen = options(**changes)
-    plan = StatisticsPlan(
-        num_categories=NUM_CATEGORIES,
-        num_features=num_features(teacher, chosen.tensor),
-        scatter='per_class',
-        confusion=True,
-        cap=4,
-    )
     dataset = build_dataset(config, chosen.split)
-    return collect_statistics(
-        teacher, dataset, plan, chosen, partial=partial, force=force
-    )
-
-
-def assert_same(statistics, expected, **tolerance):
-    for name, array in expected.state().items():
-        np.testing.assert_allclose(
-            statistics.state()[name], array, err_msg=name, **tolerance
-        )
+    return collect_statistics(teacher, dataset, chosen, confusion=True, cap=4)
 
 
 def test_boxes_follow_the_resized_image(config):
@@ -148,12 +128,11 @@ def test_batches_do_not_matter(teacher, config):
     expected = collect(teacher, config, batch_size=1)
     assert expected.counts.min() > 0
     for batch_size in (3, 16):
-        assert_same(
-            collect(teacher, config, batch_size=batch_size),
-            expected,
-            rtol=1e-4,
-            atol=1e-6,
-        )
+        actual = collect(teacher, config, batch_size=batch_size)
+        for name, value in vars(expected).items():
+            assert_close(
+                getattr(actual, name), value, rtol=1e-4, atol=1e-6, msg=name
+            )
 
 
 def test_last_stage_of_a_cascade_is_measured(config):
@@ -244,104 +223,6 @@ def test_background_avoids_ground_truths_and_crowds():
     assert draw(truths, crowds, num=0).shape == (0, 4)
 
 
-class InterruptedRunError(Exception):
-    pass
-
-
-def interrupted(batches, **kwargs):
-    """Progress that stops behind the second batch."""
-    for number, batch in enumerate(batches):
-        yield batch
-        if number == 1:
-            raise InterruptedRunError
-
-
-def partial_file(tmp_path, **identity):
-    return PartialFile(
-        out=tmp_path / 'cost.npz', identity=identity, interval=0
-    )
-
-
-def collect_interrupted(teacher, config, partial):
-    plan = collect(teacher, config).plan
-    with pytest.raises(InterruptedRunError):
-        collect_statistics(
-            teacher,
-            build_dataset(config, 'train'),
-            plan,
-            options(batch_size=2),
-            partial=partial,
-            progress=interrupted,
-        )
-
-
-def test_interrupted_and_continued_equals_uninterrupted(
-    teacher, config, tmp_path, monkeypatch
-):
-    partial = partial_file(tmp_path, seed=0)
-    collect_interrupted(teacher, config, partial)
-    assert partial.path.name == 'cost.npz.partial-0.npz'
-    loaded = []
-    load = torch.utils.data.Subset.__getitem__
-    monkeypatch.setattr(
-        torch.utils.data.Subset,
-        '__getitems__',
-        lambda self, indices: [
-            loaded.append(i) or load(self, i) for i in indices
-        ],
-    )
-    continued = collect(
-        teacher,
-        config,
-        partial=partial_file(tmp_path, seed=0),
-        batch_size=2,
-    )
-    assert len(loaded) == NUM_IMAGES - 4
-    assert_same(continued, collect(teacher, config, batch_size=2), rtol=0)
-    partial.remove()
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_is_left_of_another_run_is_not_continued(
-    teacher, config, tmp_path
-):
-    collect_interrupted(teacher, config, partial_file(tmp_path, seed=0))
-    with pytest.raises(
-        ValueError,
-        match=r'partial-0.npz is of an interrupted run with other options '
-        r'\(seed: 0 there, 1 now\); delete it, or pass force=True \(--force\)',
-    ):
-        collect(teacher, config, partial=partial_file(tmp_path, seed=1))
-    forced = collect(
-        teacher, config, partial=partial_file(tmp_path, seed=1), force=True
-    )
-    assert_same(forced, collect(teacher, config))
-
-
-def test_broken_partial_file_is_refused(teacher, config, tmp_path):
-    partial = partial_file(tmp_path)
-    partial.path.write_text('broken')
-    with pytest.raises(ValueError, match='cannot be read .*; delete it'):
-        collect(teacher, config, partial=partial)
-
-
-def test_nothing_of_a_damaged_partial_file_is_taken_over(
-    teacher, config, tmp_path
-):
-    partial = partial_file(tmp_path, seed=0)
-    collect_interrupted(teacher, config, partial)
-    content = bytearray(partial.path.read_bytes())
-    position = content.index(b'means.npy') + 200  # in the array's data
-    content[position] ^= 0xFF
-    expected = collect(teacher, config)
-    for broken in (bytes(content), b''):
-        partial.path.write_bytes(broken)
-        with pytest.raises(ValueError, match='cannot be read .*; delete it'):
-            collect(teacher, config, partial=partial)
-        forced = collect(teacher, config, partial=partial, force=True)
-        assert_same(forced, expected)
-
-
 def test_other_classes_are_refused(teacher, config):
     names = ('cat', 'bus', 'dog')
     config.train_dataloader.dataset.metainfo.classes = names
@@ -350,6 +231,24 @@ def test_other_classes_are_refused(teacher, config):
     teacher.classes = None
     config.train_dataloader.dataset.metainfo.classes = names[:2]
     with pytest.raises(ValueError, match='has 3 classes, the dataset 2'):
+        collect(teacher, config)
+
+
+def test_members_that_differ_in_palette_are_measured(teacher, config):
+    inner = config.train_dataloader.dataset
+    other = copy.deepcopy(inner)
+    other.metainfo.palette = [(1, 2, 3), (4, 5, 6), (7, 8, 9)]
+    expected = collect(teacher, config)
+    config.train_dataloader.dataset = dict(
+        type='RepeatDataset',
+        times=2,
+        dataset=dict(type='ConcatDataset', datasets=[inner, other]),
+    )
+    actual = collect(teacher, config)
+    assert torch.equal(actual.counts, 2 * expected.counts)
+    assert_close(actual.means, expected.means)
+    other.metainfo.classes = ('cat', 'bus', 'dog')
+    with pytest.raises(ValueError, match="member 1 .*1 is 'bus'"):
         collect(teacher, config)
 
 

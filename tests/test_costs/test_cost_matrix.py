@@ -1,3 +1,4 @@
+import json
 import os
 
 import numpy as np
@@ -175,3 +176,35 @@ def test_newer_schema_is_refused(tmp_path):
     np.savez(path, **entries)
     with pytest.raises(ValueError, match='schema version 99'):
         CostMatrix.load(path)
+
+
+@pytest.mark.parametrize(
+    ('estimator', 'options'),
+    [
+        ('centroid_kernel', dict(cap=0, projected_features=None)),
+        ('whitened_centroid', dict(cap=0, projected_features=None)),
+        ('covariance', dict(cap=0, projected_features=16)),
+    ],
+)
+def test_files_of_version_0_1_load(tmp_path, estimator, options):
+    """Also those of estimators that are no more."""
+    path = tmp_path / 'cost.npz'
+    np.savez_compressed(
+        path,
+        schema_version=np.int64(1),
+        categories=np.array(CATEGORIES, dtype=np.str_),
+        interrelation=interrelation(),
+        estimator=np.str_(estimator),
+        options=np.str_(json.dumps({**options, 'fallback': []})),
+        teacher_config=np.str_('faster-rcnn.py'),
+        checkpoint_sha256=np.str_('ab' * 32),
+        samples=np.array([5, 6, 7, 80]),
+        versions=np.str_(json.dumps(dict(mmwkd='0.1.0'))),
+    )
+    matrix = CostMatrix.load(path)
+    assert (matrix.categories, matrix.estimator) == (CATEGORIES, estimator)
+    assert (
+        matrix.options['projected_features'] == (options['projected_features'])
+    )
+    np.testing.assert_array_equal(matrix.interrelation, interrelation())
+    assert matrix.cost(2.0).shape == (4, 4)

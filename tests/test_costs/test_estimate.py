@@ -1,8 +1,9 @@
+import hashlib
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,18 +12,20 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 import mmwkd.costs.estimate
+from mmwkd.cli import run
+from mmwkd.configs import teacher_options
 from mmwkd.costs import CostMatrix
 from mmwkd.costs.collect import CollectOptions
 from mmwkd.costs.estimate import (
     ESTIMATORS,
     EstimateOptions,
-    collect_confusion,
+    EstimatorName,
+    LoadedTeacher,
+    cost_estimate,
     estimate_cost_matrix,
     interrelation_of,
-    teacher_source,
-    write_cost_matrix,
 )
-from mmwkd.costs.statistics import ClassStatistics, StatisticsPlan
+from mmwkd.costs.statistics import ClassStatistics
 from mmwkd.functional import classifier_interrelation
 from mmwkd.testing import tiny_faster_rcnn
 
@@ -36,18 +39,28 @@ COLLECT = CollectOptions(num_workers=0, batch_size=4)
 def write(config_file, checkpoint, tmp_path):
     """Write a cost matrix with changes to the arguments."""
 
-    def call(out='cost.npz', *, estimator='centroid', **changes):
-        arguments = dict(
-            config=config_file,
-            checkpoint=str(checkpoint),
+    def call(
+        out='cost.npz',
+        *,
+        estimator='centroid',
+        checkpoint=str(checkpoint),
+        **changes,
+    ):
+        options = dict(
             out=tmp_path / out,
-            options=EstimateOptions(estimator=estimator),
+            estimate=EstimateOptions(estimator=estimator),
             collect=COLLECT,
             device='cpu',
         )
-        return write_cost_matrix(**{**arguments, **changes})
+        return cost_estimate(
+            str(config_file), checkpoint, **{**options, **changes}
+        )
 
     return call
+
+
+def test_the_table_has_every_name():
+    assert tuple(ESTIMATORS) == get_args(EstimatorName)
 
 
 def test_ranks_take_a_gpu_each(monkeypatch, group):
@@ -65,8 +78,6 @@ def test_ranks_take_a_gpu_each(monkeypatch, group):
 def test_matrix_says_where_it_is_from(
     write, estimator, tmp_path, checkpoint, config_file
 ):
-    import hashlib
-
     made = write(estimator=estimator)
     matrix = CostMatrix.load(tmp_path / 'cost.npz')
     np.testing.assert_array_equal(made.interrelation, matrix.interrelation)
@@ -89,7 +100,7 @@ def test_matrix_says_where_it_is_from(
 def test_classifier_needs_no_data(write, config_file, checkpoint):
     matrix = write(
         estimator='classifier',
-        cfg_options={'train_dataloader.dataset.data_root': '/nowhere'},
+        cfg_options=('train_dataloader.dataset.data_root=/nowhere',),
     )
     weight = torch.load(checkpoint)['state_dict'][
         'roi_head.bbox_head.fc_cls.weight'
@@ -102,20 +113,18 @@ def test_classifier_needs_no_data(write, config_file, checkpoint):
 def test_categories_with_few_samples_take_the_classifier(
     config, teacher, monkeypatch
 ):
-    said = []
+    messages = []
     monkeypatch.setattr(
         mmwkd.costs.estimate,
         'print_log',
-        lambda message, *args, **kwargs: said.append(message),
+        lambda message, *args, **kwargs: messages.append(message),
     )
     matrix = estimate_cost_matrix(
-        config,
-        teacher,
-        EstimateOptions(),
-        CollectOptions(num_workers=0, negatives=0),
+        LoadedTeacher(config, teacher, 'teacher.py'),
+        collect=CollectOptions(num_workers=0, negatives=0),
     )
-    assert len(said) == 1
-    assert 'classifier weights: background' in said[0]
+    (message,) = messages
+    assert 'classifier weights: background' in message
     assert matrix.options['fallback'] == ['background']
     expected = classifier_interrelation(
         teacher.detector.roi_head.bbox_head.fc_cls.weight
@@ -125,24 +134,14 @@ def test_categories_with_few_samples_take_the_classifier(
 
 
 def test_too_few_categories_are_refused():
-    statistics = ClassStatistics(
-        StatisticsPlan(num_categories=3, num_features=2)
-    )
-    seen = torch.tensor([False, True, False])
+    enough = torch.tensor([False, True, False])
     with pytest.raises(ValueError, match='1 categories have enough samples'):
-        interrelation_of('centroid', statistics, seen, torch.eye(3))
-
-
-def test_small_memory_projects_the_covariances(write):
-    """32 features of 4 categories would take 33 kB."""
-    full = write('full.npz', estimator='covariance')
-    small = write(
-        'small.npz',
-        options=EstimateOptions(estimator='covariance', memory_limit=20_000),
-    )
-    assert full.options['projected_features'] is None
-    assert 8 <= small.options['projected_features'] < 32
-    assert abs(full.interrelation - small.interrelation).max() < 0.5
+        interrelation_of(
+            ESTIMATORS['centroid'],
+            ClassStatistics(3, 2),
+            enough,
+            fallback=torch.eye(3),
+        )
 
 
 @pytest.fixture
@@ -158,10 +157,10 @@ def no_teacher(monkeypatch):
 @pytest.mark.usefixtures('no_teacher')
 def test_existing_file_is_refused_before_the_pass(write, tmp_path):
     path = tmp_path / 'cost.npz'
-    path.write_text('mine')
+    path.write_text('precious')
     with pytest.raises(FileExistsError, match='cost.npz exists .*--force'):
         write()
-    assert path.read_text() == 'mine'
+    assert path.read_text() == 'precious'
     with pytest.raises(AssertionError, match='teacher was built'):
         write(force=True)
 
@@ -174,29 +173,6 @@ def test_unwritable_place_is_refused_before_the_pass(write, tmp_path):
     (tmp_path / 'folder').mkdir()
     with pytest.raises(OSError, match='folder is a folder'):
         write('folder', force=True)
-
-
-def test_interrupted_write_loses_nothing(write, tmp_path, monkeypatch):
-    """What was there stays, and the pass need not be repeated."""
-    path = tmp_path / 'cost.npz'
-    write(estimator='classifier')
-    before = path.read_bytes()
-
-    def full_disk(*args, **kwargs):
-        raise OSError(28, 'No space left on device')
-
-    with monkeypatch.context() as patch:
-        patch.setattr(CostMatrix, 'save', full_disk)
-        with pytest.raises(OSError, match='No space left'):
-            write(force=True)
-    assert path.read_bytes() == before
-    batches = []
-    write(
-        force=True,
-        progress=lambda loader, **_: batches.extend(loader) or batches,
-    )
-    assert batches == []
-    assert CostMatrix.load(path).estimator == 'centroid'
 
 
 def test_checkpoint_of_other_classes_is_refused(write, config, tmp_path):
@@ -221,24 +197,28 @@ def test_distiller_config_gives_its_teacher(
         logit_loss=dict(type='WKDLogitLoss'),
     )
     config.dump(tmp_path / 'run.py')
-    matrix = write_cost_matrix(
-        tmp_path / 'run.py',
-        None,
-        tmp_path / 'cost.npz',
+    matrix = cost_estimate(
+        str(tmp_path / 'run.py'),
+        out=tmp_path / 'cost.npz',
         collect=COLLECT,
         device='cpu',
     )
     assert matrix.teacher_config == str(config_file)
     assert matrix.estimator == 'centroid'
-    other = teacher_source(config, 'other.pth', name='run.py')
+    other = teacher_options(config, 'other.pth', name='run.py')
     assert other['checkpoint'] == 'other.pth'
 
 
 def test_missing_checkpoint_and_model_are_refused(config):
     with pytest.raises(ValueError, match='a.py names no checkpoint'):
-        teacher_source(config, None, name='a.py')
+        teacher_options(config, None, name='a.py')
     with pytest.raises(ValueError, match='a.py has no model'):
-        teacher_source(Config(dict(lr=1)), 'a.pth', name='a.py')
+        teacher_options(Config(dict(lr=1)), 'a.pth', name='a.py')
+
+
+def test_options_of_the_config_are_pairs(write):
+    with pytest.raises(ValueError, match="key=value pairs, got 'model'"):
+        write(cfg_options=('model',))
 
 
 @pytest.mark.parametrize(
@@ -254,31 +234,27 @@ def test_bad_options_are_refused(changes, message):
         EstimateOptions(**changes)
 
 
-def test_confusion_of_the_validation_split(config, teacher):
-    statistics = collect_confusion(
-        config, teacher, CollectOptions(split='val', num_workers=0)
-    )
-    confusion = statistics.mean_probabilities()
-    assert confusion.shape == (4, 4)
-    np.testing.assert_allclose(confusion.sum(dim=1), np.ones(4), rtol=1e-5)
-    train = collect_confusion(
-        config, teacher, CollectOptions(split='train', num_workers=0)
-    )
-    assert not torch.equal(train.means, statistics.means)
+def test_the_validation_split_is_other_images(write):
+    matrices = [
+        write(
+            f'{split}.npz',
+            estimator='confusion',
+            collect=CollectOptions(split=split, num_workers=0),
+        )
+        for split in ('train', 'val')
+    ]
+    assert not np.array_equal(*(m.interrelation for m in matrices))
 
 
 DISTRIBUTED = """
 import sys
-from mmdet.utils import register_all_modules
 from mmwkd.costs.collect import CollectOptions
-from mmwkd.costs.estimate import EstimateOptions, write_cost_matrix
+from mmwkd.costs.estimate import EstimateOptions, cost_estimate
 if __name__ == '__main__':
-    register_all_modules()
-    for estimator in ('centroid', 'whitened_centroid', 'covariance',
-                      'confusion', 'paired_cka'):
-        write_cost_matrix(
-            sys.argv[1], sys.argv[2], f'{sys.argv[3]}/{estimator}.npz',
-            options=EstimateOptions(estimator=estimator, cap=6),
+    for estimator in ('centroid', 'confusion', 'paired_cka'):
+        cost_estimate(
+            sys.argv[1], sys.argv[2], out=f'{sys.argv[3]}/{estimator}.npz',
+            estimate=EstimateOptions(estimator=estimator, cap=6),
             collect=CollectOptions(num_workers=0, batch_size=3),
             device='cpu')
 """
@@ -304,11 +280,11 @@ def test_two_processes_estimate_what_one_does(
         check=False,
     )
     assert completed.returncode == 0, completed.stdout[-3000:]
-    assert len(list(out.iterdir())) == 5  # no partial files are left
+    assert len(list(out.iterdir())) == 3
     for path in out.iterdir():
         two = CostMatrix.load(path)
         one = write(
-            path.name, options=EstimateOptions(estimator=path.stem, cap=6)
+            path.name, estimate=EstimateOptions(estimator=path.stem, cap=6)
         )
         np.testing.assert_allclose(
             two.interrelation, one.interrelation, atol=1e-5, err_msg=path.stem
@@ -316,31 +292,27 @@ def test_two_processes_estimate_what_one_does(
         np.testing.assert_array_equal(two.samples, one.samples)
 
 
-def run_tool(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, 'argv', ['tool', *map(str, arguments)])
-    runpy.run_path(
-        str(ROOT / 'tools' / 'estimate_cost_matrix.py'), run_name='__main__'
-    )
-
-
-def test_tool_writes_and_refuses(
-    monkeypatch, config_file, checkpoint, tmp_path, capsys
+def test_the_command_writes_and_refuses(
+    config_file, checkpoint, tmp_path, capsys
 ):
     out = tmp_path / 'cost.npz'
-    command = [config_file, checkpoint, '--out', out, '--num-workers', 0]
-    command += ['--device', 'cpu', '--max-images', 6, '--estimator']
-    run_tool(monkeypatch, *command, 'confusion')
+    words = [config_file, checkpoint, '--out', out, '--num-workers', 0]
+    words += ['--device', 'cpu', '--max-images', 6, '--estimator', 'confusion']
+    words += ['--cfg-options', 'val_dataloader.batch_size=1', 'a.b=(1,2)']
+    words = list(map(str, words))
+    assert run(cost_estimate, words) == 0
     captured = capsys.readouterr()
     assert f'{out}: 4 categories' in captured.out
     assert '1/1' in captured.err  # the progress bar
     matrix = CostMatrix.load(out)
     assert matrix.estimator == 'confusion'
     assert matrix.options['max_images'] == 6
-    with pytest.raises(SystemExit, match='error: .*cost.npz exists'):
-        run_tool(monkeypatch, *command, 'centroid')
-    command[0], command[3] = 'no_config.py', tmp_path / 'other.npz'
-    with pytest.raises(SystemExit, match='config no_config.py does not exist'):
-        run_tool(monkeypatch, *command, 'centroid')
+    assert run(cost_estimate, words) == 2
+    assert 'cost.npz exists' in capsys.readouterr().err
+    words[0] = 'no_config.py'
+    assert run(cost_estimate, [*words, '--force']) == 2
+    error = capsys.readouterr().err
+    assert error == 'error: config no_config.py does not exist\n'
 
 
 @pytest.mark.slow
@@ -357,13 +329,13 @@ def test_coco_config_on_photographs(coco_tiny, tmp_path):
     loaded.merge_from_dict(changes)
     detector = MODELS.build(loaded.model)
     torch.save(detector.state_dict(), tmp_path / 'random.pth')
-    matrix = write_cost_matrix(
-        config,
+    matrix = cost_estimate(
+        str(config),
         str(tmp_path / 'random.pth'),
-        tmp_path / 'cost.npz',
-        options=EstimateOptions(min_samples=2),
+        out=tmp_path / 'cost.npz',
+        estimate=EstimateOptions(min_samples=2),
         collect=CollectOptions(num_workers=0, max_images=16),
-        cfg_options=changes,
+        cfg_options=tuple(f'{k}={v}' for k, v in changes.items()),
         device='cpu',
     )
     assert len(matrix.categories) == 81

@@ -172,20 +172,9 @@ def statistics(draw):
     return draw(tensors(shape, (*PATTERNS, 'huge')))
 
 
-def scatter_of(rows):
-    return rows.double().T @ rows.double()
-
-
 ESTIMATES = {
     'classifier': WF.classifier_interrelation,
     'centroid': WF.centroid_interrelation,
-    'kernel': WF.centroid_kernel_interrelation,
-    'whitened': lambda rows: WF.whitened_centroid_interrelation(
-        rows, scatter_of(rows)
-    ),
-    'covariance': lambda rows: WF.covariance_interrelation(
-        torch.einsum('ki,kj->kij', 2 * [rows.double()])
-    ),
     'confusion': lambda rows: WF.confusion_interrelation(
         rows.double().abs() @ rows.double().abs().T
     ),
@@ -290,9 +279,6 @@ def test_every_function_has_its_laws():
         'gaussian_wasserstein',
         'classifier_interrelation',
         'centroid_interrelation',
-        'centroid_kernel_interrelation',
-        'whitened_centroid_interrelation',
-        'covariance_interrelation',
         'confusion_interrelation',
         'paired_cka_interrelation',
         'interrelation_to_cost',

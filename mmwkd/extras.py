@@ -1,0 +1,31 @@
+"""Packages that only some commands need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Say which extra has a package whose import fails in this context.
+
+    Args:
+        extra: Name of the extra, as in ``pip install 'mmwkd[cost]'``.
+
+    Raises:
+        ImportError: If a package is not installed, naming it and the extra.
+
+    Example:
+        >>> with needs_extra('cost'):
+        ...     import math
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or 'mmwkd').partition('.')[0] == 'mmwkd':
+            raise
+        raise ImportError(
+            f'{error.name} is not installed: '
+            f"pip install 'mmwkd[{extra}]' brings it"
+        ) from error

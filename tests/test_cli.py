@@ -1,0 +1,99 @@
+"""Command lines that are made from functions."""
+
+import builtins
+from dataclasses import dataclass
+
+import pytest
+
+from mmwkd.cli import run
+
+
+@dataclass(frozen=True)
+class Options:
+    """How it is done.
+
+    Attributes:
+        size: How large it is.
+    """
+
+    size: int = 3
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise ValueError(f'size must be at least 1, got {self.size}')
+
+
+DEFAULT = Options()
+
+
+def command(
+    file: str,
+    other: str | None = None,
+    /,
+    *,
+    out: str,
+    options: Options = DEFAULT,
+    force: bool = False,
+) -> None:
+    """Do something.
+
+    Args:
+        file: What is read.
+        other: What may be read.
+        out: What is written.
+        options: How.
+        force: Whether it may be replaced.
+    """
+    if file == 'interrupt':
+        raise KeyboardInterrupt
+    if file == 'error':
+        raise ValueError('a sentence')
+    print(file, other, out, options.size, force)
+
+
+def test_positions_options_and_fields_are_parsed(capsys):
+    assert run(command, ['a', '--out', 'b']) == 0
+    assert (
+        run(command, ['a', 'c', '--out', 'b', '--size', '5', '--force']) == 0
+    )
+    assert capsys.readouterr().out == 'a None b 3 False\na c b 5 True\n'
+
+
+def test_help_has_the_docstrings(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(command, ['--help'])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for part in ('FILE', '[OTHER]', 'Do something.', 'How large it is.'):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    'words', [['a'], ['a', '--out', 'b', '--size', '0'], ['--unknown']]
+)
+def test_bad_command_lines_end_with_2(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(command, words)
+    assert stop.value.code == 2
+
+
+def test_errors_are_a_sentence_and_ctrl_c_is_clean(capsys):
+    assert run(command, ['error', '--out', 'b']) == 2
+    assert capsys.readouterr().err == 'error: a sentence\n'
+    assert run(command, ['interrupt', '--out', 'b']) == 130
+    assert capsys.readouterr().err == 'interrupted\n'
+
+
+def test_a_missing_parser_names_its_extra(monkeypatch, capsys):
+    load = builtins.__import__
+
+    def absent(name, *args, **kwargs):
+        if name == 'tyro':
+            raise ModuleNotFoundError("No module named 'tyro'", name='tyro')
+        return load(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, '__import__', absent)
+    assert run(command, []) == 2
+    assert "tyro is not installed: pip install 'mmwkd[cost]'" in (
+        capsys.readouterr().err
+    )
