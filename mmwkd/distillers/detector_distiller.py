@@ -7,7 +7,7 @@ included and last.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from mmdet.models.detectors import BaseDetector
@@ -96,6 +96,8 @@ class DetectorDistiller(BaseDetector):
             two detectors cannot be compared, saying what differs.
         FileNotFoundError: If a named file does not exist.
     """
+
+    is_distiller: ClassVar[bool] = True  # for readers of configs
 
     def __init__(
         self,
