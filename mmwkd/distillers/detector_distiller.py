@@ -16,7 +16,7 @@ from collections.abc import (
 )
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmdet.models.detectors import BaseDetector
@@ -100,6 +100,8 @@ class DetectorDistiller(BaseDetector):
             two detectors cannot be compared, saying what differs.
         FileNotFoundError: If a named file does not exist.
     """
+
+    is_distiller: ClassVar[bool] = True  # for readers of configs
 
     def __init__(
         self,
