@@ -15,7 +15,32 @@ from mmwkd.functional.derivative import first_order
 from mmwkd.functional.extents import cell_borders, content_sides
 
 
-def cell_roots(
+def full_terms(
+    student_feats: Tensor,
+    teacher_feats: Tensor,
+    extents: Tensor | None,
+    grid: int,
+) -> Tensor:
+    """Mean and covariance term for full covariances.
+
+    Args:
+        student_feats: Student maps, of shape (N, D, H, W).
+        teacher_feats: Teacher maps, of the same shape.
+        extents: Height and width of each map's content, of shape (N, 2);
+            None if maps are content alone.
+        grid: Number of cells g along each side of a map.
+
+    Returns:
+        Both terms side by side, of shape (N, 2).
+    """
+    mean_s, root_s = _cell_roots(student_feats, grid, extents)
+    mean_t, root_t = _cell_roots(teacher_feats, grid, extents)
+    mean_term = (mean_s - mean_t).square().sum(dim=1)  # (N, C)
+    cov_term = _squared_bures(root_s, root_t)  # (N, C)
+    return torch.stack([mean_term, cov_term], dim=2).mean(dim=1)
+
+
+def _cell_roots(
     feats: Tensor, grid: int, extents: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Mean of every cell and a square root of its covariance.
@@ -82,7 +107,7 @@ def _take(samples: Tensor, index: Tensor) -> Tensor:
     return taken.unflatten(2, index.shape[1:])
 
 
-def squared_bures(x: Tensor, y: Tensor) -> Tensor:
+def _squared_bures(x: Tensor, y: Tensor) -> Tensor:
     """Squared Bures distance between ``x x^T`` and ``y y^T``.
 
     Args:

@@ -13,7 +13,8 @@ def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate the ``backward`` of a function that has one derivative.
 
     Under ``create_graph=True`` what such a function computes would count as
-    a constant, and second derivatives would be silently wrong.
+    a constant, and second derivatives would be silently wrong. Autocast is
+    off inside.
     """
 
     @functools.wraps(backward)
@@ -23,6 +24,8 @@ def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
                 'second derivatives of this loss are not available: '
                 'differentiate without create_graph=True'
             )
-        return backward(ctx, *grad_outputs)
+        # a user may differentiate inside autocast, too
+        with torch.autocast(grad_outputs[0].device.type, enabled=False):
+            return backward(ctx, *grad_outputs)
 
     return wrapper
