@@ -17,8 +17,9 @@ from torch import Tensor
 
 from mmwkd.functional.blocks import for_each_map, sum_over_channels
 from mmwkd.functional.checks import check_at_least, check_feats, check_positive
+from mmwkd.functional.derivative import matrix_product
 from mmwkd.functional.extents import content_sides, padding_mask
-from mmwkd.functional.precision import without_autocast
+from mmwkd.functional.precision import with_exact_products
 from mmwkd.functional.sinkhorn import sinkhorn_plan
 
 # Cosine costs reach 2; in float32 the kernel exp(-cost / reg) and its scalings
@@ -28,7 +29,7 @@ MIN_EMD_REG = 0.05
 _MIN_LENGTH = 1e-5
 
 
-@without_autocast
+@with_exact_products
 def fitnet_term(
     student_feats: Tensor,
     teacher_feats: Tensor,
@@ -60,7 +61,7 @@ def fitnet_term(
     ) / _num_entries(student_feats, extents)
 
 
-@without_autocast
+@with_exact_products
 def pkd_term(
     student_feats: Tensor,
     teacher_feats: Tensor,
@@ -101,7 +102,7 @@ def pkd_term(
     ) / (2 * _num_entries(student_feats, extents))
 
 
-@without_autocast
+@with_exact_products
 def cwd_term(
     student_feats: Tensor,
     teacher_feats: Tensor,
@@ -140,7 +141,7 @@ def cwd_term(
     return temperature**2 / student_feats.shape[1] * divergence
 
 
-@without_autocast
+@with_exact_products
 def ickd_term(
     student_feats: Tensor,
     teacher_feats: Tensor,
@@ -183,7 +184,7 @@ def ickd_term(
     )
 
 
-@without_autocast
+@with_exact_products
 def emd_term(
     student_feats: Tensor,
     teacher_feats: Tensor,
@@ -319,7 +320,7 @@ def _correlation_gap(
 
 def _channel_correlation(feats: Tensor, eps: float) -> Tensor:
     channels = feats.flatten(2)  # (N, D, H * W)
-    return F.normalize(channels @ channels.mT, dim=2, eps=eps)
+    return F.normalize(matrix_product(channels, channels.mT), dim=2, eps=eps)
 
 
 def _inner_products(
@@ -329,7 +330,7 @@ def _inner_products(
     student, teacher = (
         feats.flatten(1) for feats in _blank(padding, student, teacher)
     )
-    inner = student @ teacher.T  # (N, N)
+    inner = matrix_product(student, teacher.T)  # (N, N)
     return torch.stack(
         [
             inner,

@@ -25,7 +25,7 @@ from mmwkd.functional.extents import (
     content_sides,
     padding_mask,
 )
-from mmwkd.functional.precision import computing_dtype, without_autocast
+from mmwkd.functional.precision import computing_dtype, with_exact_products
 
 Covariance = Literal['diag', 'full']
 COVARIANCES = ('diag', 'full')
@@ -35,7 +35,7 @@ COVARIANCES = ('diag', 'full')
 _SMALL_MAP = 256
 
 
-@without_autocast
+@with_exact_products
 def gaussian_wasserstein(
     student_feats: Tensor,
     teacher_feats: Tensor,
