@@ -3,11 +3,78 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.hub import get_config
+
+
+def read_config(path: str, cfg_options: Sequence[str] = ()) -> Config:
+    """Read a config file and change it.
+
+    Args:
+        path: Path of the file.
+        cfg_options: Changes, each ``key=value``, as mmdet's own tools take
+            them.
+
+    Returns:
+        The config.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a change is no ``key=value``.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'config {path} does not exist')
+    for option in cfg_options:
+        if '=' not in option:
+            raise ValueError(
+                f'--cfg-options takes key=value pairs, got {option!r}'
+            )
+    changes = Namespace()
+    DictAction([], 'found')(ArgumentParser(), changes, list(cfg_options))
+    config = Config.fromfile(path)
+    config.merge_from_dict(changes.found)
+    return config
+
+
+def teacher_options(
+    config: Config, checkpoint: str | None, *, name: str
+) -> dict[str, Any]:
+    """The detector to study, as the ``teacher`` of a distiller's config.
+
+    Args:
+        config: Config of a detector, or of a distiller, whose teacher is
+            taken.
+        checkpoint: Weights; None for those of the distiller's teacher.
+        name: Name of the config, for messages.
+
+    Returns:
+        Options of a teacher.
+
+    Raises:
+        ValueError: If there is no model, or no checkpoint.
+    """
+    if 'model' not in config:
+        raise ValueError(f'{name} has no model')
+    if is_distiller(config.model):
+        options = copy.deepcopy(dict(config.model.teacher))
+    else:
+        model = copy.deepcopy(config.model)
+        if 'data_preprocessor' in config:
+            model.setdefault('data_preprocessor', config.data_preprocessor)
+        options = dict(config=model)
+    if checkpoint is not None:
+        options['checkpoint'] = checkpoint
+        options.pop('allow_random', None)
+    if options.get('checkpoint') is None:
+        raise ValueError(
+            f'{name} names no checkpoint of a teacher: pass one behind it'
+        )
+    return options
 
 
 def config_name(config: Any) -> str:
@@ -57,14 +124,128 @@ def type_name(config: Mapping[str, Any]) -> str:
     return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
 
 
-def class_names(classes: Any) -> tuple[str, ...] | None:
+def class_names(
+    classes: Any, source: str = 'teacher.classes'
+) -> tuple[str, ...] | None:
+    """Class names as a tuple.
+
+    Args:
+        classes: A sequence of names; None if there is none.
+        source: What names them, for the message.
+
+    Returns:
+        The names in order; None without a list.
+
+    Raises:
+        ValueError: If it is one string, as ``('person')`` is.
+    """
     if classes is None:
         return None
     if isinstance(classes, str):
         raise ValueError(
-            f'teacher.classes must be a list of names, got {classes!r}'
+            f'{source} must be a list of names, got the string {classes!r}: '
+            'a tuple of one name needs a comma, as in '
+            f'classes=({classes!r},)'
         )
-    return tuple(classes)
+    return tuple(map(str, classes))
+
+
+def dataset_classes(dataset: Any) -> tuple[str, ...] | None:
+    """Foreground classes of a dataset, whatever wraps or joins its members.
+
+    Every member is looked at: a wrapper may have the ``metainfo`` of its
+    first member alone, or a list of theirs.
+
+    Args:
+        dataset: A dataset with ``metainfo``, a wrapper with a ``dataset`` or
+            one with ``datasets``, in any nesting.
+
+    Returns:
+        Class names in the order of the labels; None if no member states
+        any.
+
+    Raises:
+        ValueError: If members differ in their classes or their order, naming
+            the member, or if classes are one string.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> cats = SimpleNamespace(metainfo=dict(classes=('cat', 'dog')))
+        >>> dataset_classes(SimpleNamespace(dataset=cats, metainfo={}))
+        ('cat', 'dog')
+    """
+    return _common_classes(_metainfos(dataset))
+
+
+def metainfo_classes(metainfo: Any) -> tuple[str, ...] | None:
+    """Foreground classes that a dataset's ``metainfo`` states.
+
+    Args:
+        metainfo: A mapping; that of joined datasets may be a list of them.
+
+    Returns:
+        See :func:`dataset_classes`, which looks at more.
+
+    Raises:
+        ValueError: See :func:`dataset_classes`.
+
+    Example:
+        >>> metainfo_classes([dict(classes=['cat'], palette=[1]), {}])
+        ('cat',)
+    """
+    items = [metainfo] if isinstance(metainfo, Mapping) else metainfo or ()
+    return _common_classes(('metainfo', item) for item in items)
+
+
+def _common_classes(
+    metainfos: Iterable[tuple[str, Mapping[str, Any]]],
+) -> tuple[str, ...] | None:
+    first_name, first = '', None
+    for index, (source, metainfo) in enumerate(metainfos):
+        name = f'member {index} of the dataset ({source})'
+        classes = class_names(metainfo.get('classes'), f'classes of {name}')
+        if first is None:
+            first_name, first = name, classes
+        elif classes is not None and classes != first:
+            raise ValueError(
+                f'{name} has other classes than {first_name}: '
+                f'{first_difference(classes, first)}; members that are joined '
+                'must have the same classes in the same order, so set '
+                'metainfo=dict(classes=...) in each'
+            )
+    return first
+
+
+def first_difference(classes: Sequence[str], expected: Sequence[str]) -> str:
+    """Where a list of classes first differs from another, for a message.
+
+    Example:
+        >>> first_difference(['cat', 'dog'], ['cat', 'cow'])
+        "class 1 is 'dog' instead of 'cow'"
+    """
+    for index, (a, b) in enumerate(zip(classes, expected, strict=False)):
+        if a != b:
+            return f'class {index} is {a!r} instead of {b!r}'
+    return f'{len(classes)} classes instead of {len(expected)}'
+
+
+def _metainfos(dataset: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What each member is, and its metainfo."""
+    inner = getattr(dataset, 'dataset', None)
+    members = getattr(dataset, 'datasets', None)
+    if isinstance(members, Sequence) and members:
+        for member in members:
+            yield from _metainfos(member)
+    elif hasattr(inner, '__getitem__') or hasattr(inner, 'metainfo'):
+        yield from _metainfos(inner)
+    else:
+        metainfo = getattr(dataset, 'metainfo', None) or {}
+        file = getattr(dataset, 'ann_file', '')
+        name = ' '.join(filter(None, [type(dataset).__name__, str(file)]))
+        # a joined dataset that hides its members has a list
+        several = [metainfo] if isinstance(metainfo, Mapping) else metainfo
+        for item in several:
+            yield name, item
 
 
 def _without_pretrained(node: Any) -> Any:

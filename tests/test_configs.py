@@ -36,6 +36,7 @@ READ = PIECES | {
     'log_level',
     'log_processor',
     'max_iters',
+    'metainfo',
     'model',
     'optim_wrapper',
     'param_scheduler',

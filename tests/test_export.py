@@ -49,13 +49,6 @@ def run(tmp_path):
     return tmp_path / 'run.py', tmp_path / 'epoch_1.pth', distiller.student
 
 
-@pytest.mark.parametrize('kind', ['MiniCocoDataset', 'IconCocoDataset'])
-def test_datasets_of_mmwkd_keep_its_import(run, kind):
-    config = Config.fromfile(run[0])
-    config.train_dataloader = dict(dataset=dict(type=kind))
-    assert student_config(config).custom_imports.imports == ['mmwkd']
-
-
 def test_exported_files_are_a_plain_detector(run, tmp_path):
     config, checkpoint, student = run
     paths = export_student(config, checkpoint, tmp_path / 'out')

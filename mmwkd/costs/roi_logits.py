@@ -233,8 +233,8 @@ def observe_logits(
     """
     distiller.eval()
     data = distiller.data_preprocessor(batch, training=True)
-    _, seen, taught = distiller.observe(data['inputs'], data['data_samples'])
-    mine, theirs, labels = distiller.compared_logits(seen, taught)
+    _, step = distiller.observe(data['inputs'], data['data_samples'])
+    mine, theirs, labels, _ = distiller.compared_logits(step)
     foreground = labels < mine.shape[1] - 1
     found = foreground.nonzero().flatten()
     if len(found) == 0:

@@ -14,12 +14,12 @@ from mmwkd.distillers.teacher import TeacherPass
 
 
 def check_batch(
-    num_images: int, seen: TrainingPass, taught: TeacherPass
+    num_images: int, student: TrainingPass, teacher: TeacherPass
 ) -> None:
     """Refuse branches that turn an image into several: RoIs name images."""
     for role, feats in (
-        ('student', seen.neck_feats),
-        ('teacher', taught.neck_feats),
+        ('student', student.neck_feats),
+        ('teacher', teacher.neck_feats),
     ):
         if len(feats[0]) != num_images:
             raise ValueError(
@@ -53,20 +53,20 @@ def refuse_shards(student: BaseDetector) -> None:
 
 
 def refuse_non_finite(
-    taught: TeacherPass, data_samples: Sequence[Any]
+    teacher: TeacherPass, data_samples: Sequence[Any]
 ) -> None:
     """Stop if it is the teacher's doing; the student's overflow is not."""
     tensors = {
         f'neck feature map {level}': feat
-        for level, feat in enumerate(taught.neck_feats)
+        for level, feat in enumerate(teacher.neck_feats)
     }
-    for index, stage in enumerate(taught.stages):
+    for index, stage in enumerate(teacher.stages):
         tensors[f'RoI feature maps of stage {index}'] = stage.feats
         if stage.logits is not None:
             tensors[f'class logits of stage {index}'] = stage.logits
         if isinstance(stage.deltas, Tensor):  # SABL predicts buckets
             tensors[f'box deltas of stage {index}'] = stage.deltas
-    for level, scores in enumerate(taught.dense_scores):
+    for level, scores in enumerate(teacher.dense_scores):
         tensors[f'class scores of level {level}'] = scores
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():

@@ -33,8 +33,8 @@ class DistillationLoss(nn.Module):
     method: ClassVar[str]
     """Short name of the method, part of the keys of the loss dict."""
 
-    compares: ClassVar[Literal['logits', 'features', 'boxes']]
-    """What :meth:`terms` is called on."""
+    compares: ClassVar[str]
+    """What :meth:`terms` is called on: 'logits', 'features' or 'boxes'."""
 
     @property
     def term_names(self) -> tuple[str, ...]:

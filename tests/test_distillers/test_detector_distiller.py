@@ -456,7 +456,9 @@ def test_adapters_are_built_where_channels_differ(build):
 def test_levels_are_paired_by_stride(build):
     distiller = build(neck_loss=dict(type='WKDFeatureLoss', levels=(1, 3)))
     assert len(neck_adapters(distiller)) == 2
-    assert [(p.student, p.teacher) for p in distiller._levels] == [
+    assert [
+        (p.student, p.teacher) for p in distiller._places['neck'].levels
+    ] == [
         (1, 1),
         (3, 3),
     ]
@@ -721,7 +723,7 @@ def test_seesaw_heads_are_compared_by_what_they_predict(build, step):
     )
     batch = tiny_batch()
     data = distiller.data_preprocessor(batch, training=True)
-    _, seen, taught = distiller.observe(data['inputs'], data['data_samples'])
+    _, (seen, taught) = distiller.observe(data['inputs'], data['data_samples'])
     head = box_heads(distiller.student)[0]
     (stage,) = seen.stages
     raw = head(stage.feats)[0]

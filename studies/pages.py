@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies/
+
 from mmwkd.files import atomic_write
 from studies.grid.figures import (
     Scan,
