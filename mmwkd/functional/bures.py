@@ -11,11 +11,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmwkd.functional.derivative import first_order
+from mmwkd.functional.derivative import first_order, matrix_product
 from mmwkd.functional.extents import cell_borders, content_sides
 
 
-def cell_roots(
+def full_terms(
+    student_feats: Tensor,
+    teacher_feats: Tensor,
+    extents: Tensor | None,
+    grid: int,
+) -> Tensor:
+    """Mean and covariance term for full covariances.
+
+    Args:
+        student_feats: Student maps, of shape (N, D, H, W).
+        teacher_feats: Teacher maps, of the same shape.
+        extents: Height and width of each map's content, of shape (N, 2);
+            None if maps are content alone.
+        grid: Number of cells g along each side of a map.
+
+    Returns:
+        Both terms side by side, of shape (N, 2).
+    """
+    mean_s, root_s = _cell_roots(student_feats, grid, extents)
+    mean_t, root_t = _cell_roots(teacher_feats, grid, extents)
+    mean_term = (mean_s - mean_t).square().sum(dim=1)  # (N, C)
+    cov_term = _squared_bures(root_s, root_t)  # (N, C)
+    return torch.stack([mean_term, cov_term], dim=2).mean(dim=1)
+
+
+def _cell_roots(
     feats: Tensor, grid: int, extents: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Mean of every cell and a square root of its covariance.
@@ -82,7 +107,7 @@ def _take(samples: Tensor, index: Tensor) -> Tensor:
     return taken.unflatten(2, index.shape[1:])
 
 
-def squared_bures(x: Tensor, y: Tensor) -> Tensor:
+def _squared_bures(x: Tensor, y: Tensor) -> Tensor:
     """Squared Bures distance between ``x x^T`` and ``y y^T``.
 
     Args:
@@ -97,16 +122,36 @@ def squared_bures(x: Tensor, y: Tensor) -> Tensor:
     if num_samples <= num_channels:
         # tr((Sigma_T^1/2 Sigma_S Sigma_T^1/2)^1/2) is the sum of singular
         # values of y^T x whatever square roots x and y of the covariances
-        # are taken; its derivative U V^T never divides by a gap or a zero.
-        fidelity = torch.linalg.svdvals(y.mT @ x).sum(dim=-1)
+        # are taken.
+        fidelity = _NuclearNorm.apply(matrix_product(y.mT, x))
     else:
         # roots of eigenvalues have half their digits, and the traces cancel
         # against their sum
         x, y = x.double(), y.double()
-        fidelity = _Fidelity.apply(x @ x.mT, y @ y.mT)
+        fidelity = _Fidelity.apply(
+            matrix_product(x, x.mT), matrix_product(y, y.mT)
+        )
     traces = x.square().sum(dim=(-2, -1)) + y.square().sum(dim=(-2, -1))
     # rounding may leave a distance of equal sides a little below 0
     return (traces - 2 * fidelity).clamp(min=0).to(dtype)
+
+
+class _NuclearNorm(torch.autograd.Function):
+    """Sum of singular values; no gap or zero divides its derivative U V^T."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor) -> Tensor:
+        if not ctx.needs_input_grad[0]:
+            return torch.linalg.svdvals(matrix).sum(dim=-1)
+        u, values, vh = torch.linalg.svd(matrix, full_matrices=False)
+        ctx.save_for_backward(u @ vh)
+        return values.sum(dim=-1)
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        (gradient,) = ctx.saved_tensors
+        return grad_output[..., None, None] * gradient
 
 
 class _Fidelity(torch.autograd.Function):

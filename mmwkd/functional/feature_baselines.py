@@ -8,21 +8,28 @@ the maps; fractions are rounded up. The rest takes no part.
 
 from __future__ import annotations
 
+import functools
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmwkd.functional.blocks import for_each_map, sum_over_channels
 from mmwkd.functional.checks import check_at_least, check_feats, check_positive
-from mmwkd.functional.extents import padding_mask
-from mmwkd.functional.precision import full_precision
+from mmwkd.functional.derivative import matrix_product
+from mmwkd.functional.extents import content_sides, padding_mask
+from mmwkd.functional.precision import with_exact_products
 from mmwkd.functional.sinkhorn import sinkhorn_plan
 
 # Cosine costs reach 2; in float32 the kernel exp(-cost / reg) and its scalings
 # need cost / reg to stay well below 80.
 MIN_EMD_REG = 0.05
+# what a map is divided by at least to get its direction
+_MIN_LENGTH = 1e-5
 
 
-@full_precision
+@with_exact_products
 def fitnet_term(
     student_feats: Tensor,
     teacher_feats: Tensor,
@@ -46,13 +53,15 @@ def fitnet_term(
         ValueError: If shapes disagree.
     """
     check_feats(student_feats, teacher_feats)
-    student_feats, teacher_feats, padding = _contents(
-        student_feats, teacher_feats, extents
-    )
-    return _mean_of_content((student_feats - teacher_feats).square(), padding)
+    return sum_over_channels(
+        _squared_gap,
+        student_feats,
+        teacher_feats.detach(),
+        padding_mask(extents, student_feats),
+    ) / _num_entries(student_feats, extents)
 
 
-@full_precision
+@with_exact_products
 def pkd_term(
     student_feats: Tensor,
     teacher_feats: Tensor,
@@ -85,17 +94,15 @@ def pkd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(eps=eps)
-    student_feats, teacher_feats, padding = _contents(
-        student_feats, teacher_feats, extents
-    )
-    student, teacher = (
-        _standardize(feats, eps, padding)
-        for feats in (student_feats, teacher_feats)
-    )
-    return _mean_of_content((student - teacher).square(), padding) / 2
+    return sum_over_channels(
+        functools.partial(_standardized_gap, eps=eps),
+        student_feats,
+        teacher_feats.detach(),
+        padding_mask(extents, student_feats),
+    ) / (2 * _num_entries(student_feats, extents))
 
 
-@full_precision
+@with_exact_products
 def cwd_term(
     student_feats: Tensor,
     teacher_feats: Tensor,
@@ -125,18 +132,16 @@ def cwd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(temperature=temperature)
-    student_feats, teacher_feats, padding = _contents(
-        student_feats, teacher_feats, extents
+    divergence = sum_over_channels(
+        functools.partial(_divergence, temperature=temperature),
+        student_feats,
+        teacher_feats.detach(),
+        padding_mask(extents, student_feats),
     )
-    log_s, log_t = (
-        _log_shares(feats / temperature, padding)  # (N, D, H * W)
-        for feats in (student_feats, teacher_feats)
-    )
-    divergence = F.kl_div(log_s, log_t, reduction='none', log_target=True)
-    return temperature**2 * divergence.sum(dim=2).mean(dim=1)
+    return temperature**2 / student_feats.shape[1] * divergence
 
 
-@full_precision
+@with_exact_products
 def ickd_term(
     student_feats: Tensor,
     teacher_feats: Tensor,
@@ -169,17 +174,17 @@ def ickd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(eps=eps)
-    student_feats, teacher_feats, _ = _contents(
-        student_feats, teacher_feats, extents
+    channels, *sides = student_feats.shape[1:]
+    return for_each_map(
+        functools.partial(_correlation_gap, eps=eps),
+        max(1, channels / math.prod(sides)),  # correlations may be larger
+        student_feats,
+        teacher_feats.detach(),
+        padding_mask(extents, student_feats),
     )
-    student, teacher = (
-        _channel_correlation(feats, eps)  # (N, D, D)
-        for feats in (student_feats, teacher_feats)
-    )
-    return (student - teacher).square().sum(dim=2).mean(dim=1)
 
 
-@full_precision
+@with_exact_products
 def emd_term(
     student_feats: Tensor,
     teacher_feats: Tensor,
@@ -219,40 +224,50 @@ def emd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_at_least(MIN_EMD_REG, reg=reg)
-    student_feats, teacher_feats, _ = _contents(
-        student_feats, teacher_feats, extents
-    )
-    # a map of zeros has no direction; eps keeps its gradient finite
-    student, teacher = (
-        F.normalize(feats.flatten(1), dim=1, eps=1e-5)
-        for feats in (student_feats, teacher_feats)
-    )
-    cost = 1 - student @ teacher.T  # (N, N)
+    products = sum_over_channels(
+        _inner_products,
+        student_feats,
+        teacher_feats.detach(),
+        padding_mask(extents, student_feats),
+    )  # (3, N, N)
+    # a map of zeros has no direction; the minimum keeps its gradient finite
+    student, teacher = products[1:].clamp(min=_MIN_LENGTH**2).sqrt()
+    cost = 1 - products[0] / (student * teacher)  # (N, N)
     plan = sinkhorn_plan(cost, reg=reg, num_iters=num_iters)
     return len(cost) * (plan * cost).sum(dim=1)
 
 
-def _contents(
-    student_feats: Tensor, teacher_feats: Tensor, extents: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Both sides in one type, 0 in the padding, and the mask of that."""
-    teacher_feats = teacher_feats.detach().to(student_feats)
-    padding = padding_mask(extents, student_feats)
+def _num_entries(feats: Tensor, extents: Tensor | None) -> Tensor | int:
+    """Features of each map that are content, (N,)."""
+    channels, *sides = feats.shape[1:]
+    if extents is None:
+        return channels * math.prod(sides)
+    height, width = content_sides(extents, feats)
+    return channels * height * width
+
+
+def _blank(padding: Tensor | None, *maps: Tensor) -> list[Tensor]:
+    """Maps that are 0 in their padding."""
     if padding is None:
-        return student_feats, teacher_feats, None
-    return (
-        student_feats.masked_fill(padding, 0),
-        teacher_feats.masked_fill(padding, 0),
+        return list(maps)
+    return [feats.masked_fill(padding, 0) for feats in maps]
+
+
+def _squared_gap(
+    student: Tensor, teacher: Tensor, padding: Tensor | None
+) -> Tensor:
+    student, teacher = _blank(padding, student, teacher)
+    return (student - teacher).square().sum(dim=(1, 2, 3))
+
+
+def _standardized_gap(
+    student: Tensor, teacher: Tensor, padding: Tensor | None, eps: float
+) -> Tensor:
+    return _squared_gap(
+        _standardize(student, eps, padding),
+        _standardize(teacher, eps, padding),
         padding,
     )
-
-
-def _mean_of_content(values: Tensor, padding: Tensor | None) -> Tensor:
-    """Mean of each map, (N,), of values that are 0 in the padding."""
-    if padding is None:
-        return values.mean(dim=(1, 2, 3))
-    area = (~padding).sum(dim=(1, 2, 3))  # (N,)
-    return values.sum(dim=(1, 2, 3)) / (values.shape[1] * area)
 
 
 def _standardize(feats: Tensor, eps: float, padding: Tensor | None) -> Tensor:
@@ -262,10 +277,25 @@ def _standardize(feats: Tensor, eps: float, padding: Tensor | None) -> Tensor:
         variance = centred.square().mean(dim=axes, keepdim=True)
         return centred * (variance + eps).rsqrt()
     area = (~padding).sum()
+    (feats,) = _blank(padding, feats)
     mean = feats.sum(dim=axes, keepdim=True) / area
-    centred = (feats - mean).masked_fill(padding, 0)
+    (centred,) = _blank(padding, feats - mean)
     variance = centred.square().sum(dim=axes, keepdim=True) / area
     return centred * (variance + eps).rsqrt()
+
+
+def _divergence(
+    student: Tensor,
+    teacher: Tensor,
+    padding: Tensor | None,
+    temperature: float,
+) -> Tensor:
+    log_s, log_t = (
+        _log_shares(feats / temperature, padding)
+        for feats in (student, teacher)
+    )
+    divergence = F.kl_div(log_s, log_t, reduction='none', log_target=True)
+    return divergence.sum(dim=(1, 2))
 
 
 def _log_shares(feats: Tensor, padding: Tensor | None) -> Tensor:
@@ -278,6 +308,33 @@ def _log_shares(feats: Tensor, padding: Tensor | None) -> Tensor:
     return F.log_softmax(shares, dim=2).masked_fill(outside, 0)
 
 
+def _correlation_gap(
+    student: Tensor, teacher: Tensor, padding: Tensor | None, eps: float
+) -> Tensor:
+    student, teacher = (
+        _channel_correlation(feats, eps)  # (N, D, D)
+        for feats in _blank(padding, student, teacher)
+    )
+    return (student - teacher).square().sum(dim=2).mean(dim=1)
+
+
 def _channel_correlation(feats: Tensor, eps: float) -> Tensor:
     channels = feats.flatten(2)  # (N, D, H * W)
-    return F.normalize(channels @ channels.mT, dim=2, eps=eps)
+    return F.normalize(matrix_product(channels, channels.mT), dim=2, eps=eps)
+
+
+def _inner_products(
+    student: Tensor, teacher: Tensor, padding: Tensor | None
+) -> Tensor:
+    """Of all pairs, of students and of teachers with themselves, (3, N, N)."""
+    student, teacher = (
+        feats.flatten(1) for feats in _blank(padding, student, teacher)
+    )
+    inner = matrix_product(student, teacher.T)  # (N, N)
+    return torch.stack(
+        [
+            inner,
+            student.square().sum(dim=1)[:, None].expand_as(inner),
+            teacher.square().sum(dim=1).expand_as(inner),
+        ]
+    )

@@ -6,13 +6,14 @@ n positions each. The positions of a cell are the samples of one Gaussian.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from mmwkd.functional.bures import cell_roots, squared_bures
+from mmwkd.functional.blocks import for_each_map, sum_over_channels
+from mmwkd.functional.bures import full_terms
 from mmwkd.functional.checks import (
     check_at_least,
     check_feats,
@@ -24,7 +25,7 @@ from mmwkd.functional.extents import (
     content_sides,
     padding_mask,
 )
-from mmwkd.functional.precision import computing_dtype, without_autocast
+from mmwkd.functional.precision import computing_dtype, with_exact_products
 
 Covariance = Literal['diag', 'full']
 COVARIANCES = ('diag', 'full')
@@ -34,7 +35,7 @@ COVARIANCES = ('diag', 'full')
 _SMALL_MAP = 256
 
 
-@without_autocast
+@with_exact_products
 def gaussian_wasserstein(
     student_feats: Tensor,
     teacher_feats: Tensor,
@@ -94,21 +95,31 @@ def gaussian_wasserstein(
         return _diagonal_distance(
             student_feats, teacher_feats, grid, eps, extents
         )
-    dtype = computing_dtype(student_feats)
-    student_feats, teacher_feats = (
-        feats.to(dtype) for feats in (student_feats, teacher_feats)
-    )
     if one_each:
-        # every cell is one position: its mean is the feature, and there is
-        # no covariance
-        distance = F.mse_loss(student_feats, teacher_feats, reduction='none')
-        mean_term = distance.sum(dim=1).mean(dim=(1, 2))  # (N,)
-        return mean_term, 0 * mean_term
-    mean_s, root_s = cell_roots(student_feats, grid, extents)
-    mean_t, root_t = cell_roots(teacher_feats, grid, extents)
-    mean_term = (mean_s - mean_t).square().sum(dim=1)  # (N, g * g)
-    cov_term = squared_bures(root_s, root_t)  # (N, g * g)
-    return mean_term.mean(dim=1), cov_term.mean(dim=1)
+        return _distance_of_positions(student_feats, teacher_feats)
+    terms = for_each_map(
+        functools.partial(full_terms, grid=grid),
+        8,  # samples and roots of both sides
+        student_feats,
+        teacher_feats,
+        extents,
+    )  # (N, 2)
+    mean_term, cov_term = terms.unbind(dim=1)
+    return mean_term, cov_term
+
+
+def _distance_of_positions(
+    student_feats: Tensor, teacher_feats: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Terms where a cell is a position: its feature, and no covariance."""
+    height, width = student_feats.shape[2:]
+    distance = sum_over_channels(
+        lambda student, teacher: (student - teacher).square().sum((1, 2, 3)),
+        student_feats,
+        teacher_feats,
+    )  # (N,)
+    mean_term = distance / (height * width)
+    return mean_term, 0 * mean_term
 
 
 def _diagonal_distance(
