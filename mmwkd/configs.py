@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmdet.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.hub import get_config
+from mmengine.registry import Registry
 
 
 def read_config(path: str, cfg_options: Sequence[str] = ()) -> Config:
@@ -82,7 +84,10 @@ def config_name(config: Any) -> str:
 
 
 def read_model(config: Any) -> Config:
-    """Model config of a teacher, without weights to download."""
+    """Model config of a teacher, without weights to download.
+
+    It is to be built in the scope of its own file, not of the student's.
+    """
     if isinstance(config, str):
         try:
             loaded = (
@@ -103,19 +108,36 @@ def read_model(config: Any) -> Config:
             ) from error
         if 'model' not in loaded:
             raise ValueError(f'teacher config {config} has no model')
-        model = loaded.model
+        model, scope = loaded.model, loaded.get('default_scope')
         if 'data_preprocessor' in loaded:
             model.setdefault('data_preprocessor', loaded.data_preprocessor)
     else:
-        model = Config(dict(model=config)).model
+        model, scope = Config(dict(model=config)).model, None
     if is_distiller(model):
         model = model.student  # a distilled student may teach in its turn
-    return _without_pretrained(copy.deepcopy(model))
+    model = without_pretrained(copy.deepcopy(model))
+    if scope is not None:
+        model.setdefault('_scope_', scope)
+    return model
 
 
 def is_distiller(model: Mapping[str, Any]) -> bool:
     """Whether a model config, by name or by class, is of a distiller."""
-    return type_name(model) == 'DetectorDistiller'
+    cls = registered_class(MODELS, model.get('type'))
+    return getattr(cls, 'is_distiller', False)
+
+
+def registered_class(registry: Registry, kind: Any) -> Any:
+    """Class that a config's ``type`` stands for, by name or by itself.
+
+    Args:
+        registry: Where the name is looked up.
+        kind: The ``type``.
+
+    Returns:
+        The class; None if nothing of that name is registered.
+    """
+    return registry.get(kind) if isinstance(kind, str) else kind
 
 
 def type_name(config: Mapping[str, Any]) -> str:
@@ -248,16 +270,28 @@ def _metainfos(dataset: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield name, item
 
 
-def _without_pretrained(node: Any) -> Any:
-    """Drop pretrained initialisation: the checkpoint has all weights."""
+def without_pretrained(node: Any) -> Any:
+    """Drop all initialisation that loads weights from elsewhere.
+
+    Args:
+        node: Config of a model, changed in place.
+
+    Returns:
+        The config.
+    """
     if isinstance(node, dict):
+        # of all initialisers only the one that loads has a checkpoint
         init_cfg = node.get('init_cfg')
-        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+        if isinstance(init_cfg, (list, tuple)):
+            node['init_cfg'] = [
+                init for init in init_cfg if 'checkpoint' not in init
+            ]
+        elif isinstance(init_cfg, dict) and 'checkpoint' in init_cfg:
             node['init_cfg'] = None
         node.pop('pretrained', None)
         for value in node.values():
-            _without_pretrained(value)
+            without_pretrained(value)
     elif isinstance(node, (list, tuple)):
         for value in node:
-            _without_pretrained(value)
+            without_pretrained(value)
     return node

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from mmdet.registry import MODELS
+from mmdet.registry import HOOKS, MODELS
 from mmengine.config import Config
 
-from mmwkd.configs import is_distiller, type_name
+from mmwkd.configs import is_distiller, registered_class
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
 from mmwkd.distillers.places import PIECES
 from mmwkd.files import atomic_write
-
-_OUR_HOOKS = ('DistillationWeightHook', 'TeacherCheckHook')
 
 
 def student_config(config: Config) -> Config:
@@ -38,21 +39,89 @@ def student_config(config: Config) -> Config:
     for name in PIECES:
         config.pop(name, None)
     config.custom_hooks = [
-        hook
-        for hook in config.get('custom_hooks', [])
-        if type_name(hook) not in _OUR_HOOKS
+        plain
+        for hook in config.get('custom_hooks') or []
+        if (plain := _plain_hook(hook)) is not None
     ]
-    checkpoint = config.get('default_hooks', {}).get('checkpoint', {})
-    if checkpoint.get('type') == 'SafeCheckpointHook':
-        checkpoint.type = 'CheckpointHook'
+    if 'default_hooks' in config:
+        config.default_hooks = {
+            name: plain
+            for name, hook in config.default_hooks.items()
+            if (plain := _plain_hook(hook)) is not None
+        }
     # plain mmdet need not have mmwkd
     imports = config.get('custom_imports', {}).get('imports', [])
     if isinstance(imports, str):
         imports = [imports]
     config.setdefault('custom_imports', {}).update(
-        imports=[name for name in imports if name != 'mmwkd']
+        imports=[name for name in imports if name.partition('.')[0] != 'mmwkd']
     )
     return config
+
+
+def _plain_hook(hook: Any) -> Any:
+    """What plain mmdet has in the place of a hook; None for nothing.
+
+    Hooks of mmwkd name it in ``plain_hook``; every other hook stays.
+    """
+    if not isinstance(hook, Mapping):
+        return hook
+    cls = registered_class(HOOKS, hook.get('type'))
+    if not hasattr(cls, 'plain_hook'):
+        return hook
+    return cls.plain_hook and {**hook, 'type': cls.plain_hook}
+
+
+def python_text(config: Config) -> str:
+    """Source of a config that reads as the same config.
+
+    Args:
+        config: Config whose types may be classes; the text has their names.
+
+    Returns:
+        The text of a Python file.
+
+    Raises:
+        ValueError: If an entry cannot be written, naming it.
+    """
+    content = _with_named_types(config.to_dict())
+    for place, value in _entries(content):
+        if type(value) not in _PLAIN or (
+            isinstance(value, float) and not math.isfinite(value)
+        ):
+            raise ValueError(
+                f'the config cannot be written as a Python file: {place} is '
+                f'{value!r}; put plain data there, with finite numbers'
+            )
+    return Config(content).pretty_text
+
+
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def _with_named_types(node: Any) -> Any:
+    """A copy with classes by their names, as registries take them."""
+    if isinstance(node, Mapping):
+        node = {key: _with_named_types(value) for key, value in node.items()}
+        kind = node.get('type')
+        if callable(kind) and '<' not in kind.__qualname__:
+            node['type'] = f'{kind.__module__}.{kind.__qualname__}'
+    elif isinstance(node, (list, tuple)):
+        return type(node)(map(_with_named_types, node))
+    return node
+
+
+def _entries(node: Any, place: str = '') -> Iterator[tuple[str, Any]]:
+    """What is no dict, list or tuple, and where it is."""
+    if isinstance(node, Mapping):
+        items = node.items()
+    elif isinstance(node, (list, tuple)):
+        items = enumerate(node)
+    else:
+        yield place, node
+        return
+    for key, value in items:
+        yield from _entries(value, f'{place}.{key}' if place else str(key))
 
 
 def export_student(
@@ -78,12 +147,14 @@ def export_student(
 
     Raises:
         FileExistsError: If a file is there and ``force`` is not set.
-        ValueError: If the checkpoint does not fit the student.
+        ValueError: If the checkpoint does not fit the student, or the config
+            cannot be written.
     """
     name = Path(config).stem
     config_path = Path(out_dir) / f'{name}_student.py'
     weights_path = Path(out_dir) / f'{name}_student.pth'
     exported = student_config(Config.fromfile(config))
+    text = python_text(exported)
     weights = read_weights(str(checkpoint), 'checkpoint')
     load_strictly(
         MODELS.build(exported.model), weights, str(checkpoint), 'checkpoint'
@@ -93,7 +164,7 @@ def export_student(
     if weights.classes is not None:
         meta['dataset_meta'] = dict(classes=weights.classes)
     with atomic_write(config_path, force=force) as file:
-        file.write(exported.pretty_text.encode())
+        file.write(text.encode())
     with atomic_write(weights_path, force=force) as file:
         torch.save(dict(state_dict=dict(weights.state_dict), meta=meta), file)
     return config_path, weights_path

@@ -16,7 +16,9 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 from mmengine.structures import InstanceData, PixelData
-from torch import Tensor
+from torch import Tensor, nn
+
+from mmwkd.configs import registered_class, without_pretrained
 
 IMAGENET_RGB = dict(
     mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
@@ -251,8 +253,10 @@ def shrink(
         The config of a detector of the same kind.
     """
     small: ConfigDict = copy.deepcopy(Config(dict(model=model)).model)
+    without_pretrained(small)
     backbone = small.backbone
-    options = inspect.signature(MODELS.get(backbone.type)).parameters
+    kind = registered_class(MODELS, backbone.type)
+    options = inspect.signature(kind).parameters
     for width in set(_WIDTHS) & set(options):
         backbone.setdefault(width, options[width].default)
     if not set(_WIDTHS) & set(backbone):
@@ -272,10 +276,8 @@ def _shrink(node: Any, num_classes: int, factor: int) -> None:
             _shrink(value, num_classes, factor)
     if not isinstance(node, dict):
         return
-    node.pop('pretrained', None)
-    if 'checkpoint' in (node.get('init_cfg') or ()):
-        node['init_cfg'] = None
-    if node.get('type') == 'SyncBN':  # not for a CPU
+    kind = registered_class(MODELS, node.get('type'))
+    if kind is nn.SyncBatchNorm:  # not for a CPU
         node['type'] = 'BN'
     for name, value in node.items():
         if name == 'num_classes':

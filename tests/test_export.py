@@ -1,11 +1,17 @@
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from torch.testing import assert_close
 
-from mmwkd.export import export_student, student_config
-from mmwkd.hooks import DistillationWeightHook
+from mmwkd.export import export_student, python_text, student_config
+from mmwkd.hooks import (
+    DistillationWeightHook,
+    SafeCheckpointHook,
+    TeacherCheckHook,
+)
 from mmwkd.testing import tiny_faster_rcnn
 
 
@@ -49,13 +55,6 @@ def run(tmp_path):
     return tmp_path / 'run.py', tmp_path / 'epoch_1.pth', distiller.student
 
 
-@pytest.mark.parametrize('kind', ['MiniCocoDataset', 'IconCocoDataset'])
-def test_datasets_of_mmwkd_keep_its_import(run, kind):
-    config = Config.fromfile(run[0])
-    config.train_dataloader = dict(dataset=dict(type=kind))
-    assert student_config(config).custom_imports.imports == ['mmwkd']
-
-
 def test_exported_files_are_a_plain_detector(run, tmp_path):
     config, checkpoint, student = run
     paths = export_student(config, checkpoint, tmp_path / 'out')
@@ -74,17 +73,80 @@ def test_exported_files_are_a_plain_detector(run, tmp_path):
     assert_close(plain.state_dict(), student.state_dict())
 
 
-def test_imports_and_hooks_may_be_written_in_other_ways(run):
+def test_imports_may_be_written_in_other_ways(run):
     config = Config.fromfile(run[0])
     config.custom_imports = dict(imports='mmwkd', allow_failed_imports=True)
-    config.custom_hooks = [dict(type=DistillationWeightHook, stop=3)]
-
-    exported = student_config(config)
-
-    assert exported.custom_imports == dict(
+    assert student_config(config).custom_imports == dict(
         imports=[], allow_failed_imports=True
     )
-    assert exported.custom_hooks == []
+    config.custom_imports = dict(imports=['mmwkd.hooks', 'mmwkdata'])
+    assert student_config(config).custom_imports.imports == ['mmwkdata']
+
+
+class OwnCheck(TeacherCheckHook):
+    """A user's."""
+
+
+@pytest.mark.parametrize(
+    ('hook', 'exported'),
+    [
+        (dict(type=DistillationWeightHook, stop=3), None),
+        (dict(type='mmdet.TeacherCheckHook', min_ap=0.2), None),
+        (dict(type='mmwkd.hooks.TeacherCheckHook', min_ap=0.2), None),
+        (dict(type=OwnCheck, min_ap=0.2), None),
+        (dict(type='PreemptionHook'), None),
+        (
+            dict(type=SafeCheckpointHook, interval=3),
+            dict(type='CheckpointHook', interval=3),
+        ),
+        (
+            dict(type='mmdet.SafeCheckpointHook', interval=3),
+            dict(type='CheckpointHook', interval=3),
+        ),
+        (dict(type=EMAHook), dict(type=EMAHook)),
+        (dict(type='NotImported'), dict(type='NotImported')),
+    ],
+)
+def test_hooks_of_distillation_are_left_behind(run, hook, exported):
+    config = Config.fromfile(run[0])
+    config.custom_hooks = [hook]
+    config.default_hooks = dict(checkpoint=hook)
+    plain = student_config(config)
+    assert plain.custom_hooks == ([exported] if exported else [])
+    assert plain.default_hooks == (
+        dict(checkpoint=exported) if exported else {}
+    )
+
+
+def test_a_config_of_classes_is_exported_with_their_names(run, tmp_path):
+    """As a config in pure Python has them."""
+    config, checkpoint, _ = run
+    text = config.read_text()
+    text = text.replace("type='DetectorDistiller'", 'type=DetectorDistiller')
+    text = text.replace("type='ResNet'", 'type=ResNet')
+    config.write_text(
+        'from mmdet.models import ResNet\n'
+        'from mmwkd import DetectorDistiller\n' + text
+    )
+    paths = export_student(config, checkpoint, tmp_path / 'out')
+    exported = Config.fromfile(paths[0])
+    assert exported.model.backbone.type.endswith('.ResNet')
+    MODELS.build(exported.model).load_state_dict(
+        torch.load(paths[1], weights_only=True)['state_dict']
+    )
+
+
+@pytest.mark.parametrize(
+    'value', [len, object(), float('inf'), float('nan'), np.float64(1.0)]
+)
+def test_what_cannot_be_written_is_named(run, tmp_path, value):
+    config = Config(dict(model=tiny_faster_rcnn()))
+    config.model.backbone.extra = [1, dict(option=value)]
+    with pytest.raises(
+        ValueError, match=r'model\.backbone\.extra\.1\.option is '
+    ) as caught:
+        python_text(config)
+    assert repr(value) in str(caught.value)
 
 
 def test_existing_files_are_kept_unless_forced(run, tmp_path):

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 REPO = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO))  # studies/ is not installed
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,6 +67,12 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='check everything and list the runs, but run nothing',
     )
+    parser.add_argument(
+        '--emit',
+        choices=('commands', 'slurm'),
+        help='print the open runs as lines of shell or as a Slurm array, for\n'
+        'another program to run; a later call reads back what they left',
+    )
     return parser.parse_args()
 
 
@@ -74,7 +81,9 @@ def main() -> int:
     args = parse_args()
     # `kill` is as Ctrl-C: it stops the runs too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    console = Console(file=sys.stdout, highlight=False)
+    # what is emitted is all that goes to the output
+    stream = sys.stderr if args.emit else sys.stdout
+    console = Console(file=stream, highlight=False)
     # Not at the top, so that --help is fast; mmdet prints and warns on import.
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     with (

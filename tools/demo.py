@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 REPO = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO))  # studies/ is not installed
 
 
 def parse_args() -> argparse.Namespace:

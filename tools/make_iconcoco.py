@@ -1,9 +1,12 @@
 """Compose iconcoco, a detection dataset of emoji, in COCO's layout."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies/
 
 from studies.toydata.iconcoco.build import build_iconcoco
 

@@ -1,9 +1,12 @@
 """Draw minicoco, the built-in detection dataset, in COCO's layout."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies/
 
 from studies.toydata.minicoco.generate import generate_minicoco
 from studies.toydata.minicoco.sheet import write_contact_sheet

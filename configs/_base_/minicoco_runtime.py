@@ -1,5 +1,4 @@
 default_scope = 'mmdet'
-custom_imports = dict(imports=['mmwkd'])
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),

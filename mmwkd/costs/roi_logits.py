@@ -140,12 +140,8 @@ def observe_logits(
     """
     distiller.eval()
     data = distiller.data_preprocessor(batch, training=True)
-    _, student_pass, teacher_pass = distiller.observe(
-        data['inputs'], data['data_samples']
-    )
-    student_logits, teacher_logits, target = distiller.compared_logits(
-        student_pass, teacher_pass
-    )
+    _, step = distiller.observe(data['inputs'], data['data_samples'])
+    student_logits, teacher_logits, target, _ = distiller.compared_logits(step)
     found = (target < student_logits.shape[1] - 1).nonzero().flatten()
     if len(found) == 0:
         raise ValueError(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from mmdet.models.detectors import BaseDetector, TwoStageDetector
@@ -21,20 +22,149 @@ from mmwkd.distillers.categories import (
     dense_scores,
     scores_are_readable,
 )
-from mmwkd.distillers.teacher import roi_maps
+from mmwkd.distillers.teacher import FrozenTeacher, roi_maps
 
 # pixels, a multiple of every stride in use; deformable convolutions of stride
 # 128 and the last layers of SSD cannot do with fewer
 _PROBE_SIZE = 384
 
+_T = TypeVar('_T')
 
-@dataclass(frozen=True)
-class FeatureShapes:
-    """Shapes of what a detector computes, found by running it once."""
 
-    strides: tuple[int, ...]  # L, of the neck's levels in input pixels
-    channels: tuple[int, ...]  # L
-    roi_maps: tuple[tuple[int, ...], ...]  # (D, h, w) of each RoI stage
+class Probe:
+    """A detector that is run on one blank image, to learn shapes.
+
+    It is run when asked, once, and left in the modes it was found in.
+
+    Args:
+        detector: Detector to run.
+    """
+
+    def __init__(self, detector: BaseDetector) -> None:
+        self.detector = detector
+
+    @cached_property
+    def strides(self) -> tuple[int, ...]:
+        """Strides of the neck's levels in input pixels, of length L."""
+        return tuple(
+            round(_PROBE_SIZE / feat.shape[-1]) for feat in self._neck_feats
+        )
+
+    @cached_property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the neck's levels, of length L."""
+        return tuple(feat.shape[1] for feat in self._neck_feats)
+
+    @cached_property
+    def roi_maps(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes (D, h, w) of the RoIAlign maps of each stage."""
+        feats = self._neck_feats
+        roi = feats[0].new_tensor([[0, 0, 0, _PROBE_SIZE, _PROBE_SIZE]])
+        maps = self._run(
+            lambda: [
+                roi_maps(self.detector, index, feats, roi)
+                for index in range(len(box_heads(self.detector)))
+            ]
+        )
+        return tuple(tuple(each.shape[1:]) for each in maps)
+
+    @cached_property
+    def dense_levels(self) -> list[tuple[int, int]]:
+        """Stride and anchors per point of a dense head's levels."""
+        head = self.detector.bbox_head
+        scores = self._run(lambda: dense_scores(head, head(self._neck_feats)))
+        return [
+            (_PROBE_SIZE // level.shape[-1], level.shape[1])
+            for level in scores
+        ]
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of the images that it takes."""
+        return self._image_and_feats[0]
+
+    @property
+    def _neck_feats(self) -> Sequence[Tensor]:
+        return self._image_and_feats[1]
+
+    @cached_property
+    def _image_and_feats(self) -> tuple[int, Sequence[Tensor]]:
+        parameter = next(self.detector.parameters())
+        first_error: ValueError | None = None
+        for channels in _likely_channels(self.detector.backbone):
+            image = parameter.new_zeros(1, channels, _PROBE_SIZE, _PROBE_SIZE)
+            try:
+                return channels, self._run(self.detector.extract_feat, image)
+            except ValueError as error:
+                first_error = first_error or error
+        assert first_error is not None  # there is a number to try
+        raise first_error
+
+    @torch.no_grad()
+    def _run(self, run: Callable[..., _T], *args: Any) -> _T:
+        modes = [(each, each.training) for each in self.detector.modules()]
+        self.detector.eval()
+        try:
+            return run(*args)
+        except RuntimeError as error:
+            raise ValueError(
+                f'the {type(self.detector).__name__} could not be run on a '
+                f'blank image of {_PROBE_SIZE} pixels to learn the shapes of '
+                f'its features: {error}'
+            ) from error
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+
+def _likely_channels(backbone: nn.Module) -> list[int]:
+    """Numbers of image channels to try, the likeliest first."""
+    first = next(
+        (each for each in backbone.modules() if isinstance(each, nn.Conv2d)),
+        None,
+    )
+    if first is None:
+        return [3]
+    # the stem of YOLOX makes four channels of each
+    return list(dict.fromkeys((first.in_channels, first.in_channels // 4, 3)))
+
+
+class DetectorPair:
+    """A student and its teacher, and what running them once tells.
+
+    Args:
+        student: The student.
+        teacher: The frozen teacher.
+    """
+
+    def __init__(self, student: BaseDetector, teacher: FrozenTeacher) -> None:
+        self.student = student
+        self.teacher = teacher
+        self.student_probe = Probe(student)
+        self.teacher_probe = Probe(teacher.detector)
+
+    def check_images(self) -> None:
+        """Refuse detectors that cannot look at the same images.
+
+        Raises:
+            ValueError: If their images have other numbers of channels.
+        """
+        likely = (
+            _likely_channels(detector.backbone)
+            for detector in (self.student, self.teacher.detector)
+        )
+        if len(set(map(tuple, likely))) == 1:
+            return
+        student, teacher = (
+            probe.image_channels
+            for probe in (self.student_probe, self.teacher_probe)
+        )
+        if student != teacher:
+            raise ValueError(
+                f'the student takes images of {student} channels and the '
+                f'teacher of {teacher}: both see the same images, so give '
+                'them a teacher that was trained on such'
+            )
 
 
 @dataclass(frozen=True)
@@ -43,74 +173,19 @@ class LevelPair:
 
     student: int
     teacher: int
-
-
-_T = TypeVar('_T')
-
-
-def probe_shapes(detector: BaseDetector, *, with_rois: bool) -> FeatureShapes:
-    """Run a detector on one blank image to learn the shapes of its features.
-
-    Args:
-        detector: Detector to run, left in the modes it was found in.
-        with_rois: Whether the RoI extractors are run as well.
-
-    Returns:
-        Shapes of its features.
-    """
-
-    def shapes(
-        detector: BaseDetector, image: Tensor
-    ) -> tuple[Sequence[Tensor], tuple[tuple[int, ...], ...]]:
-        feats = detector.extract_feat(image)
-        if not with_rois:
-            return feats, ()
-        roi = image.new_tensor([[0, 0, 0, _PROBE_SIZE, _PROBE_SIZE]])
-        return feats, tuple(
-            tuple(roi_maps(detector, index, feats, roi).shape[1:])
-            for index in range(len(box_heads(detector)))
-        )
-
-    feats, maps = _probe(detector, shapes)
-    return FeatureShapes(
-        strides=tuple(round(_PROBE_SIZE / feat.shape[-1]) for feat in feats),
-        channels=tuple(feat.shape[1] for feat in feats),
-        roi_maps=maps,
-    )
-
-
-@torch.no_grad()
-def _probe(
-    detector: BaseDetector, run: Callable[[BaseDetector, Tensor], _T]
-) -> _T:
-    """Run a detector on one blank image; it keeps the modes it was in."""
-    modes = [(module, module.training) for module in detector.modules()]
-    parameter = next(detector.parameters())
-    image = parameter.new_zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE)
-    detector.eval()
-    try:
-        return run(detector, image)
-    except RuntimeError as error:
-        raise ValueError(
-            f'the {type(detector).__name__} could not be run on a blank image '
-            f'of {_PROBE_SIZE} pixels to learn the shapes of its features: '
-            f'{error}'
-        ) from error
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    stride: int  # in input pixels
 
 
 def pair_levels(
-    student: FeatureShapes,
-    teacher: FeatureShapes,
+    student_strides: Sequence[int],
+    teacher_strides: Sequence[int],
     levels: Sequence[int] | None,
 ) -> tuple[LevelPair, ...]:
     """Pair the levels of two necks by their strides.
 
     Args:
-        student: Shapes of the student.
-        teacher: Shapes of the teacher.
+        student_strides: Strides of the student's levels.
+        teacher_strides: Strides of the teacher's levels.
         levels: Levels of the student to pair; None for all that both have.
 
     Returns:
@@ -121,14 +196,14 @@ def pair_levels(
             not in the teacher, with both lists of strides.
     """
     strides = (
-        f'student strides {list(student.strides)}, teacher strides '
-        f'{list(teacher.strides)}'
+        f'student strides {list(student_strides)}, teacher strides '
+        f'{list(teacher_strides)}'
     )
     if levels is None:
         levels = [
             level
-            for level, stride in enumerate(student.strides)
-            if stride in teacher.strides
+            for level, stride in enumerate(student_strides)
+            if stride in teacher_strides
         ]
         if not levels:
             raise ValueError(f'the necks have no level in common: {strides}')
@@ -136,20 +211,19 @@ def pair_levels(
         raise ValueError('neck_loss.levels is empty; leave it out for all')
     pairs = []
     for level in levels:
-        if not 0 <= level < len(student.strides):
+        if not 0 <= level < len(student_strides):
             raise ValueError(
                 f"neck_loss asks for level {level}, but the student's neck "
-                f'has the levels 0 to {len(student.strides) - 1}'
+                f'has the levels 0 to {len(student_strides) - 1}'
             )
-        if student.strides[level] not in teacher.strides:
+        if student_strides[level] not in teacher_strides:
             raise ValueError(
                 f'neck_loss asks for level {level} of stride '
-                f'{student.strides[level]}, which the teacher does not '
+                f'{student_strides[level]}, which the teacher does not '
                 f'have: {strides}'
             )
-        pairs.append(
-            LevelPair(level, teacher.strides.index(student.strides[level]))
-        )
+        stride = student_strides[level]
+        pairs.append(LevelPair(level, teacher_strides.index(stride), stride))
     return tuple(pairs)
 
 
@@ -162,35 +236,30 @@ def has_roi_stages(detector: BaseDetector) -> bool:
     )
 
 
-def check_dense_heads(student: BaseDetector, teacher: BaseDetector) -> None:
+def check_dense_heads(pair: DetectorPair) -> None:
     """Refuse dense heads that do not score the same locations.
 
     Args:
-        student: The student detector.
-        teacher: The teacher detector.
+        pair: The detectors.
 
     Raises:
         ValueError: If scores of one cannot be read, or their classes,
             points or anchors differ, with both values.
     """
+    student, teacher = pair.student, pair.teacher.detector
     for detector in (student, teacher):
         check_dense_head(getattr(detector, 'bbox_head', None))
-    _check_num_classes('bbox_head', student.bbox_head, teacher.bbox_head)
-    mine, theirs = (
-        [
-            (_PROBE_SIZE // scores.shape[-1], scores.shape[1])
-            for scores in _probe(detector, _dense_scores)
-        ]
-        for detector in (student, teacher)
-    )
-    if mine != theirs:
+    check_num_classes('bbox_head', student.bbox_head, teacher.bbox_head)
+    student_levels = pair.student_probe.dense_levels
+    teacher_levels = pair.teacher_probe.dense_levels
+    if student_levels != teacher_levels:
         raise ValueError(
             'logit_loss compares dense heads location by location, but the '
-            f'(stride, anchors per point) of their levels are {mine} in the '
-            f'student and {theirs} in the teacher; use neck_loss, or give '
-            'both the same strides and anchors'
+            f'(stride, anchors per point) of their levels are {student_levels}'
+            f' in the student and {teacher_levels} in the teacher; use '
+            'neck_loss, or give both the same strides and anchors'
         )
-    several = any(per_point > 1 for _, per_point in mine)
+    several = any(per_point > 1 for _, per_point in student_levels)
     if several and not _same_anchors(
         *(
             getattr(detector.bbox_head.prior_generator, 'base_anchors', None)
@@ -204,46 +273,49 @@ def check_dense_heads(student: BaseDetector, teacher: BaseDetector) -> None:
         )
 
 
-def _dense_scores(detector: BaseDetector, image: Tensor) -> list[Tensor]:
-    head = detector.bbox_head
-    return dense_scores(head, head(detector.extract_feat(image)))
-
-
 def _same_anchors(
-    mine: Sequence[Tensor] | None, theirs: Sequence[Tensor] | None
+    student_anchors: Sequence[Tensor] | None,
+    teacher_anchors: Sequence[Tensor] | None,
 ) -> bool:
-    if mine is None or theirs is None:
-        return mine is theirs
+    if student_anchors is None or teacher_anchors is None:
+        return student_anchors is teacher_anchors
     return all(
         torch.allclose(a.cpu(), b.cpu(), atol=1e-3)
-        for a, b in zip(mine, theirs, strict=True)
+        for a, b in zip(student_anchors, teacher_anchors, strict=True)
     )
 
 
-def check_roi_heads(student: BaseDetector, teacher: BaseDetector) -> None:
-    """Refuse RoI heads whose outputs cannot be compared row by row.
+def check_roi_heads(pair: DetectorPair) -> None:
+    """Refuse detectors whose RoI heads cannot be run on the same RoIs.
 
     Args:
-        student: The student detector.
-        teacher: The teacher detector.
+        pair: The detectors.
 
     Raises:
-        ValueError: If one is not two-stage, has no softmax classifier, or
-            their classes differ.
+        ValueError: If one is not two-stage, or has no softmax classifier.
     """
-    for role, detector in (('student', student), ('teacher', teacher)):
-        check_roi_head(role, detector)
-    _check_num_classes(
-        'roi_head.bbox_head', box_heads(student)[0], box_heads(teacher)[0]
-    )
+    check_roi_head('student', pair.student)
+    check_roi_head('teacher', pair.teacher.detector)
 
 
-def _check_num_classes(path: str, mine: nn.Module, theirs: nn.Module) -> None:
-    if mine.num_classes != theirs.num_classes:
+def check_num_classes(
+    path: str, student_head: nn.Module, teacher_head: nn.Module
+) -> None:
+    """Refuse heads of different numbers of classes.
+
+    Args:
+        path: Where the heads stand in a detector's config.
+        student_head: A head with ``num_classes``.
+        teacher_head: The teacher's.
+
+    Raises:
+        ValueError: If they differ, with both numbers.
+    """
+    if student_head.num_classes != teacher_head.num_classes:
         raise ValueError(
-            f'the student has {mine.num_classes} classes, the teacher '
-            f'{theirs.num_classes}: set {path}.num_classes of both to the '
-            'same dataset'
+            f'the student has {student_head.num_classes} classes, the teacher '
+            f'{teacher_head.num_classes}: set {path}.num_classes of both to '
+            'the same dataset'
         )
 
 
@@ -293,20 +365,22 @@ def _check_inputs_of_heads(role: str, roi_head: BaseRoIHead) -> None:
         )
 
 
-def check_roi_maps(mine: Sequence[int], theirs: Sequence[int]) -> None:
+def check_roi_maps(
+    student_shape: Sequence[int], teacher_shape: Sequence[int]
+) -> None:
     """Refuse RoIAlign maps of different size.
 
     Args:
-        mine: Shape (D, h, w) of the student's maps.
-        theirs: Shape of the teacher's.
+        student_shape: Shape (D, h, w) of the student's maps.
+        teacher_shape: Shape of the teacher's.
 
     Raises:
         ValueError: If the maps differ in size, with both sizes.
     """
-    if mine[1:] != theirs[1:]:
+    if student_shape[1:] != teacher_shape[1:]:
         raise ValueError(
-            f'roi_loss compares RoIAlign maps, but they are {mine[1]} x '
-            f'{mine[2]} in the student and {theirs[1]} x {theirs[2]} in the '
-            'teacher: set bbox_roi_extractor.roi_layer.output_size of both '
-            'to one'
+            'roi_loss compares RoIAlign maps, but they are '
+            f'{student_shape[1]} x {student_shape[2]} in the student and '
+            f'{teacher_shape[1]} x {teacher_shape[2]} in the teacher: set '
+            'bbox_roi_extractor.roi_layer.output_size of both to one'
         )

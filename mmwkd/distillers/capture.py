@@ -6,9 +6,9 @@ included and last; A anchors per point of a dense head, S scores of each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -40,6 +40,8 @@ class TrainingPass:
     stages: tuple[RoIStage, ...]  # one per box head, empty if not asked for
     # of a dense head, empty if not asked for; L maps (N, A, S, H, W)
     dense_scores: tuple[Tensor, ...] = ()
+    # of further modules, by the names they were asked for with
+    outputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Capture:
@@ -68,7 +70,11 @@ def roi_extractors(detector: BaseDetector) -> tuple[BaseRoIExtractor, ...]:
 
 @contextmanager
 def capture(
-    detector: BaseDetector, *, roi_stages: bool, scores: bool = False
+    detector: BaseDetector,
+    *,
+    roi_stages: bool,
+    scores: bool = False,
+    modules: Mapping[str, nn.Module] | None = None,
 ) -> Iterator[Capture]:
     """Observe one training pass of ``detector`` run inside the context.
 
@@ -80,58 +86,83 @@ def capture(
         detector: An mmdet detector; with ``roi_stages`` a two-stage one.
         roi_stages: Whether to observe the RoI head.
         scores: Whether to observe the class scores of the dense head.
+        modules: Further modules of the detector whose output is kept, by
+            names of the caller's choice.
 
     Yields:
         A handle whose ``record`` is set when the context ends normally.
 
     Raises:
-        RuntimeError: If the pass did not call the neck or the dense head
-            once, or a box head never, so that the record would not be of
-            that pass.
+        RuntimeError: If the pass did not call the neck, the dense head or a
+            further module once, or a box head never, so that the record
+            would not be of that pass.
     """
-    seen = Capture()
-    neck = detector.neck if detector.with_neck else detector.backbone
-    calls: dict[str, list[Any]] = {'neck': []}
+    captured = Capture()
+    watched = {
+        'neck': detector.neck if detector.with_neck else detector.backbone
+    }
     if scores:
-        calls['dense head'] = []
-    observers = (
-        [_StageObserver(head) for head in box_heads(detector)]
-        if roi_stages
-        else []
-    )
-
+        watched['dense head'] = detector.bbox_head
+    observers = []
     with ExitStack() as hooks:
-        for module, outputs in zip(
-            (neck, detector.bbox_head) if scores else (neck,),
-            calls.values(),
-            strict=True,
-        ):
-            handle = module.register_forward_hook(_appends_to(outputs))
-            hooks.callback(handle.remove)
+        outputs = hooks.enter_context(recorded_outputs(watched))
+        others = hooks.enter_context(recorded_outputs(modules or {}))
         if roi_stages:
+            observers = [_StageObserver(head) for head in box_heads(detector)]
             for observer, extractor in zip(
                 observers, roi_extractors(detector), strict=True
             ):
                 for handle in observer.observe(extractor):
                     hooks.callback(handle.remove)
-        yield seen
+        yield captured
 
-    for name, outputs in calls.items():
-        if len(outputs) != 1:
-            raise RuntimeError(
-                f'expected one call of the {name} in a training pass, saw '
-                f'{len(outputs)}; this detector cannot be observed'
-            )
-    (feats,) = calls['neck']
-    seen._record = TrainingPass(
+    feats = only_output('neck', outputs)
+    captured._record = TrainingPass(
         neck_feats=(feats,) if isinstance(feats, Tensor) else tuple(feats),
         stages=_stages_of_pass(observers),
         dense_scores=tuple(
-            dense_scores(detector.bbox_head, calls['dense head'][0])
+            dense_scores(
+                detector.bbox_head, only_output('dense head', outputs)
+            )
             if scores
             else ()
         ),
+        outputs={name: only_output(name, others) for name in others},
     )
+
+
+@contextmanager
+def recorded_outputs(
+    modules: Mapping[str, nn.Module],
+) -> Iterator[dict[str, list[Any]]]:
+    """Keep what modules return inside the context.
+
+    Args:
+        modules: Modules by names of the caller's choice.
+
+    Yields:
+        Outputs of each module by its name, one for each call.
+    """
+    outputs: dict[str, list[Any]] = {name: [] for name in modules}
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            handle = module.register_forward_hook(_appends_to(outputs[name]))
+            hooks.callback(handle.remove)
+        yield outputs
+
+
+def only_output(name: str, outputs: Mapping[str, Sequence[Any]]) -> Any:
+    """The output of a module that a pass has called once.
+
+    Raises:
+        RuntimeError: If it was called never or more than once.
+    """
+    if len(outputs[name]) != 1:
+        raise RuntimeError(
+            f'expected one call of the {name} in a training pass, saw '
+            f'{len(outputs[name])}; this detector cannot be observed'
+        )
+    return outputs[name][0]
 
 
 def _appends_to(outputs: list[Any]) -> Callable[..., None]:

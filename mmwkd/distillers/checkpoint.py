@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,11 +15,10 @@ from typing import Any
 from urllib.parse import urlparse
 
 import torch
-from mmengine.dist import barrier
+from filelock import FileLock
 from torch import Tensor, nn
 
 from mmwkd.distillers.safe_load import load_data
-from mmwkd.ranks import local_rank
 
 # OpenMMLab's published files end with the first digits of their SHA-256
 _HASH_SUFFIX = re.compile(r'-([0-9a-f]{8})\.pth$')
@@ -29,7 +29,7 @@ class DetectorWeights:
     """Weights of a detector and what their file says about them."""
 
     state_dict: Mapping[str, Tensor]
-    classes: tuple[str, ...] | None  # foreground classes; None if not stored
+    classes: tuple[str, ...] | str | None  # as stored; None if not stored
     sha256: str  # of the file
 
 
@@ -39,7 +39,8 @@ def read_weights(
     """Read a checkpoint from a path or an HTTP(S) URL.
 
     Tensors and plain data come in, code does not. A download is kept in
-    torch's hub folder, once for each machine.
+    torch's hub folder; of the processes of a machine, however they were
+    launched, one downloads.
 
     Args:
         source: Path or URL.
@@ -52,9 +53,7 @@ def read_weights(
         FileNotFoundError: If there is no such file.
         ValueError: If the file is no checkpoint that can be read safely.
     """
-    path = (
-        _fetch(source, role) if _is_url(source) else Path(source).expanduser()
-    )
+    path = _path_of(source, role)
     if not path.is_file():
         raise FileNotFoundError(f'{role} {path} does not exist')
     checkpoint = _load_safely(path, role)
@@ -139,8 +138,8 @@ def load_strictly(
             str(error),
         )
         listed = '; '.join(
-            f'{key} is ({theirs}) in the file and ({mine}) in the config'
-            for key, theirs, mine in shapes[:3]
+            f'{key} is ({stored}) in the file and ({built}) in the config'
+            for key, stored, built in shapes[:3]
         )
         raise ValueError(
             f'{role} {source} does not fit its config: '
@@ -157,32 +156,52 @@ def load_strictly(
     return list(unexpected)
 
 
-def _is_url(source: str) -> bool:
-    return urlparse(source).scheme in ('http', 'https')
+def _path_of(source: str, role: str) -> Path:
+    """Path of a file, fetched first if it is elsewhere."""
+    scheme, separator, _ = source.partition('://')
+    if not separator:
+        return Path(source).expanduser()
+    if scheme not in ('http', 'https'):
+        raise ValueError(
+            f'{role} {source} cannot be read: {scheme}:// is unknown here, '
+            'give a path or a URL of http:// or https://'
+        )
+    return _fetch(source, role)
 
 
 def _fetch(url: str, role: str) -> Path:
-    """Download once for each machine; other ranks wait for the file."""
+    """Download, one process at a time: the others find the file there."""
     name = Path(urlparse(url).path).name
     path = Path(torch.hub.get_dir()) / 'checkpoints' / name
-    failure: Exception | None = None
-    if local_rank() == 0 and not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        digest = _HASH_SUFFIX.search(name)
-        try:
-            torch.hub.download_url_to_file(
-                url, str(path), digest.group(1) if digest else None
-            )
-        except (OSError, RuntimeError) as error:
-            failure = error
-    barrier()
-    if not path.is_file():
-        raise ValueError(
-            f'{role} {url} could not be downloaded'
-            f'{f" ({failure})" if failure else ""}; download it elsewhere and '
-            'pass its path'
-        ) from failure
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = _HASH_SUFFIX.search(name)
+    with _locked(path.with_name(f'{name}.lock')):
+        if not path.is_file():
+            try:
+                torch.hub.download_url_to_file(
+                    url, str(path), digest.group(1) if digest else None
+                )
+            except (OSError, RuntimeError) as error:
+                raise ValueError(
+                    f'{role} {url} could not be downloaded ({error}); '
+                    'download it elsewhere and pass its path'
+                ) from error
     return path
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, where the disk knows locks."""
+    lock = FileLock(path)
+    try:
+        lock.acquire()
+    except (NotImplementedError, OSError):
+        yield  # several downloads of one file are slow, but do no harm
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _load_safely(path: Path, role: str) -> dict[str, Any]:
@@ -225,12 +244,14 @@ def _check_size(path: Path) -> None:
         )
 
 
-def _stored_classes(meta: Any) -> tuple[str, ...] | None:
+def _stored_classes(meta: Any) -> tuple[str, ...] | str | None:
     for source in (_entry(meta, 'dataset_meta'), meta):
         for name in ('classes', 'CLASSES'):
             classes = _entry(source, name)
             if classes and isinstance(classes, (list, tuple)):
                 return tuple(map(str, classes))
+            if classes and isinstance(classes, str):
+                return classes  # a forgotten comma; for others to refuse
     return None
 
 

@@ -51,17 +51,17 @@ def confident_locations(
         The locations, R of at most N * ``max_locations``.
     """
     picked = [
-        _most_confident(mine, theirs, num_classes, max_locations)
-        for mine, theirs in zip(student_scores, teacher_scores, strict=True)
+        _most_confident(*scores, num_classes, max_locations)
+        for scores in zip(student_scores, teacher_scores, strict=True)
     ]
-    confidence, mine, theirs = (
+    confidence, student_rows, teacher_rows = (
         torch.cat(parts, dim=1) for parts in zip(*picked, strict=True)
     )  # (N, M), (N, M, S), (N, M, S)
     count = min(max_locations, confidence.shape[1])
     index = confidence.topk(count, dim=1).indices  # (N, count)
     rows = torch.arange(len(index), device=index.device)[:, None]
-    student_logits = _category_logits(mine[rows, index], num_classes)
-    teacher_logits = _category_logits(theirs[rows, index], num_classes)
+    student_logits = _category_logits(student_rows[rows, index], num_classes)
+    teacher_logits = _category_logits(teacher_rows[rows, index], num_classes)
     return Locations(
         student_logits=student_logits,
         teacher_logits=teacher_logits,
@@ -71,15 +71,15 @@ def confident_locations(
 
 
 def _most_confident(
-    mine: Tensor, theirs: Tensor, num_classes: int, count: int
+    student: Tensor, teacher: Tensor, num_classes: int, count: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Candidates of one level: (N, M), and scores (N, M, S) of both."""
-    height = min(mine.shape[-2], theirs.shape[-2])
-    width = min(mine.shape[-1], theirs.shape[-1])
-    mine, theirs = (x[..., :height, :width] for x in (mine, theirs))
-    best = theirs[:, :, :num_classes].amax(dim=2)  # (N, A, H, W)
-    if theirs.shape[2] > num_classes:  # of a softmax only differences count
-        best = best - theirs[:, :, num_classes]
+    height = min(student.shape[-2], teacher.shape[-2])
+    width = min(student.shape[-1], teacher.shape[-1])
+    student, teacher = (x[..., :height, :width] for x in (student, teacher))
+    best = teacher[:, :, :num_classes].amax(dim=2)  # (N, A, H, W)
+    if teacher.shape[2] > num_classes:  # of a softmax only differences count
+        best = best - teacher[:, :, num_classes]
     best = best.flatten(1)  # (N, A * H * W)
     confidence, index = best.topk(min(count, best.shape[1]), dim=1)
     point = index % (height * width)
@@ -90,7 +90,7 @@ def _most_confident(
         point // width,
         point % width,
     )
-    return confidence, mine[where], theirs[where]
+    return confidence, student[where], teacher[where]
 
 
 def _category_logits(scores: Tensor, num_classes: int) -> Tensor:

@@ -1,16 +1,64 @@
 """Turn a batch prepared for the student into one prepared for the teacher.
 
-Shapes: N images of (3, H, W).
+Shapes: N images of (C, H, W).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
 from mmdet.structures import DetDataSample
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor
+
+
+def image_shapes(
+    inputs: Tensor, data_samples: Sequence[DetDataSample] | Mapping[str, Any]
+) -> list[tuple[int, int]]:
+    """Heights and widths of the images of a batch, without their padding.
+
+    Args:
+        inputs: Batch of images, of shape (N, C, H, W).
+        data_samples: Samples whose ``img_shape`` tells image from padding; a
+            sample without one is all image. In a mapping, as mmyolo's
+            collate functions make, ``img_metas`` are what has the shapes.
+
+    Returns:
+        A height and a width in pixels for each image.
+    """
+    if isinstance(data_samples, Mapping):
+        metas = data_samples.get('img_metas') or [{}] * len(inputs)
+    else:
+        metas = [sample.metainfo for sample in data_samples]
+    height, width = inputs.shape[-2:]
+    shapes = [tuple(meta.get('img_shape', (height, width))) for meta in metas]
+    return [(shape[0], shape[1]) for shape in shapes]
+
+
+def content_sizes(
+    inputs: Tensor, data_samples: Sequence[DetDataSample] | Mapping[str, Any]
+) -> Tensor | None:
+    """The same as a tensor, made on the device without a copy from the host.
+
+    Args:
+        inputs: See :func:`image_shapes`.
+        data_samples: See :func:`image_shapes`.
+
+    Returns:
+        Heights and widths in pixels, of shape (N, 2); None if no image has
+        padding.
+    """
+    shapes = image_shapes(inputs, data_samples)
+    if all(shape == inputs.shape[-2:] for shape in shapes):
+        return None
+    sizes = inputs.new_empty((len(shapes), 2), dtype=torch.float32)
+    for row, shape in zip(sizes, shapes, strict=True):
+        for entry, side in zip(row, shape, strict=True):
+            entry.fill_(side)
+    return sizes
 
 
 class PixelAdapter:
@@ -41,8 +89,9 @@ class PixelAdapter:
                     'only between kinds of ImgDataPreprocessor, whose '
                     'normalisation is known'
                 )
-        mean_s, std_s = _normalisation(student)
-        mean_t, std_t = _normalisation(teacher)
+        mean_s, std_s, mean_t, std_t = _per_channel(
+            *_normalisation(student), *_normalisation(teacher)
+        )
         self._flip = student._channel_conversion != teacher._channel_conversion
         if self._flip:
             mean_s, std_s = mean_s[::-1], std_s[::-1]
@@ -59,23 +108,21 @@ class PixelAdapter:
         self._divisors = (student.pad_size_divisor, teacher.pad_size_divisor)
 
     def __call__(
-        self, inputs: Tensor, data_samples: Sequence[DetDataSample]
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[DetDataSample] | Mapping[str, Any],
     ) -> Tensor:
         """Adapt one batch.
 
         Args:
-            inputs: Batch prepared for the student, of shape (N, 3, H, W).
-            data_samples: Samples whose ``img_shape`` tells image from
-                padding; a sample without one is all image.
+            inputs: Batch prepared for the student, of shape (N, C, H, W).
+            data_samples: Their annotations, see :func:`image_shapes`.
 
         Returns:
-            Batch for the teacher, (N, 3, H', W'); ``inputs`` itself where
+            Batch for the teacher, (N, C, H', W'); ``inputs`` itself where
             nothing differs.
         """
-        shapes = [
-            tuple(sample.metainfo.get('img_shape', inputs.shape[-2:]))[:2]
-            for sample in data_samples
-        ]
+        shapes = image_shapes(inputs, data_samples)
         height, width = self._padded_size(inputs, shapes)
         if (
             self._same_values
@@ -115,9 +162,15 @@ class PixelAdapter:
 def _normalisation(
     preprocessor: ImgDataPreprocessor,
 ) -> tuple[list[float], list[float]]:
-    """Mean and std of the three channels; (0, 1) where there is none."""
+    """Mean and std, one for all channels or one each; (0, 1) without."""
     if not preprocessor._enable_normalize:
-        return [0.0] * 3, [1.0] * 3
+        return [0.0], [1.0]
     mean = preprocessor.mean.flatten().tolist()
     std = preprocessor.std.flatten().tolist()
-    return mean * (3 // len(mean)), std * (3 // len(std))
+    return mean, std
+
+
+def _per_channel(*values: list[float]) -> list[list[float]]:
+    """Repeat what is for all channels where others have one for each."""
+    longest = max(map(len, values))
+    return [value * (longest // len(value)) for value in values]

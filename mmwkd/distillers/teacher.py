@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -21,7 +21,12 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmwkd.configs import class_names, config_name, read_model
-from mmwkd.distillers.capture import box_heads, roi_extractors
+from mmwkd.distillers.capture import (
+    box_heads,
+    only_output,
+    recorded_outputs,
+    roi_extractors,
+)
 from mmwkd.distillers.categories import dense_scores, roi_logits
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
 
@@ -66,7 +71,7 @@ class TeacherSpeed:
 
 
 _SPEED_KEYS = tuple(field.name for field in fields(TeacherSpeed))
-_TEACHER_KEYS = (
+TEACHER_KEYS = (
     'config',
     'checkpoint',
     'classes',
@@ -91,6 +96,8 @@ class TeacherPass:
     neck_feats: tuple[Tensor, ...]  # L maps (N, D, H, W)
     stages: tuple[TeacherStage, ...]  # as many as RoI sets were given
     dense_scores: tuple[Tensor, ...] = ()  # L maps (N, A, S, H, W), if asked
+    # of further modules, by the names they were asked for with
+    outputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class FrozenTeacher:
@@ -150,16 +157,16 @@ class FrozenTeacher:
             ValueError: If names or their order differ, naming the first
                 difference.
         """
-        mine = self.classes
-        if mine is None or tuple(classes) == mine:
+        known = self.classes
+        if known is None or tuple(classes) == known:
             return
         differing = [
             f'{i}: {a!r} in the teacher, {b!r} in the dataset'
-            for i, (a, b) in enumerate(zip(mine, classes, strict=False))
+            for i, (a, b) in enumerate(zip(known, classes, strict=False))
             if a != b
         ]
         raise ValueError(
-            f'the teacher was trained on {len(mine)} classes, which are not '
+            f'the teacher was trained on {len(known)} classes, which are not '
             f'the {len(classes)} of the dataset, or not in the same order '
             f'(first difference: {next(iter(differing), "the number")}); if '
             'only their names differ, set teacher.classes'
@@ -205,6 +212,7 @@ class FrozenTeacher:
         *,
         logits: bool,
         scores: bool = False,
+        modules: Mapping[str, nn.Module] | None = None,
     ) -> TeacherPass:
         """Run the backbone, the neck, and the head on given RoIs.
 
@@ -214,15 +222,16 @@ class FrozenTeacher:
             rois: RoIs of each stage, (R, 5); empty to skip the RoI head.
             logits: Whether the box head is run behind the RoI extractor.
             scores: Whether the dense head is run.
+            modules: Further modules of the teacher whose output is kept, by
+                names of the caller's choice.
 
         Returns:
             Feature maps, RoI maps and logits, without gradients.
         """
-        neck_feats = self.neck_feats(inputs)
-        context = self.head_context(neck_feats) if rois else None
-        return TeacherPass(
-            neck_feats=tuple(neck_feats),
-            stages=tuple(
+        with recorded_outputs(modules or {}) as outputs:
+            neck_feats = self.neck_feats(inputs)
+            context = self.head_context(neck_feats) if rois else None
+            stages = tuple(
                 self.roi_stage(
                     neck_feats,
                     matching_stage(self.detector, index),
@@ -231,8 +240,13 @@ class FrozenTeacher:
                     context=context,
                 )
                 for index, stage_rois in enumerate(rois)
-            ),
-            dense_scores=self.dense_scores(neck_feats) if scores else (),
+            )
+            scored = self.dense_scores(neck_feats) if scores else ()
+        return TeacherPass(
+            neck_feats=tuple(neck_feats),
+            stages=stages,
+            dense_scores=scored,
+            outputs={name: only_output(name, outputs) for name in outputs},
         )
 
     @torch.no_grad()
@@ -394,12 +408,12 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
     if (
         not isinstance(cfg, Mapping)
         or 'config' not in cfg
-        or not set(cfg) <= set(_TEACHER_KEYS)
+        or not set(cfg) <= set(TEACHER_KEYS)
     ):
         raise ValueError(
             f'teacher must be a dict with a config, and may have '
-            f'{", ".join(_TEACHER_KEYS[1:])}; got '
-            f'{sorted(cfg) if isinstance(cfg, Mapping) else cfg!r}'
+            f'{", ".join(TEACHER_KEYS[1:])}; got '
+            f'{_summary_of(cfg)}'
         )
     source, name = cfg.get('checkpoint'), config_name(cfg['config'])
     allow_random = cfg.get('allow_random', False)
@@ -428,7 +442,9 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
 
     weights = read_weights(str(source))
     unused = load_strictly(detector, weights, str(source))
-    classes = classes or weights.classes
+    classes = classes or class_names(
+        weights.classes, f'the class list in {source}'
+    )
     print_log(
         f'mmwkd: teacher {name} loaded from {source} '
         f'(sha256 {weights.sha256[:8]}, '
@@ -438,6 +454,15 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         'current',
     )
     return FrozenTeacher(detector, classes, sha256=weights.sha256, speed=speed)
+
+
+def _summary_of(cfg: Any) -> str:
+    """What a ``teacher`` entry is, without printing a whole model."""
+    if isinstance(cfg, Mapping):
+        return str(sorted(cfg))
+    if isinstance(cfg, (list, tuple)):
+        return f'a list of {len(cfg)}: one teacher is supported'
+    return repr(cfg)
 
 
 def _summary(classes: tuple[str, ...] | None) -> str:

@@ -1,24 +1,41 @@
 """Rivals of WKD-F on feature maps.
 
-Shapes: N maps, D channels, (H, W) positions. The teacher is a constant.
+Shapes: N maps, D channels, (H, W) positions. The teacher is a constant. Where
+maps have padding, ``extents`` holds the height and the width of each map's own
+content, at its top left, in positions, of shape (N, 2) and on the device of
+the maps; fractions are rounded up. The rest takes no part.
 """
 
 from __future__ import annotations
 
+import functools
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmwkd.functional.blocks import for_each_map, sum_over_channels
 from mmwkd.functional.checks import check_at_least, check_feats, check_positive
-from mmwkd.functional.precision import full_precision
+from mmwkd.functional.derivative import matrix_product
+from mmwkd.functional.extents import content_sides, padding_mask
+from mmwkd.functional.precision import with_exact_products
 from mmwkd.functional.sinkhorn import sinkhorn_plan
 
 # Cosine costs reach 2; in float32 the kernel exp(-cost / reg) and its scalings
 # need cost / reg to stay well below 80.
 MIN_EMD_REG = 0.05
+# what a map is divided by at least to get its direction
+_MIN_LENGTH = 1e-5
 
 
-@full_precision
-def fitnet_term(student_feats: Tensor, teacher_feats: Tensor) -> Tensor:
+@with_exact_products
+def fitnet_term(
+    student_feats: Tensor,
+    teacher_feats: Tensor,
+    *,
+    extents: Tensor | None = None,
+) -> Tensor:
     """Mean squared difference of features (FitNets).
 
     The mean over channels and positions of each map (Romero et al., ICLR
@@ -27,6 +44,7 @@ def fitnet_term(student_feats: Tensor, teacher_feats: Tensor) -> Tensor:
     Args:
         student_feats: Student maps, of shape (N, D, H, W).
         teacher_feats: Teacher maps, of the same shape.
+        extents: Height and width of the content of each map, (N, 2).
 
     Returns:
         Difference of each map, of shape (N,).
@@ -35,13 +53,21 @@ def fitnet_term(student_feats: Tensor, teacher_feats: Tensor) -> Tensor:
         ValueError: If shapes disagree.
     """
     check_feats(student_feats, teacher_feats)
-    teacher_feats = teacher_feats.detach().to(student_feats)
-    return (student_feats - teacher_feats).square().mean(dim=(1, 2, 3))
+    return sum_over_channels(
+        _squared_gap,
+        student_feats,
+        teacher_feats.detach(),
+        padding_mask(extents, student_feats),
+    ) / _num_entries(student_feats, extents)
 
 
-@full_precision
+@with_exact_products
 def pkd_term(
-    student_feats: Tensor, teacher_feats: Tensor, *, eps: float = 1e-5
+    student_feats: Tensor,
+    teacher_feats: Tensor,
+    *,
+    eps: float = 1e-5,
+    extents: Tensor | None = None,
 ) -> Tensor:
     r"""One minus Pearson's correlation of features (PKD).
 
@@ -58,6 +84,7 @@ def pkd_term(
         student_feats: Student maps, of shape (N, D, H, W).
         teacher_feats: Teacher maps, of the same shape.
         eps: Added to the variances, for channels that do not vary.
+        extents: Height and width of the content of each map, (N, 2).
 
     Returns:
         Term of each map, of shape (N,).
@@ -67,19 +94,21 @@ def pkd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(eps=eps)
-    teacher_feats = teacher_feats.detach().to(student_feats)
-    student, teacher = (
-        _standardize(feats, eps) for feats in (student_feats, teacher_feats)
-    )
-    return (student - teacher).square().mean(dim=(1, 2, 3)) / 2
+    return sum_over_channels(
+        functools.partial(_standardized_gap, eps=eps),
+        student_feats,
+        teacher_feats.detach(),
+        padding_mask(extents, student_feats),
+    ) / (2 * _num_entries(student_feats, extents))
 
 
-@full_precision
+@with_exact_products
 def cwd_term(
     student_feats: Tensor,
     teacher_feats: Tensor,
     *,
     temperature: float = 1.0,
+    extents: Tensor | None = None,
 ) -> Tensor:
     r"""Divergence between channels as distributions over positions (CWD).
 
@@ -93,6 +122,7 @@ def cwd_term(
         student_feats: Student maps, of shape (N, D, H, W).
         teacher_feats: Teacher maps, of the same shape.
         temperature: Softening T of the distributions.
+        extents: Height and width of the content of each map, (N, 2).
 
     Returns:
         Divergence of each map, of shape (N,).
@@ -102,18 +132,22 @@ def cwd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(temperature=temperature)
-    teacher_feats = teacher_feats.detach().to(student_feats)
-    log_s, log_t = (
-        F.log_softmax(feats.flatten(2) / temperature, dim=2)  # (N, D, H * W)
-        for feats in (student_feats, teacher_feats)
+    divergence = sum_over_channels(
+        functools.partial(_divergence, temperature=temperature),
+        student_feats,
+        teacher_feats.detach(),
+        padding_mask(extents, student_feats),
     )
-    divergence = F.kl_div(log_s, log_t, reduction='none', log_target=True)
-    return temperature**2 * divergence.sum(dim=2).mean(dim=1)
+    return temperature**2 / student_feats.shape[1] * divergence
 
 
-@full_precision
+@with_exact_products
 def ickd_term(
-    student_feats: Tensor, teacher_feats: Tensor, *, eps: float = 1e-5
+    student_feats: Tensor,
+    teacher_feats: Tensor,
+    *,
+    eps: float = 1e-5,
+    extents: Tensor | None = None,
 ) -> Tensor:
     r"""Difference of inter-channel correlations (ICKD-C).
 
@@ -130,6 +164,7 @@ def ickd_term(
         teacher_feats: Teacher maps, of the same shape.
         eps: Smallest length that rows are divided by, for channels that are
             0 everywhere.
+        extents: Height and width of the content of each map, (N, 2).
 
     Returns:
         Difference of each map, of shape (N,).
@@ -139,21 +174,24 @@ def ickd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(eps=eps)
-    teacher_feats = teacher_feats.detach().to(student_feats)
-    student, teacher = (
-        _channel_correlation(feats, eps)  # (N, D, D)
-        for feats in (student_feats, teacher_feats)
+    channels, *sides = student_feats.shape[1:]
+    return for_each_map(
+        functools.partial(_correlation_gap, eps=eps),
+        max(1, channels / math.prod(sides)),  # correlations may be larger
+        student_feats,
+        teacher_feats.detach(),
+        padding_mask(extents, student_feats),
     )
-    return (student - teacher).square().sum(dim=2).mean(dim=1)
 
 
-@full_precision
+@with_exact_products
 def emd_term(
     student_feats: Tensor,
     teacher_feats: Tensor,
     *,
     reg: float = 0.1,
     num_iters: int = 10,
+    extents: Tensor | None = None,
 ) -> Tensor:
     r"""Transport between the set of student maps and that of teacher maps.
 
@@ -176,6 +214,7 @@ def emd_term(
         teacher_feats: Teacher maps, of the same shape.
         reg: Entropic regularisation epsilon, at least 0.05.
         num_iters: Number of Sinkhorn iterations.
+        extents: Height and width of the content of each map, (N, 2).
 
     Returns:
         Transport cost of each student map, of shape (N,).
@@ -185,24 +224,117 @@ def emd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_at_least(MIN_EMD_REG, reg=reg)
-    teacher_feats = teacher_feats.detach().to(student_feats)
-    # a map of zeros has no direction; eps keeps its gradient finite
-    student, teacher = (
-        F.normalize(feats.flatten(1), dim=1, eps=1e-5)
-        for feats in (student_feats, teacher_feats)
-    )
-    cost = 1 - student @ teacher.T  # (N, N)
+    products = sum_over_channels(
+        _inner_products,
+        student_feats,
+        teacher_feats.detach(),
+        padding_mask(extents, student_feats),
+    )  # (3, N, N)
+    # a map of zeros has no direction; the minimum keeps its gradient finite
+    student, teacher = products[1:].clamp(min=_MIN_LENGTH**2).sqrt()
+    cost = 1 - products[0] / (student * teacher)  # (N, N)
     plan = sinkhorn_plan(cost, reg=reg, num_iters=num_iters)
     return len(cost) * (plan * cost).sum(dim=1)
 
 
-def _standardize(feats: Tensor, eps: float) -> Tensor:
+def _num_entries(feats: Tensor, extents: Tensor | None) -> Tensor | int:
+    """Features of each map that are content, (N,)."""
+    channels, *sides = feats.shape[1:]
+    if extents is None:
+        return channels * math.prod(sides)
+    height, width = content_sides(extents, feats)
+    return channels * height * width
+
+
+def _blank(padding: Tensor | None, *maps: Tensor) -> list[Tensor]:
+    """Maps that are 0 in their padding."""
+    if padding is None:
+        return list(maps)
+    return [feats.masked_fill(padding, 0) for feats in maps]
+
+
+def _squared_gap(
+    student: Tensor, teacher: Tensor, padding: Tensor | None
+) -> Tensor:
+    student, teacher = _blank(padding, student, teacher)
+    return (student - teacher).square().sum(dim=(1, 2, 3))
+
+
+def _standardized_gap(
+    student: Tensor, teacher: Tensor, padding: Tensor | None, eps: float
+) -> Tensor:
+    return _squared_gap(
+        _standardize(student, eps, padding),
+        _standardize(teacher, eps, padding),
+        padding,
+    )
+
+
+def _standardize(feats: Tensor, eps: float, padding: Tensor | None) -> Tensor:
     axes = (0, 2, 3)
-    centered = feats - feats.mean(dim=axes, keepdim=True)
-    variance = centered.square().mean(dim=axes, keepdim=True)
-    return centered * (variance + eps).rsqrt()
+    if padding is None:
+        centred = feats - feats.mean(dim=axes, keepdim=True)
+        variance = centred.square().mean(dim=axes, keepdim=True)
+        return centred * (variance + eps).rsqrt()
+    area = (~padding).sum()
+    (feats,) = _blank(padding, feats)
+    mean = feats.sum(dim=axes, keepdim=True) / area
+    (centred,) = _blank(padding, feats - mean)
+    variance = centred.square().sum(dim=axes, keepdim=True) / area
+    return centred * (variance + eps).rsqrt()
+
+
+def _divergence(
+    student: Tensor,
+    teacher: Tensor,
+    padding: Tensor | None,
+    temperature: float,
+) -> Tensor:
+    log_s, log_t = (
+        _log_shares(feats / temperature, padding)
+        for feats in (student, teacher)
+    )
+    divergence = F.kl_div(log_s, log_t, reduction='none', log_target=True)
+    return divergence.sum(dim=(1, 2))
+
+
+def _log_shares(feats: Tensor, padding: Tensor | None) -> Tensor:
+    """Log-softmax over positions, (N, D, H * W); 0 in the padding."""
+    if padding is None:
+        return F.log_softmax(feats.flatten(2), dim=2)
+    outside = padding.flatten(2)  # (N, 1, H * W)
+    shares = feats.flatten(2).masked_fill(outside, -torch.inf)
+    # equal on both sides, a 0 adds nothing to a divergence
+    return F.log_softmax(shares, dim=2).masked_fill(outside, 0)
+
+
+def _correlation_gap(
+    student: Tensor, teacher: Tensor, padding: Tensor | None, eps: float
+) -> Tensor:
+    student, teacher = (
+        _channel_correlation(feats, eps)  # (N, D, D)
+        for feats in _blank(padding, student, teacher)
+    )
+    return (student - teacher).square().sum(dim=2).mean(dim=1)
 
 
 def _channel_correlation(feats: Tensor, eps: float) -> Tensor:
     channels = feats.flatten(2)  # (N, D, H * W)
-    return F.normalize(channels @ channels.mT, dim=2, eps=eps)
+    return F.normalize(matrix_product(channels, channels.mT), dim=2, eps=eps)
+
+
+def _inner_products(
+    student: Tensor, teacher: Tensor, padding: Tensor | None
+) -> Tensor:
+    """Of all pairs, of students and of teachers with themselves, (3, N, N)."""
+    student, teacher = (
+        feats.flatten(1) for feats in _blank(padding, student, teacher)
+    )
+    inner = matrix_product(student, teacher.T)  # (N, N)
+    return torch.stack(
+        [
+            inner,
+            student.square().sum(dim=1)[:, None].expand_as(inner),
+            teacher.square().sum(dim=1).expand_as(inner),
+        ]
+    )

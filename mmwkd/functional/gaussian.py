@@ -6,20 +6,26 @@ n positions each. The positions of a cell are the samples of one Gaussian.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
+from mmwkd.functional.blocks import for_each_map, sum_over_channels
+from mmwkd.functional.bures import full_terms
 from mmwkd.functional.checks import (
     check_at_least,
     check_feats,
     check_positive,
 )
 from mmwkd.functional.derivative import first_order
-from mmwkd.functional.precision import full_precision
+from mmwkd.functional.extents import (
+    averaging_weights,
+    content_sides,
+    padding_mask,
+)
+from mmwkd.functional.precision import computing_dtype, with_exact_products
 
 Covariance = Literal['diag', 'full']
 COVARIANCES = ('diag', 'full')
@@ -29,7 +35,7 @@ COVARIANCES = ('diag', 'full')
 _SMALL_MAP = 256
 
 
-@full_precision
+@with_exact_products
 def gaussian_wasserstein(
     student_feats: Tensor,
     teacher_feats: Tensor,
@@ -37,6 +43,7 @@ def gaussian_wasserstein(
     grid: int = 1,
     covariance: Covariance = 'diag',
     eps: float = 1e-5,
+    extents: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Squared 2-Wasserstein distance between Gaussians of features.
 
@@ -61,6 +68,11 @@ def gaussian_wasserstein(
             distance between covariance matrices.
         eps: Added to each variance of 'diag' to keep its root smooth; 'full'
             does not need it.
+        extents: Height and width of each image's own content, at the top
+            left of its map, in positions, of shape (N, 2) and on the device
+            of the maps; fractions are rounded up. The rest is padding and
+            takes no part: cells are laid over the content. None if maps are
+            content alone.
 
     Returns:
         Mean term and covariance term, each of shape (N,).
@@ -75,107 +87,145 @@ def gaussian_wasserstein(
             f'covariance must be one of {COVARIANCES}, got {covariance!r}'
         )
 
-    teacher_feats = teacher_feats.detach().to(student_feats)
-    if student_feats.shape[2:] == (grid, grid):
-        # every cell is one position: its mean is the feature, and there is
-        # no covariance
-        distance = F.mse_loss(student_feats, teacher_feats, reduction='none')
-        mean_term = distance.sum(dim=1).mean(dim=(1, 2))  # (N,)
-        return mean_term, 0 * mean_term
+    teacher_feats = teacher_feats.detach()
     if covariance == 'diag':
         check_positive(eps=eps)
-        return _diagonal_distance(student_feats, teacher_feats, grid, eps)
-    mean_s, root_s = _cell_roots(student_feats, grid)
-    mean_t, root_t = _cell_roots(teacher_feats, grid)
-    mean_term = (mean_s - mean_t).square().sum(dim=1)  # (N, g * g)
-    cov_term = _squared_bures(root_s, root_t)  # (N, g * g)
-    return mean_term.mean(dim=1), cov_term.mean(dim=1)
+    one_each = student_feats.shape[2:] == (grid, grid) and extents is None
+    if covariance == 'diag' and not one_each:
+        return _diagonal_distance(
+            student_feats, teacher_feats, grid, eps, extents
+        )
+    if one_each:
+        return _distance_of_positions(student_feats, teacher_feats)
+    terms = for_each_map(
+        functools.partial(full_terms, grid=grid),
+        8,  # samples and roots of both sides
+        student_feats,
+        teacher_feats,
+        extents,
+    )  # (N, 2)
+    mean_term, cov_term = terms.unbind(dim=1)
+    return mean_term, cov_term
 
 
-def _spans(size: int, grid: int) -> list[range]:
-    """Positions of each cell along a side, as in adaptive average pooling."""
-    return [
-        range(i * size // grid, -(-(i + 1) * size // grid))
-        for i in range(grid)
-    ]
+def _distance_of_positions(
+    student_feats: Tensor, teacher_feats: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Terms where a cell is a position: its feature, and no covariance."""
+    height, width = student_feats.shape[2:]
+    distance = sum_over_channels(
+        lambda student, teacher: (student - teacher).square().sum((1, 2, 3)),
+        student_feats,
+        teacher_feats,
+    )  # (N,)
+    mean_term = distance / (height * width)
+    return mean_term, 0 * mean_term
 
 
 def _diagonal_distance(
-    student_feats: Tensor, teacher_feats: Tensor, grid: int, eps: float
+    student_feats: Tensor,
+    teacher_feats: Tensor,
+    grid: int,
+    eps: float,
+    extents: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Mean and covariance term for diagonal covariances, both (N,)."""
-    n, d, height, width = student_feats.shape
-    cells = _cells(student_feats, grid)
-    mean_term, cov_term = _DiagonalDistance.apply(
-        student_feats.reshape(n * d, height * width),
-        teacher_feats.reshape(n * d, height * width),
-        cells,
+    n, d, *sides = student_feats.shape
+    # maps that share their cells are one group of rows, others one each
+    groups = (1, n * d) if extents is None else (n, d)
+    terms = _DiagonalDistance.apply(
+        student_feats.reshape(*groups, *sides),
+        teacher_feats.reshape(*groups, *sides),
+        _cells(student_feats, grid, extents),
         eps,
     )
-    return mean_term.view(n, d).sum(dim=1), cov_term.view(n, d).sum(dim=1)
+    mean_term, cov_term = (term.view(n, d).sum(dim=1) for term in terms)
+    return mean_term, cov_term
 
 
 class _Cells(NamedTuple):
-    """Averages over the g * g = C cells of maps with P = H * W positions."""
+    """Averages over A * E cells of G groups of maps (G, B, H, W).
 
-    rows: Tensor  # weights of positions along the height, (g, H)
-    cols: Tensor  # weights of positions along the width, (g, W)
-    both: Tensor | None  # their products (C, P); None for large maps
-    unbiased: Tensor  # n / (n - 1) of each cell, (C, 1)
+    On small maps, A is the number of cells and E is 1; on others A cells lie
+    side by side and E above each other. Values of cells are (G, A, B, E).
+    """
+
+    # weights along the width, (G, A, W), or of all positions, (G, A, H * W);
+    # None for one cell that is the whole map
+    cols: Tensor | None
+    rows: Tensor | None  # weights along the height, (G, E, H); None for E = 1
+    unbiased: Tensor  # n / (n - 1) of each cell, (G, A, 1, E)
+    padding: Tensor | None  # positions that take no part, (G, 1, H, W)
+    area: Tensor  # positions that do, (G, 1)
+
+    def centred(self, feats: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps less the mean of their content, and these means (G, B).
+
+        Without that shift, a mean that is thousands of deviations away from
+        0 would leave no digits for the variance. Cells of one map may still
+        be hundreds of deviations apart.
+        """
+        if self.padding is not None:
+            feats = feats.masked_fill(self.padding, 0)
+        shift = feats.sum(dim=(2, 3), dtype=self.area.dtype) / self.area
+        return feats - shift[..., None, None], shift
 
     def average(self, maps: Tensor) -> Tensor:
-        """Means of the cells of maps (B, P), of shape (C, B)."""
-        if self.both is not None:
-            return self.both @ maps.T
-        (grid, height), width = self.rows.shape, self.cols.shape[1]
-        lines = self.cols @ maps.reshape(-1, width).T  # (g, B * H)
-        means = lines.view(-1, height) @ self.rows.T  # (g * B, g)
-        return means.view(grid, -1, grid).permute(2, 0, 1).flatten(0, 1)
+        """Means of the cells, of shape (G, A, B, E)."""
+        if self.cols is None:
+            return maps.mean(dim=(2, 3))[:, None, :, None]
+        if self.rows is None:
+            return torch.bmm(self.cols, maps.flatten(2).mT)[..., None]
+        lines = torch.bmm(self.cols, maps.flatten(1, 2).mT)  # (G, A, B * H)
+        lines = lines.unflatten(2, maps.shape[1:3]).flatten(1, 2)
+        means = torch.bmm(lines, self.rows.mT)  # (G, A * B, E)
+        return means.unflatten(1, (-1, maps.shape[1]))
 
-    def spread(self, values: Tensor, *, out: Tensor) -> Tensor:
-        """Add up w_cp times values (C, B) over cells, of shape (B, P)."""
-        if self.both is not None:
-            return torch.mm(values.T, self.both, out=out)
-        grid, width = self.cols.shape
-        values = values.unflatten(0, (grid, grid)).permute(1, 2, 0)
-        lines = values.flatten(0, 1) @ self.rows  # (g * B, H)
-        torch.mm(lines.view(grid, -1).T, self.cols, out=out.view(-1, width))
-        return out
+    def spread(self, values: Tensor, maps: Tensor) -> Tensor:
+        """Add up w_cp times values (G, A, B, E) over cells c.
+
+        Returns:
+            Sums, of the shape of the maps, or one that broadcasts to it.
+        """
+        if self.cols is None:
+            return values[:, 0, :, :, None] / maps[0, 0].numel()
+        if self.rows is None:
+            return torch.bmm(values[..., 0].mT, self.cols).view_as(maps)
+        lines = torch.bmm(values.flatten(1, 2), self.rows)  # (G, A * B, H)
+        lines = lines.unflatten(1, values.shape[1:3]).flatten(2)
+        return torch.bmm(lines.mT, self.cols).view_as(maps)
 
 
-def _cells(feats: Tensor, grid: int) -> _Cells:
+def _cells(feats: Tensor, grid: int, extents: Tensor | None) -> _Cells:
     """Cells of the grid on maps (N, D, H, W)."""
     height, width = feats.shape[2:]
-    rows, row_counts = _side_weights(height, grid, feats)
-    cols, col_counts = _side_weights(width, grid, feats)
-    counts = torch.outer(row_counts, col_counts).flatten()  # (C,)
-    both = None
-    if height * width <= _SMALL_MAP:
-        both = torch.einsum('ih,jw->ijhw', rows, cols)
-        both = both.flatten(2).flatten(0, 1)  # (C, P)
+    dtype = computing_dtype(feats)
+    heights, widths = content_sides(extents, feats)
+    rows, row_counts = averaging_weights(heights, grid, height, dtype)
+    cols, col_counts = averaging_weights(widths, grid, width, dtype)
+    counts = col_counts[:, :, None] * row_counts[:, None]  # (G, g, g)
+    flat = height * width <= _SMALL_MAP
+    if flat:
+        cols = torch.einsum('gaw,geh->gaehw', cols, rows)
+        cols = cols.flatten(3).flatten(1, 2)  # (G, g * g, H * W)
+        counts = counts.flatten(1)[..., None]  # (G, g * g, 1)
+    whole = grid == 1 and extents is None
     # a cell of one position keeps its variance of 0
     unbiased = counts / (counts - 1).clamp(min=1)
-    return _Cells(rows, cols, both, unbiased[:, None])
-
-
-def _side_weights(size: int, grid: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Averaging weights of a side's positions, and positions of each span.
-
-    Returns:
-        Weights (g, size) whose rows sum to 1, and counts (g,).
-    """
-    spans = _spans(size, grid)
-    weights = torch.zeros(grid, size, dtype=like.dtype)
-    for cell, span in enumerate(spans):
-        weights[cell, span.start : span.stop] = 1 / len(span)
-    counts = like.new_tensor([len(span) for span in spans])  # (g,)
-    return weights.to(like.device), counts
+    return _Cells(
+        cols=None if whole else cols,
+        rows=None if whole or flat else rows,
+        unbiased=unbiased[:, :, None],
+        padding=padding_mask(extents, feats),
+        area=(heights * widths)[:, None].to(dtype),
+    )
 
 
 class _DiagonalDistance(torch.autograd.Function):
-    r"""Distance between rows of samples, averaged over cells.
+    r"""Distance between maps, averaged over cells.
 
-    Shapes: M rows (a channel of a map each), P samples, C cells.
+    Shapes: G groups of M maps of one channel, P positions, C cells, values of
+    cells (G, A, B, E) for B of the maps.
 
     .. math:: \mu_c = \sum_p w_{cp} x_p, \quad
               v_c = b_c \sum_p w_{cp} (x_p - \mu_c)^2, \quad
@@ -191,8 +241,8 @@ class _DiagonalDistance(torch.autograd.Function):
               \frac{\sigma^S_c - \sigma^T_c}{\sigma^S_c}
               (x_p - \mu^S_c) \right)
 
-    The cost is memory traffic, so rows are taken in blocks that fit a cache
-    and each input is read once in each direction.
+    The cost is memory traffic, so maps are taken in blocks that fit a cache,
+    cast there, and each input is read once in each direction.
     """
 
     @staticmethod
@@ -203,16 +253,20 @@ class _DiagonalDistance(torch.autograd.Function):
         cells: _Cells,
         eps: float,
     ) -> tuple[Tensor, Tensor]:
-        mean_term = student.new_empty(len(student))  # (M,)
-        cov_term = torch.empty_like(mean_term)  # (M,)
+        dtype = computing_dtype(student)
+        mean_term = student.new_empty(student.shape[:2], dtype=dtype)
+        cov_term = torch.empty_like(mean_term)  # (G, M)
         kept = []
-        for rows in _blocks(student):
-            shift, mean_s, sigma_s = _moments(student[rows], cells, eps)
-            shift_t, mean_t, sigma_t = _moments(teacher[rows], cells, eps)
-            mean_gap = (mean_s - mean_t).add_(shift - shift_t)  # (C, B)
-            sigma_gap = sigma_s - sigma_t  # (C, B)
-            torch.mean(mean_gap.square(), dim=0, out=mean_term[rows])
-            torch.mean(sigma_gap.square(), dim=0, out=cov_term[rows])
+        for block in _blocks(student):
+            shift, mean_s, sigma_s = _moments(student[block], cells, eps)
+            shift_t, mean_t, sigma_t = _moments(
+                teacher[block].to(dtype), cells, eps
+            )
+            mean_gap = mean_s - mean_t  # (G, A, B, E)
+            mean_gap += (shift - shift_t)[:, None, :, None]
+            sigma_gap = sigma_s - sigma_t  # (G, A, B, E)
+            mean_term[block] = mean_gap.square().mean(dim=(1, 3))
+            cov_term[block] = sigma_gap.square().mean(dim=(1, 3))
             if ctx.needs_input_grad[0]:
                 slope = sigma_gap.div_(sigma_s).mul_(cells.unbiased)
                 kept += [shift, mean_s, mean_gap, slope]
@@ -226,141 +280,52 @@ class _DiagonalDistance(torch.autograd.Function):
         ctx: Any, grad_mean: Tensor, grad_cov: Tensor
     ) -> tuple[Tensor, None, None, None]:
         student, *kept = ctx.saved_tensors
+        cells = ctx.cells
         gradient = torch.empty_like(
             student, memory_format=torch.contiguous_format
         )
-        factor = 2 / len(ctx.cells.unbiased)
-        for index, rows in enumerate(_blocks(student)):
+        factor = 2 / (cells.unbiased.shape[1] * cells.unbiased.shape[3])
+        for index, block in enumerate(_blocks(student)):
             shift, mean, mean_gap, slope = kept[4 * index : 4 * index + 4]
-            slope = slope * (factor * grad_cov[rows])  # (C, B)
-            offset = mean_gap * (factor * grad_mean[rows])  # (C, B)
+            slope = slope * (factor * grad_cov[block])[:, None, :, None]
+            offset = mean_gap * (factor * grad_mean[block])[:, None, :, None]
             offset.addcmul_(slope, mean, value=-1)
-            out = gradient[rows]  # (B, P)
-            block = student[rows] - shift[:, None]  # (B, P)
-            block.mul_(ctx.cells.spread(slope, out=out))
-            ctx.cells.spread(offset, out=out).add_(block)
+            centred = student[block] - shift[..., None, None]  # (G, B, H, W)
+            if cells.padding is not None:
+                centred.masked_fill_(cells.padding, 0)
+            centred.mul_(cells.spread(slope, centred))
+            torch.add(
+                centred,
+                cells.spread(offset, centred),
+                out=gradient[block],
+            )
         return gradient, None, None, None
 
 
 def _moments(
-    samples: Tensor, cells: _Cells, eps: float
+    feats: Tensor, cells: _Cells, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Means of rows, and of their cells mean and standard deviation.
-
-    Cells are measured from the mean of their row: without that shift, a mean
-    that is thousands of deviations away from 0 would leave no digits for the
-    variance. Cells of one row may still be hundreds of deviations apart.
+    """Moments of the cells of maps (G, B, H, W).
 
     Returns:
-        Shift (B,), means of the cells less the shift and standard deviations
-        of the cells, both (C, B).
+        Means (G, B) of the maps, means of the cells less these, and standard
+        deviations of the cells, both (G, A, B, E).
     """
-    shift = samples.mean(dim=1)  # (B,)
-    block = samples - shift[:, None]  # (B, P)
-    mean = cells.average(block)  # (C, B)
-    variance = cells.average(block.square_())  # (C, B)
+    centred, shift = cells.centred(feats)
+    mean = cells.average(centred)
+    variance = cells.average(centred.square_())
     # rounding may leave a constant cell a little below 0
     variance.addcmul_(mean, mean, value=-1).clamp_(min=0)
     return shift, mean, variance.mul_(cells.unbiased).add_(eps).sqrt_()
 
 
-def _blocks(samples: Tensor) -> list[slice]:
-    """Rows in blocks that fit a cache on a CPU, or bound memory elsewhere."""
-    num_rows, num_samples = samples.shape
-    entries = 2**17 if samples.device.type == 'cpu' else 2**25
-    step = max(1, entries // num_samples)
-    return [slice(i, i + step) for i in range(0, num_rows, step)]
-
-
-def _cell_roots(feats: Tensor, grid: int) -> tuple[Tensor, Tensor]:
-    """Mean of every cell and a square root of its covariance.
-
-    Returns:
-        Means (N, D, g * g), and x (N, g * g, D, n) with the covariance
-        ``x x^T``: the centred samples over the root of their number less one.
-        A cell with fewer than n positions is filled up with zeros.
-    """
-    height, width = feats.shape[2:]
-    positions = torch.arange(height * width).view(height, width)
-    cells = [
-        positions[rows.start : rows.stop, cols.start : cols.stop].flatten()
-        for rows in _spans(height, grid)
-        for cols in _spans(width, grid)
+def _blocks(feats: Tensor) -> list[tuple[slice, slice]]:
+    """Maps in blocks that fit a cache on a CPU, or bound memory elsewhere."""
+    num_groups, num_maps, height, width = feats.shape
+    entries = 2**17 if feats.device.type == 'cpu' else 2**25
+    step = max(1, entries // max(1, num_groups * height * width))
+    everyone = slice(None)
+    return [
+        (everyone, slice(first, first + step))
+        for first in range(0, num_maps, step)
     ]
-    index = pad_sequence(cells, batch_first=True).to(feats.device)
-    counts = feats.new_tensor([len(cell) for cell in cells])  # (g * g,)
-    ranks = torch.arange(index.shape[1], device=feats.device)
-    mask = ranks < counts[:, None]  # (g * g, n)
-
-    samples = feats.flatten(2).index_select(2, index.flatten())
-    samples = samples.unflatten(2, index.shape) * mask  # (N, D, g * g, n)
-    mean = samples.sum(dim=3) / counts  # (N, D, g * g)
-    centered = (samples - mean[..., None]) * mask
-    dof = (counts - 1).clamp(min=1)
-    return mean, (centered / dof[:, None].sqrt()).transpose(1, 2)
-
-
-def _squared_bures(x: Tensor, y: Tensor) -> Tensor:
-    """Squared Bures distance between ``x x^T`` and ``y y^T``.
-
-    Args:
-        x: Root of the student's covariances, of shape (..., D, n).
-        y: Root of the teacher's, of the same shape.
-
-    Returns:
-        Distance of each pair, of shape (...).
-    """
-    dtype = x.dtype
-    num_channels, num_samples = x.shape[-2:]
-    if num_samples <= num_channels:
-        # tr((Sigma_T^1/2 Sigma_S Sigma_T^1/2)^1/2) is the sum of singular
-        # values of y^T x whatever square roots x and y of the covariances
-        # are taken; its derivative U V^T never divides by a gap or a zero.
-        fidelity = torch.linalg.svdvals(y.mT @ x).sum(dim=-1)
-    else:
-        # roots of eigenvalues have half their digits, and the traces cancel
-        # against their sum
-        x, y = x.double(), y.double()
-        fidelity = _Fidelity.apply(x @ x.mT, y @ y.mT)
-    traces = x.square().sum(dim=(-2, -1)) + y.square().sum(dim=(-2, -1))
-    # rounding may leave a distance of equal sides a little below 0
-    return (traces - 2 * fidelity).clamp(min=0).to(dtype)
-
-
-class _Fidelity(torch.autograd.Function):
-    r"""Root fidelity of covariance matrices, safe where they are singular.
-
-    .. math:: F = \mathrm{tr}((T^{1/2} S T^{1/2})^{1/2}), \quad
-              dF/dS = \tfrac12 T^{1/2} (T^{1/2} S T^{1/2})^{-1/2} T^{1/2}
-
-    The inverse root is taken on the numerical range alone: directions in
-    which one side has no variance get no gradient instead of an infinite
-    one. Only ``S`` is differentiated. Both matrices are float64.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, s: Tensor, t: Tensor) -> Tensor:
-        root_t = _psd_root(t)  # (..., D, D)
-        eigenvalues, vectors = torch.linalg.eigh(root_t @ s @ root_t)
-        roots = eigenvalues.clamp(min=0).sqrt()  # (..., D)
-        # what is below the rounding of s is noise
-        noise = (
-            roots.amax(dim=-1, keepdim=True)
-            * (torch.finfo(s.dtype).eps * s.shape[-1]) ** 0.5
-        )
-        inverse = torch.where(roots > noise, 1 / roots, 0)
-        half = root_t @ vectors  # (..., D, D)
-        ctx.save_for_backward(0.5 * (half * inverse[..., None, :]) @ half.mT)
-        return roots.sum(dim=-1)
-
-    @staticmethod
-    @first_order
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return grad_output[..., None, None] * gradient, None
-
-
-def _psd_root(matrix: Tensor) -> Tensor:
-    eigenvalues, vectors = torch.linalg.eigh(matrix)
-    roots = eigenvalues.clamp(min=0).sqrt()
-    return (vectors * roots[..., None, :]) @ vectors.mT

@@ -1,9 +1,10 @@
-"""Run a loss in full precision, whatever the surrounding autocast says."""
+"""Run a loss in full precision, whatever autocast and TF32 say."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -13,15 +14,48 @@ P = ParamSpec('P')
 T = TypeVar('T')
 
 
-def full_precision(func: Callable[P, T]) -> Callable[P, T]:
-    """Decorate ``func`` to compute in float32 or better.
+@contextlib.contextmanager
+def exact_products(device_type: str) -> Iterator[None]:
+    """Compute float32 products in float32: no autocast, TF32 or bfloat16.
 
-    Half-precision tensors among the arguments are cast to float32
-    (float64 stays float64) and autocast is switched off inside: a Gibbs
-    kernel with entries near 1e-8 and a variance of a few units in the last
-    place of a mean cannot be held by float16 or bfloat16. The cast is
-    differentiable, so gradients arrive in the dtype of the input.
+    A user who allows TF32 means the detectors. A product of ten bits would
+    leave no digit of a variance or of a distance between near equals. The
+    switches are those of the process and are put back at once; they are left
+    alone where nobody allowed anything else.
+
+    Args:
+        device_type: Type of the device whose autocast is switched off.
     """
+    with torch.autocast(device_type, enabled=False):
+        try:
+            precision = torch.get_float32_matmul_precision()
+        except RuntimeError:  # set by the switches of a backend
+            with contextlib.ExitStack() as stack:
+                for switch in (
+                    torch.backends.cuda.matmul,
+                    torch.backends.mkldnn.matmul,
+                ):
+                    stack.callback(
+                        setattr,
+                        switch,
+                        'fp32_precision',
+                        switch.fp32_precision,
+                    )
+                    switch.fp32_precision = 'ieee'
+                yield
+            return
+        if precision == 'highest':
+            yield
+            return
+        torch.set_float32_matmul_precision('highest')
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(precision)
+
+
+def with_exact_products(func: Callable[P, T]) -> Callable[P, T]:
+    """Decorate ``func`` to multiply exactly, see :func:`exact_products`."""
 
     @functools.wraps(func)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -34,18 +68,37 @@ def full_precision(func: Callable[P, T]) -> Callable[P, T]:
             ),
             'cpu',
         )
-        with torch.autocast(device_type, enabled=False):
-            promoted: Any = [_promote(arg) for arg in args]
-            named: Any = {k: _promote(v) for k, v in kwargs.items()}
-            return func(*promoted, **named)
+        with exact_products(device_type):
+            return func(*args, **kwargs)
 
     return wrapper
 
 
+def full_precision(func: Callable[P, T]) -> Callable[P, T]:
+    """Decorate ``func`` to compute in float32 or better.
+
+    Half-precision tensors among the arguments are cast to float32
+    (float64 stays float64) and products are exact inside: a Gibbs
+    kernel with entries near 1e-8 and a variance of a few units in the last
+    place of a mean cannot be held by float16 or bfloat16. The cast is
+    differentiable, so gradients arrive in the dtype of the input.
+    """
+
+    @functools.wraps(func)
+    def promoted(*args: P.args, **kwargs: P.kwargs) -> T:
+        values: Any = [_promote(arg) for arg in args]
+        named: Any = {k: _promote(v) for k, v in kwargs.items()}
+        return func(*values, **named)
+
+    return with_exact_products(promoted)
+
+
+def computing_dtype(tensor: Tensor) -> torch.dtype:
+    """The type that a tensor's loss is computed in: float32 or better."""
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
 def _promote(arg: object) -> object:
-    if isinstance(arg, Tensor) and arg.dtype in (
-        torch.float16,
-        torch.bfloat16,
-    ):
-        return arg.float()
+    if isinstance(arg, Tensor) and arg.is_floating_point():
+        return arg.to(computing_dtype(arg))
     return arg

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from mmdet.registry import HOOKS
 from mmengine.dataset import InfiniteSampler
@@ -68,6 +68,8 @@ class DistillationWeightHook(Hook):
         places: Losses to schedule, out of 'logit', 'neck', 'roi' and 'box';
             None for all.
     """
+
+    plain_hook: ClassVar[str | None] = None
 
     def __init__(
         self,

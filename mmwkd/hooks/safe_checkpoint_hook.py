@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
@@ -35,6 +35,7 @@ class SafeCheckpointHook(CheckpointHook):
     Checkpoints that do not go to a local folder are left to mmengine.
     """
 
+    plain_hook: ClassVar[str | None] = 'CheckpointHook'
     backend_args: dict[str, Any] | None
 
     def before_run(self, runner: Runner) -> None:

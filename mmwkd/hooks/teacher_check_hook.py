@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ class TeacherCheckHook(Hook):
             is a rough estimate of the AP on all.
         on_resume: Whether a resumed run is checked again.
     """
+
+    plain_hook: ClassVar[str | None] = None
 
     def __init__(
         self,

@@ -33,8 +33,8 @@ class DistillationLoss(nn.Module):
     method: ClassVar[str]
     """Short name of the method, part of the keys of the loss dict."""
 
-    compares: ClassVar[Literal['logits', 'features', 'boxes']]
-    """What :meth:`terms` is called on."""
+    compares: ClassVar[str]
+    """What :meth:`terms` is called on: 'logits', 'features' or 'boxes'."""
 
     @property
     def term_names(self) -> tuple[str, ...]:
@@ -232,6 +232,7 @@ class FeatureLoss(DistillationLoss):
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
         reduction_override: Reduction | None = None,
+        extents: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss.
 
@@ -242,12 +243,17 @@ class FeatureLoss(DistillationLoss):
             weight: Weight of each map, of shape (N,).
             avg_factor: Divisor of the mean; the number of maps if None.
             reduction_override: Reduction to use instead of the configured.
+            extents: Height and width of each map's own content, in
+                positions, of shape (N, 2): the rest is padding and takes no
+                part. None if maps are content alone.
 
         Returns:
             Loss of shape (), or (N,) for the reduction 'none'.
         """
+        # a loss that cannot tell padding serves maps without it
+        options = {} if extents is None else {'extents': extents}
         return self._reduced_sum(
-            self.terms(student_feats, teacher_feats),
+            self.terms(student_feats, teacher_feats, **options),
             weight=weight,
             avg_factor=avg_factor,
             reduction_override=reduction_override,

@@ -33,10 +33,15 @@ class FitNetLoss(FeatureLoss):
     term_names = ('mse',)
 
     def terms(
-        self, student_feats: Tensor, teacher_feats: Tensor
+        self,
+        student_feats: Tensor,
+        teacher_feats: Tensor,
+        extents: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Mean squared error of each map, of shape (N,)."""
-        return {'mse': fitnet_term(student_feats, teacher_feats)}
+        return {
+            'mse': fitnet_term(student_feats, teacher_feats, extents=extents)
+        }
 
 
 @MODELS.register_module()
@@ -59,10 +64,15 @@ class PKDLoss(FeatureLoss):
         self.eps = eps
 
     def terms(
-        self, student_feats: Tensor, teacher_feats: Tensor
+        self,
+        student_feats: Tensor,
+        teacher_feats: Tensor,
+        extents: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Share of each map in 1 - r, of shape (N,)."""
-        pearson = pkd_term(student_feats, teacher_feats, eps=self.eps)
+        pearson = pkd_term(
+            student_feats, teacher_feats, eps=self.eps, extents=extents
+        )
         return {'pearson': pearson}
 
 
@@ -86,11 +96,17 @@ class CWDLoss(FeatureLoss):
         self.temperature = temperature
 
     def terms(
-        self, student_feats: Tensor, teacher_feats: Tensor
+        self,
+        student_feats: Tensor,
+        teacher_feats: Tensor,
+        extents: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Divergence of each map, of shape (N,)."""
         kl = cwd_term(
-            student_feats, teacher_feats, temperature=self.temperature
+            student_feats,
+            teacher_feats,
+            temperature=self.temperature,
+            extents=extents,
         )
         return {'kl': kl}
 
@@ -115,10 +131,15 @@ class ICKDLoss(FeatureLoss):
         self.eps = eps
 
     def terms(
-        self, student_feats: Tensor, teacher_feats: Tensor
+        self,
+        student_feats: Tensor,
+        teacher_feats: Tensor,
+        extents: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Difference of each map, of shape (N,)."""
-        correlation = ickd_term(student_feats, teacher_feats, eps=self.eps)
+        correlation = ickd_term(
+            student_feats, teacher_feats, eps=self.eps, extents=extents
+        )
         return {'correlation': correlation}
 
 
@@ -148,7 +169,10 @@ class EMDLoss(FeatureLoss):
         self.num_iters = num_iters
 
     def terms(
-        self, student_feats: Tensor, teacher_feats: Tensor
+        self,
+        student_feats: Tensor,
+        teacher_feats: Tensor,
+        extents: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Transport cost of each map, of shape (N,)."""
         transport = emd_term(
@@ -156,5 +180,6 @@ class EMDLoss(FeatureLoss):
             teacher_feats,
             reg=self.reg,
             num_iters=self.num_iters,
+            extents=extents,
         )
         return {'transport': transport}

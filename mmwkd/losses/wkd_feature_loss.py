@@ -74,7 +74,10 @@ class WKDFeatureLoss(FeatureLoss):
         self.eps = eps
 
     def terms(
-        self, student_feats: Tensor, teacher_feats: Tensor
+        self,
+        student_feats: Tensor,
+        teacher_feats: Tensor,
+        extents: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Mean and covariance term of each map, both of shape (N,)."""
         mean_term, cov_term = gaussian_wasserstein(
@@ -83,5 +86,6 @@ class WKDFeatureLoss(FeatureLoss):
             grid=self.grid,
             covariance=self.covariance,
             eps=self.eps,
+            extents=extents,
         )
         return {'mean': self.ratio * mean_term, 'cov': cov_term}

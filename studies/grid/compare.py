@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
 from studies.grid.console import GridProgress, show_plan
+from studies.grid.emit import Style, emit
 from studies.grid.grid import read_grid
 from studies.grid.plan import plan_runs
 from studies.grid.report import write_summary
@@ -21,7 +22,7 @@ from studies.grid.schedule import (
     states,
 )
 from studies.grid.summary import summarise
-from studies.grid.table import Record, read_table
+from studies.grid.table import keys, read_table
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Options:
     summary: Path | None = None
     jobs: int = 2
     dry_run: bool = False
+    emit: Style | None = None  # print the open runs, and run none
     baseline: str | None = None  # None: the grid's
     dataset: str | None = None  # with a table: the label to sum up
 
@@ -90,6 +92,24 @@ def compare(
     if options.dry_run:
         show_plan(console, runs, known)
         return True
+    if options.emit is not None:
+        # those that have ended are recorded
+        ended = [
+            run
+            for run, state in zip(runs, known, strict=True)
+            if state == 'done'
+        ]
+        with GridProgress(console, len(ended)) as shown:
+            failed = carry_out(ended, workshop, shown)
+        waiting = [
+            run
+            for run, state in zip(runs, known, strict=True)
+            if state in ('afresh', 'resume')
+        ]
+        if waiting:
+            print(emit(waiting, workshop, options.emit), end='')
+        console.print(f'{len(waiting)} of {len(runs)} runs are open')
+        return not failed
     console.print(
         f'{len(runs)} runs, {known.count("recorded")} of them recorded in '
         f'{table}; logs are in {workshop.work_dir}',
@@ -97,8 +117,9 @@ def compare(
     )
     with GridProgress(console, len(runs) - known.count('recorded')) as shown:
         failed = carry_out(runs, workshop, shown)
-    keys = {run.key for run in runs}
-    records = [record for record in read_table(table) if record.key in keys]
+    planned = {run.key for run in runs}
+    records = read_table(table)
+    records = records[[key in planned for key in keys(records)]]
     _summarise(options, records, folder, console)
     if failed:
         told = f'{len(failed)} of {len(runs)} runs failed: '
@@ -107,10 +128,10 @@ def compare(
     return not failed
 
 
-def _of_dataset(records: Sequence[Record], dataset: str) -> list[Record]:
-    kept = [record for record in records if record.dataset == dataset]
-    if not kept:
-        known = sorted({record.dataset for record in records})
+def _of_dataset(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    kept = records[records.dataset == dataset]
+    if kept.empty:
+        known = sorted(set(records.dataset))
         raise ValueError(
             f'no run has the dataset {dataset!r}; the table has '
             f'{"; ".join(known) or "none"}'
@@ -120,11 +141,11 @@ def _of_dataset(records: Sequence[Record], dataset: str) -> list[Record]:
 
 def _summarise(
     options: Options,
-    records: Sequence[Record],
+    records: pd.DataFrame,
     folder: Path,
     console: Console,
 ) -> None:
-    if not any(record.seed is not None for record in records):
+    if not records.seed.notna().any():
         console.print('no run has finished, so there is nothing to compare')
         return
     outputs = write_summary(summarise(records, options.baseline), folder)

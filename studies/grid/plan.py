@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from mmengine.config import Config, DictAction
 
 from mmwkd.distillers.places import PIECES
-from studies.grid.grid import TEACHER, Grid
+from studies.grid.grid import TEACHER, Distillation, Grid
 
 Role = Literal['teacher', 'baseline', 'method']
 Key = tuple[str, str, str, int | None]  # dataset, row, config's hash, seed
@@ -31,11 +31,18 @@ class Run(NamedTuple):
     role: Role
     dataset: str
     seed: int | None  # None for the teacher, which is not trained
-    config: str  # relative to the repository
+    config: str  # relative to the repository, or what was composed
     options: tuple[str, ...]  # KEY=VALUE, without the seed
     config_hash: str  # of the config with its options, and of files it reads
+    composed: str | None = None  # text of a config that is no file yet
     max_iters: int | None = None  # None where epochs are counted
     checkpoint: str | None = None  # of the teacher
+
+    def config_file(self, folder: Path) -> str:
+        """The config to train with; one that is composed is in a folder."""
+        if self.composed is None:
+            return self.config
+        return str(folder / f'{self.row}.py')
 
     @property
     def key(self) -> Key:
@@ -69,9 +76,10 @@ def plan_runs(grid: Grid, repo: Path) -> list[Run]:
     used: set[str] = set()
     runs = []
     rows = {}
+    texts: dict[str, str | None] = {}
     for name, row in grid.rows.items():
         where = f'row {name!r}'
-        config = _load(where, row.config, repo)
+        config, composed = _load(where, row.config, repo)
         fitting = {
             key: value
             for key, value in grid.options.items()
@@ -84,9 +92,10 @@ def plan_runs(grid: Grid, repo: Path) -> list[Run]:
                     f'{where}: the option {key!r} has no place in '
                     f'{row.config}, which has no {key.rpartition(".")[0]!r}'
                 )
+        texts[name] = composed
         rows[name] = _resolve(
             where,
-            row.config,
+            str(row.config),
             config,
             {**_ALWAYS, **fitting, **row.options},
             loaders=('train_dataloader', 'val_dataloader'),
@@ -112,7 +121,8 @@ def plan_runs(grid: Grid, repo: Path) -> list[Run]:
                     role='baseline' if name == grid.baseline else 'method',
                     dataset=grid.dataset,
                     seed=seed,
-                    config=grid.rows[name].config,
+                    config=str(grid.rows[name].config),
+                    composed=texts[name],
                     options=resolved.arguments,
                     config_hash=resolved.digest,
                     max_iters=resolved.max_iters,
@@ -145,7 +155,7 @@ class _Files:
 def _teacher(grid: Grid, repo: Path, files: _Files) -> Run:
     assert grid.teacher is not None
     path, checkpoint = grid.teacher
-    config = _load('teacher', path, repo)
+    config, _ = _load('teacher', path, repo)
     config.load_from = checkpoint
     resolved = _resolve(
         'teacher',
@@ -169,10 +179,19 @@ def _teacher(grid: Grid, repo: Path, files: _Files) -> Run:
     )
 
 
-def _load(where: str, path: str, repo: Path) -> Config:
-    if not (repo / path).is_file():
-        raise FileNotFoundError(f'{where}: config {path} does not exist')
-    return Config.fromfile(repo / path)
+def _load(
+    where: str, config: str | Distillation, repo: Path
+) -> tuple[Config, str | None]:
+    """A config, and its text where it is no file."""
+    try:
+        if isinstance(config, Distillation):
+            text = config.write(repo)
+            return Config.fromstring(text, '.py'), text
+        if not (repo / config).is_file():
+            raise FileNotFoundError(f'config {config} does not exist')
+        return Config.fromfile(repo / config), None
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f'{where}: {error}') from error
 
 
 def _resolve(

@@ -2,11 +2,13 @@
 
 A folder of a training holds, beside what mmengine writes, ``train.log`` (all
 that the process printed) and ``stage.json``: the fingerprint of the training,
-whether it has finished, and how long each attempt took.
+whether it has finished, and how long each attempt took. A training that
+another program carries out leaves ``ended``, with the name of its machine.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
@@ -17,15 +19,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 from mmwkd.files import atomic_write, read_json
-from studies.grid.lock import hold
 from studies.grid.scalars import History, read_history
 
 Start = Literal['done', 'resume', 'afresh']
 
+ENDED = 'ended'
 _TAIL_LINES = 25
 
 # glibc gives each large tensor of a step back to the system and gets it anew,
@@ -92,9 +95,38 @@ def how_to_start(training: Training) -> Start:
     stage = _read_stage(training.work_dir)
     if stage is None or stage.fingerprint != training.fingerprint:
         return 'afresh'
+    if (training.work_dir / ENDED).is_file():
+        return 'done'
     if latest_checkpoint(training.work_dir) is None:
         return 'afresh'
     return 'done' if stage.finished else 'resume'
+
+
+def hand_over(training: Training) -> str:
+    """Prepare a training for another program to carry out.
+
+    Returns:
+        A line of shell that trains from wherever the training has come to.
+        Like a training here, it refuses a folder in which one is at work.
+    """
+    work_dir = training.work_dir
+    if how_to_start(training) == 'afresh':
+        clear(work_dir)
+        work_dir.mkdir(parents=True)
+        _write_stage(work_dir, _Stage(training.fingerprint))
+    log = shlex.quote(str(work_dir / 'train.log'))
+    environment = shlex.join(map('='.join, training.environment.items()))
+    return (
+        f'cd {shlex.quote(str(training.cwd))} && env {environment} '
+        f'flock -n {log} {shlex.join(training.command)} >> {log} 2>&1 && '
+        f'hostname > {shlex.quote(str(work_dir / ENDED))}'
+    )
+
+
+def handed_over_to(work_dir: Path) -> str | None:
+    """Name of the machine on which another program ended a training."""
+    note = work_dir / ENDED
+    return note.read_text(encoding='utf-8').strip() if note.exists() else None
 
 
 def run_training(
@@ -253,11 +285,13 @@ def _hold(log: BinaryIO, work_dir: Path) -> None:
     A process inherits the log as its output, so the lock lasts while it runs,
     even if the one that started it is killed.
     """
-    hold(
-        log,
-        f'another process is still at work in {work_dir}; wait for it or end '
-        'it',
-    )
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError(
+            f'another process is still at work in {work_dir}; wait for it or '
+            'end it'
+        ) from error
 
 
 @contextmanager
@@ -286,8 +320,21 @@ def _finished(training: Training) -> Finished:
     return Finished(
         checkpoint,
         read_history(training.work_dir),
-        sum(stage.seconds) / 60,
-        len(stage.seconds),
+        (sum(stage.seconds) or _logged_seconds(training.work_dir)) / 60,
+        len(stage.seconds) or 1,
+    )
+
+
+def _logged_seconds(work_dir: Path) -> float:
+    """How long the attempts took that another program has started.
+
+    mmengine names the folder of a log by the time at which it began.
+    """
+    logs = work_dir.glob('*/vis_data/scalars.json')
+    return sum(
+        log.stat().st_mtime
+        - datetime.strptime(log.parts[-3], '%Y%m%d_%H%M%S').timestamp()
+        for log in logs
     )
 
 

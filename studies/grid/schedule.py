@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,24 +14,28 @@ from threading import Event
 from typing import Literal, NamedTuple, Protocol
 
 import torch
+from filelock import FileLock, Timeout
 
-from mmwkd.files import read_json
+from mmwkd.files import atomic_write, read_json
 from studies.grid.accuracy import Accuracy
-from studies.grid.lock import hold
+from studies.grid.devices import Slots, visible_devices
 from studies.grid.machine import describe_machine, git_commit
 from studies.grid.plan import Run
 from studies.grid.runs import (
     Start,
     Training,
     clear,
+    handed_over_to,
     how_to_start,
     run_process,
     run_training,
 )
 from studies.grid.scalars import History, accuracy_of
-from studies.grid.table import Record, add_record, read_table
+from studies.grid.table import Record, add_record, keys, read_table
 
 State = Start | Literal['recorded']
+
+EMPTY: Mapping[str, str] = {}
 
 MakeCommand = Callable[[Run, Path], list[str]]
 
@@ -79,8 +83,10 @@ class Workshop:
         if self.jobs < 1:
             raise ValueError(f'jobs must be at least 1, got {self.jobs}')
 
-    def training(self, run: Run) -> Training:
-        """The process of a run."""
+    def training(
+        self, run: Run, environment: Mapping[str, str] = EMPTY
+    ) -> Training:
+        """The process of a run, and the environment that its device needs."""
         seed = 'test' if run.seed is None else f'seed-{run.seed}'
         work_dir = self.work_dir / run.row / seed
         return Training(
@@ -89,15 +95,25 @@ class Workshop:
             work_dir=work_dir,
             fingerprint=f'{run.config_hash} {run.seed}',
             cwd=self.repo,
-            environment={'OMP_NUM_THREADS': str(_threads())},
+            environment={'OMP_NUM_THREADS': str(_threads()), **environment},
         )
+
+    def prepare(
+        self, run: Run, environment: Mapping[str, str] = EMPTY
+    ) -> Training:
+        """As ``training``, with its config written if it was composed."""
+        if run.composed is not None:
+            path = Path(run.config_file(self.work_dir / run.row))
+            with atomic_write(path, force=True) as file:
+                file.write(run.composed.encode())
+        return self.training(run, environment)
 
 
 def mmdet_command(run: Run, work_dir: Path) -> list[str]:
     """The command line of a run with the tools of this repository."""
     options = list(run.options)
     if run.checkpoint is None:
-        tool = ['tools/train.py', run.config]
+        tool = ['tools/train.py', run.config_file(work_dir.parent)]
         options.append(f'randomness.seed={run.seed}')
     else:
         tool = ['tools/test.py', run.config, run.checkpoint]
@@ -107,12 +123,10 @@ def mmdet_command(run: Run, work_dir: Path) -> list[str]:
 
 def states(runs: Sequence[Run], workshop: Workshop) -> list[State]:
     """How far each run is: recorded, done, to resume, or to begin."""
-    recorded = {record.key for record in read_table(workshop.table)}
+    recorded = set(keys(read_table(workshop.table)))
     return [
         'recorded'
         if run.key in recorded
-        else 'afresh'
-        if run.checkpoint is not None
         else how_to_start(workshop.training(run))
         for run in runs
     ]
@@ -139,13 +153,19 @@ def carry_out(
     """
     failed = []
     stop = Event()
+    slots = Slots(workshop.jobs, visible_devices())
+
+    def carry_out_one(run: Run) -> Record:
+        with slots.take() as environment:
+            return _carry_out_one(run, workshop, observer, stop, environment)
+
     # Threads, because each one only waits for a process.
     with (
         _alone_in(workshop.work_dir),
         ThreadPoolExecutor(workshop.jobs) as pool,
     ):
         futures = {
-            pool.submit(_carry_out_one, run, workshop, observer, stop): run
+            pool.submit(carry_out_one, run): run
             for run, state in zip(runs, states(runs, workshop), strict=True)
             if state != 'recorded'
         }
@@ -171,13 +191,18 @@ def carry_out(
 def _alone_in(folder: Path) -> Iterator[None]:
     """Hold a folder, in which two processes would disturb each other."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / '.lock').open('w') as file:
-        hold(
-            file,
+    lock = FileLock(folder / '.lock', timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(
             f'another comparison is running in {folder}; wait for it, or '
-            'choose another folder with --work-dir',
-        )
+            'choose another folder with --work-dir'
+        ) from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 class _Stopped(Exception):  # noqa: N818  nothing is wrong
@@ -191,7 +216,11 @@ class _Outcome(NamedTuple):
 
 
 def _carry_out_one(
-    run: Run, workshop: Workshop, observer: Observer, stop: Event
+    run: Run,
+    workshop: Workshop,
+    observer: Observer,
+    stop: Event,
+    environment: Mapping[str, str],
 ) -> Record:
     def watch(history: History) -> None:
         if stop.is_set():
@@ -200,8 +229,10 @@ def _carry_out_one(
 
     commit = git_commit(workshop.repo, (workshop.table, *workshop.results))
     observer.started(run)
+    training = workshop.prepare(run, environment)
+    elsewhere = handed_over_to(training.work_dir)
     work = _train if run.checkpoint is None else _test
-    outcome = work(run, workshop, watch)
+    outcome = work(run, training, watch, workshop.poll_seconds)
     return Record(
         row=run.row,
         role=run.role,
@@ -218,24 +249,25 @@ def _carry_out_one(
         options=run.options,
         config_hash=run.config_hash,
         commit=commit,
-        machine=_machine(),
+        machine=elsewhere or _machine(),
         threads=_threads(),
-        jobs=workshop.jobs,
+        jobs=1 if elsewhere else workshop.jobs,
         date=datetime.now().astimezone().isoformat(timespec='seconds'),
     )
 
 
 def _train(
-    run: Run, workshop: Workshop, watch: Callable[[History], None]
+    run: Run,
+    training: Training,
+    watch: Callable[[History], None],
+    poll_seconds: float,
 ) -> _Outcome:
-    training = workshop.training(run)
-    seconds = workshop.poll_seconds
-    ended = run_training(training, watch, poll_seconds=seconds)
+    ended = run_training(training, watch, poll_seconds=poll_seconds)
     if _final_accuracy(run, ended.history) is None:
         # Killed between its last checkpoint and its last validation: resumed,
         # it had nothing to do.
         clear(training.work_dir)
-        ended = run_training(training, watch, poll_seconds=seconds)
+        ended = run_training(training, watch, poll_seconds=poll_seconds)
     accuracy = _final_accuracy(run, ended.history)
     if accuracy is None:
         raise RuntimeError(
@@ -254,17 +286,20 @@ def _final_accuracy(run: Run, history: History) -> Accuracy | None:
 
 
 def _test(
-    run: Run, workshop: Workshop, watch: Callable[[History], None]
+    run: Run,
+    training: Training,
+    watch: Callable[[History], None],
+    poll_seconds: float,
 ) -> _Outcome:
-    training = workshop.training(run)
-    training.work_dir.mkdir(parents=True, exist_ok=True)
-    run_process(
-        training,
-        training.command,
-        training.work_dir / 'test.log',
-        lambda: watch(History()),
-        poll_seconds=workshop.poll_seconds,
-    )
+    if how_to_start(training) != 'done':
+        training.work_dir.mkdir(parents=True, exist_ok=True)
+        run_process(
+            training,
+            training.command,
+            training.work_dir / 'test.log',
+            lambda: watch(History()),
+            poll_seconds=poll_seconds,
+        )
     # mmengine names folder and file by the time
     *_, metrics = sorted(training.work_dir.glob('*/*.json'))
     return _Outcome(accuracy_of(read_json(metrics)))

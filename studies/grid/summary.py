@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
 from studies.grid.accuracy import gap_closed
-from studies.grid.table import Curve, Record
+from studies.grid.table import Curve, curve_of
 
 CONFIDENCE = 0.95
 
@@ -53,15 +53,13 @@ class Summary(NamedTuple):
     notes: tuple[str, ...]  # what makes rows hard to compare
 
 
-def summarise(
-    records: Sequence[Record], baseline: str | None = None
-) -> Summary:
+def summarise(table: pd.DataFrame, baseline: str | None = None) -> Summary:
     """Compare the rows of a table.
 
     Of each row, the records count that have the config of its last one.
 
     Args:
-        records: The table.
+        table: The table.
         baseline: The row that the others are compared with; None for that of
             the grid.
 
@@ -69,39 +67,34 @@ def summarise(
         ValueError: If there is nothing to compare, what is there is of
             several datasets or baselines, or the baseline is not there.
     """
-    datasets = sorted({record.dataset for record in records})
+    datasets = sorted(set(table.dataset))
     if len(datasets) != 1:
         raise ValueError(
             'a comparison is on one dataset; the table has records of '
             f'{"; ".join(datasets) or "none"} (--dataset chooses one)'
         )
-    current = _current(records)
-    if baseline is not None:
-        current = _with_baseline(current, baseline)
-    by_row: dict[str, dict[int, Record]] = {}
-    teacher_ap = None
-    for record in current:
-        if record.seed is None:
-            teacher_ap = record.accuracy.ap
-        else:
-            by_row.setdefault(record.row, {})[record.seed] = record
-    baselines = {r.row for r in current if r.role == 'baseline'}
-    if len(baselines) > 1:
-        raise ValueError(
-            'a comparison has one baseline; the table has '
-            f'{", ".join(sorted(baselines))}'
-        )
-    alone = by_row[baselines.pop()] if baselines else {}
+    last = table.groupby('row').config_hash.transform('last')
+    current = table[table.config_hash == last]
+    current = current.drop_duplicates(['row', 'seed'], keep='last')
+    teachers = current[current.seed.isna()]
+    teacher_ap = float(teachers.mAP.iloc[-1]) if len(teachers) else None
+    trained = current[current.seed.notna()]
+    by_row = {
+        str(name): runs.set_index('seed').sort_index()
+        for name, runs in trained.groupby('row', sort=False)
+    }
+    baseline = _baseline(trained, baseline)
+    alone = by_row.get(baseline or '', trained.iloc[:0].set_index('seed'))
     rows = [
-        _summarise_row(name, runs, alone, teacher_ap)
+        _summarise_row(name, runs, name == baseline, alone, teacher_ap)
         for name, runs in by_row.items()
     ]
     return Summary(
         datasets[0],
         teacher_ap,
         tuple(sorted(rows, key=lambda row: -row.ap.mean)),
-        len(records) - len(current),
-        _notes(current, by_row),
+        len(table) - len(current),
+        _notes(trained),
     )
 
 
@@ -119,22 +112,19 @@ def estimate(values: ArrayLike) -> Estimate:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
         raise ValueError(f'expected finite values of shape (n,), got {values}')
-    mean = float(values.mean())
-    n = values.size
+    mean, n = float(values.mean()), values.size
     if n == 1:
         return Estimate(mean, None, 1)
-    error = float(values.std(ddof=1)) / math.sqrt(n)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
-    return Estimate(mean, (mean - half, mean + half), n)
+    low, high = stats.t.interval(CONFIDENCE, n - 1)
+    error = float(stats.sem(values))
+    return Estimate(mean, (mean + low * error, mean + high * error), n)
 
 
 def mean_curve(curves: Iterable[Curve]) -> Curve:
     """Where all of several curves have a point, the mean over them."""
-    named = [dict(curve) for curve in curves]
-    shared = sorted(set(named[0]).intersection(*named))
-    return tuple(
-        (i, statistics.fmean(curve[i] for curve in named)) for i in shared
-    )
+    frame = pd.DataFrame([dict(curve) for curve in curves])
+    means = frame.dropna(axis=1).mean().sort_index()
+    return tuple((int(i), float(ap)) for i, ap in means.items())
 
 
 def iterations_to(ap: float, curve: Curve) -> float | None:
@@ -157,100 +147,84 @@ def iterations_to(ap: float, curve: Curve) -> float | None:
     return None
 
 
-def _with_baseline(records: Sequence[Record], name: str) -> list[Record]:
-    rows = sorted({r.row for r in records if r.seed is not None})
-    if name not in rows:
+def _baseline(trained: pd.DataFrame, asked: str | None) -> str | None:
+    """The row to compare with; None if it is not in the table."""
+    names = sorted(set(trained.row))
+    if asked is not None:
+        if asked not in names:
+            raise ValueError(
+                f'the baseline {asked!r} is not a row of the table, which has '
+                f'{", ".join(names)}'
+            )
+        return asked
+    found = sorted(set(trained.row[trained.role == 'baseline']))
+    if len(found) > 1:
         raise ValueError(
-            f'the baseline {name!r} is not a row of the table, which has '
-            f'{", ".join(rows)}'
+            f'a comparison has one baseline; the table has {", ".join(found)}'
         )
-    return [
-        record
-        if record.role == 'teacher'
-        else replace(
-            record, role='baseline' if record.row == name else 'method'
-        )
-        for record in records
-    ]
-
-
-def _current(records: Sequence[Record]) -> list[Record]:
-    config = {record.row: record.config_hash for record in records}
-    latest = {
-        (record.row, record.seed): record
-        for record in records
-        if record.config_hash == config[record.row]
-    }
-    return list(latest.values())
+    return found[0] if found else None
 
 
 def _summarise_row(
     name: str,
-    runs: Mapping[int, Record],
-    baseline: Mapping[int, Record],
+    runs: pd.DataFrame,
+    is_baseline: bool,
+    baseline: pd.DataFrame,
     teacher_ap: float | None,
 ) -> RowSummary:
-    aps = {seed: runs[seed].accuracy.ap for seed in sorted(runs)}
-    seconds = [run.train_seconds for run in runs.values()]
-    is_baseline = runs is baseline
+    """Sum up a row; both frames have a line for each seed."""
+    curves = {int(s): curve_of(c) for s, c in runs.ap_curve.items()}
     difference = closed = ratio = caught_up = None
-    paired = [seed for seed in aps if seed in baseline]
-    if paired:
-        alone = [baseline[seed].accuracy.ap for seed in paired]
-        taught = [aps[seed] for seed in paired]
+    paired = runs.index.intersection(baseline.index)
+    if len(paired):
+        aps, alone = runs.mAP[paired], baseline.mAP[paired]
         if not is_baseline:
-            difference = estimate(np.subtract(taught, alone))
+            difference = estimate(aps - alone)
             if teacher_ap is not None:
                 closed = gap_closed(
                     teacher=teacher_ap,
-                    baseline=statistics.fmean(alone),
-                    distilled=statistics.fmean(taught),
+                    baseline=fmean(alone),
+                    distilled=fmean(aps),
                 )
-        ours, theirs = (
-            statistics.fmean(of[seed].train_seconds for seed in paired)
-            for of in (runs, baseline)
-        )
-        ratio = ours / theirs if theirs else None
+        seconds = fmean(baseline.train_seconds[paired])
+        if seconds:
+            ratio = fmean(runs.train_seconds[paired]) / seconds
         caught_up = iterations_to(
-            statistics.fmean(alone),
-            mean_curve(runs[seed].curve for seed in paired),
+            fmean(alone), mean_curve(curves[seed] for seed in paired)
         )
+    std = float(runs.mAP.std())
     return RowSummary(
         name=name,
         is_baseline=is_baseline,
-        aps=aps,
-        ap=estimate(list(aps.values())),
-        std=statistics.stdev(aps.values()) if len(aps) > 1 else None,
+        aps={int(seed): float(ap) for seed, ap in runs.mAP.items()},
+        ap=estimate(runs.mAP),
+        std=None if math.isnan(std) else std,
         difference=difference,
         gap_closed=closed,
-        train_seconds=statistics.fmean(seconds),
+        train_seconds=fmean(runs.train_seconds),
         time_ratio=ratio,
         caught_up=caught_up,
-        curves={seed: runs[seed].curve for seed in aps},
+        curves=curves,
     )
 
 
-def _notes(
-    current: Sequence[Record], by_row: Mapping[str, Mapping[int, Record]]
-) -> tuple[str, ...]:
+def _notes(trained: pd.DataFrame) -> tuple[str, ...]:
     """What a reader should know before comparing."""
-    trained = [record for record in current if record.seed is not None]
     notes = []
-    if len({(r.machine, r.threads, r.jobs) for r in trained}) > 1:
+    if len(trained[['machine', 'threads', 'jobs']].drop_duplicates()) > 1:
         notes.append(
             'The runs are of several machines, or of one with different '
             'numbers of jobs: do not compare their times.'
         )
-    if len({frozenset(runs) for runs in by_row.values()}) > 1:
+    if trained.groupby('row').seed.agg(frozenset).nunique() > 1:
         notes.append(
             'The rows do not have the same seeds: compare paired '
             'differences, not means.'
         )
-    if len({r.iterations for r in trained}) > 1:
+    if trained.iterations.nunique() > 1:
         notes.append('The rows were not trained for equal iterations.')
-    commits = {r.commit or 'unknown' for r in trained}
-    if len(commits) > 1:
-        notes.append(f'The runs are of {len(commits)} commits.')
-    if any(commit.endswith('-dirty') for commit in commits):
+    if trained.commit.nunique() > 1:
+        notes.append(f'The runs are of {trained.commit.nunique()} commits.')
+    if trained.commit.str.endswith('-dirty').any():
         notes.append('Some runs had changes that were not committed.')
     return tuple(notes)

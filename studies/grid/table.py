@@ -8,41 +8,29 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
 
 from mmwkd.files import atomic_write
 from studies.grid.accuracy import Accuracy
-from studies.grid.lock import wait_for
 from studies.grid.plan import Key, Role
 
 Curve = tuple[tuple[int, float], ...]
 
+_NUMBERS = ('mAP', 'mAP_50', 'mAP_75', 'train_seconds')
+_COUNTS = ('iterations', 'threads', 'jobs')
+# empty where the data have no objects of a size, and for the teacher
+_OPTIONAL = ('mAP_s', 'mAP_m', 'mAP_l', 'seed')
 COLUMNS = (
-    'row',
-    'role',
-    'dataset',
-    'seed',
-    'mAP',
-    'mAP_50',
-    'mAP_75',
-    'mAP_s',
-    'mAP_m',
-    'mAP_l',
-    'iterations',
-    'train_seconds',
-    'ap_curve',
-    'config',
-    'options',
-    'config_hash',
-    'commit',
-    'machine',
-    'threads',
-    'jobs',
-    'date',
+    *('row', 'role', 'dataset', 'seed', 'mAP', 'mAP_50', 'mAP_75'),
+    *('mAP_s', 'mAP_m', 'mAP_l', 'iterations', 'train_seconds', 'ap_curve'),
+    *('config', 'options', 'config_hash', 'commit', 'machine', 'threads'),
+    *('jobs', 'date'),
 )
 
 
@@ -67,40 +55,54 @@ class Record:
     jobs: int  # runs at a time
     date: str  # ISO 8601
 
-    @property
-    def key(self) -> Key:
-        """That of its run."""
-        return self.dataset, self.row, self.config_hash, self.seed
 
-
-def read_table(path: Path) -> list[Record]:
+def read_table(path: Path) -> pd.DataFrame:
     """Read a table; one that does not exist yet is empty.
+
+    Returns:
+        A frame with ``COLUMNS``. Missing are the seed of a teacher and the AP
+        of sizes that the data do not have.
 
     Raises:
         ValueError: If the file is not such a table, saying where.
     """
     if not path.exists():
-        return []
+        return pd.DataFrame(columns=list(COLUMNS))
     try:
         with path.open(encoding='utf-8', newline='') as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, cells) for cells in reader]
+            columns, *lines = [*csv.reader(file)] or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f'{path} is no CSV file in UTF-8: {error}') from error
-    columns = tuple(lines[0][1]) if lines else ()
-    if columns != COLUMNS:
+    if tuple(columns) != COLUMNS:
         raise ValueError(
             f'{path} is a table of another schema: expected the columns '
             f'{",".join(COLUMNS)}; got {",".join(columns)}'
         )
-    records = []
-    for number, cells in lines[1:]:
-        try:
-            named = dict(zip(COLUMNS, cells, strict=True))
-            records.append(_from_cells(named))
-        except ValueError as error:
-            raise ValueError(f'{path}, line {number}: {error}') from error
-    return records
+    for number, line in enumerate(lines, start=2):
+        if len(line) != len(COLUMNS):
+            raise ValueError(
+                f'{path}, line {number}: expected {len(COLUMNS)} cells, got '
+                f'{len(line)}'
+            )
+    table = pd.DataFrame(lines, columns=list(COLUMNS), dtype=object)
+    roles = ('teacher', 'baseline', 'method')
+    _check(path, table.role, table.role.isin(roles), ' or '.join(roles))
+    for name in (*_NUMBERS, *_COUNTS, *_OPTIONAL):
+        numbers = pd.to_numeric(table[name], errors='coerce').astype(float)
+        empty = (table[name] == '') & (name in _OPTIONAL)
+        _check(path, table[name], np.isfinite(numbers) | empty, 'a number')
+        whole = name == 'seed' or name in _COUNTS
+        table[name] = numbers.astype('Int64') if whole else numbers
+    return table
+
+
+def keys(table: pd.DataFrame) -> list[Key]:
+    """Keys of the runs in a table, line by line."""
+    columns = table[['dataset', 'row', 'config_hash', 'seed']]
+    return [
+        (dataset, row, config_hash, None if pd.isna(seed) else int(seed))
+        for dataset, row, config_hash, seed in columns.itertuples(index=False)
+    ]
 
 
 def add_record(path: Path, record: Record) -> None:
@@ -110,82 +112,43 @@ def add_record(path: Path, record: Record) -> None:
     meanwhile stay; other processes that add lines wait.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f'.{path.name}.locked').open('a') as lock:
-        wait_for(lock)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator='\n')
-        writer.writeheader()
-        for line in [*read_table(path), record]:
-            writer.writerow(_to_cells(line))
+    with FileLock(path.with_name(f'.{path.name}.locked')):
+        read_table(path)  # refuses what is no table
+        old = path.read_bytes() if path.exists() else _line(COLUMNS)
         with atomic_write(path, force=True) as file:
-            file.write(text.getvalue().encode())
+            file.write(old + _line(_cells(record)))
 
 
-def _to_cells(record: Record) -> dict[str, object]:
-    accuracy = record.accuracy
-    return {
-        'row': record.row,
-        'role': record.role,
-        'dataset': record.dataset,
-        'seed': record.seed,
-        'mAP': accuracy.ap,
-        'mAP_50': accuracy.ap50,
-        'mAP_75': accuracy.ap75,
-        'mAP_s': accuracy.ap_small,
-        'mAP_m': accuracy.ap_medium,
-        'mAP_l': accuracy.ap_large,
-        'iterations': record.iterations,
-        'train_seconds': record.train_seconds,
-        'ap_curve': ' '.join(f'{i}:{ap}' for i, ap in record.curve),
-        'config': record.config,
-        'options': shlex.join(record.options),
-        'config_hash': record.config_hash,
-        'commit': record.commit,
-        'machine': record.machine,
-        'threads': record.threads,
-        'jobs': record.jobs,
-        'date': record.date,
-    }
-
-
-def _from_cells(cells: dict[str, str]) -> Record:
-    if cells['role'] not in ('teacher', 'baseline', 'method'):
-        raise ValueError(
-            f'role must be teacher, baseline or method, got {cells["role"]!r}'
-        )
-    sizes = (cells[f'mAP_{size}'] for size in 'sml')
-    return Record(
-        row=cells['row'],
-        role=cast(Role, cells['role']),
-        dataset=cells['dataset'],
-        seed=int(cells['seed']) if cells['seed'] else None,
-        accuracy=Accuracy(
-            _number(cells['mAP']),
-            _number(cells['mAP_50']),
-            _number(cells['mAP_75']),
-            *(_number(size) if size else None for size in sizes),
-        ),
-        iterations=int(cells['iterations']),
-        train_seconds=_number(cells['train_seconds']),
-        curve=_curve(cells['ap_curve']),
-        config=cells['config'],
-        options=tuple(shlex.split(cells['options'])),
-        config_hash=cells['config_hash'],
-        commit=cells['commit'] or None,
-        machine=cells['machine'],
-        threads=int(cells['threads']),
-        jobs=int(cells['jobs']),
-        date=cells['date'],
-    )
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f'{text} is not a finite number')
-    return value
-
-
-def _curve(text: str) -> Curve:
+def curve_of(text: str) -> Curve:
+    """The validations in a cell of ``ap_curve``."""
     points = (point.split(':') for point in text.split())
-    return tuple((int(iteration), _number(ap)) for iteration, ap in points)
+    return tuple((int(iteration), float(ap)) for iteration, ap in points)
+
+
+def _check(
+    path: Path, column: pd.Series, valid: pd.Series, expected: str
+) -> None:
+    if not valid.all():
+        first = int(np.argmin(valid))
+        raise ValueError(
+            f'{path}, line {first + 2}: {column.name} must be {expected}, '
+            f'got {column[first]!r}'
+        )
+
+
+def _line(cells: tuple[object, ...]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerow(cells)
+    return text.getvalue().encode()
+
+
+def _cells(record: Record) -> tuple[object, ...]:
+    return (
+        *(record.row, record.role, record.dataset, record.seed),
+        *record.accuracy,
+        *(record.iterations, record.train_seconds),
+        ' '.join(f'{iteration}:{ap}' for iteration, ap in record.curve),
+        *(record.config, shlex.join(record.options), record.config_hash),
+        *(record.commit, record.machine, record.threads, record.jobs),
+        record.date,
+    )

@@ -3,16 +3,15 @@
 # that its weights differ. The table has one more row, of a variant that was
 # left out.
 _base_ = './iconcoco.py'
-_pair = 'faster-rcnn_mobilenetv2_fpn48-from-fpn96_700_iconcoco.py'
 
 dataset = 'iconcoco, second teacher'
 seeds = [0, 1, 2]
 baseline = 'wkd-lf-fast'
 rows = {
     '_delete_': True,
-    **{
-        method: dict(config=f'configs/iconcoco/{method}_{_pair}')
-        for method in ('wkd-lf-fast', 'fitnet-roi-fast')
-    },
-    'wkd-l': dict(config=f'configs/iconcoco/wkd-l_{_pair}', num_seeds=1),
+    'wkd-lf-fast': dict(
+        losses='wkd_small', places=['logit', 'roi'], **_base_._fast
+    ),
+    'fitnet-roi-fast': dict(losses='fitnet', places=['roi'], **_base_._fast),
+    'wkd-l': dict(losses='wkd_small', places=['logit'], num_seeds=1),
 }

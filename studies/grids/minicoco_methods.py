@@ -1,25 +1,49 @@
 # What each method is worth on minicoco, in three parts: the main methods and
 # the nearest rivals with five seeds, the other rivals and the variants of WKD
-# with three. Weights are
-# those of minicoco_tuning.py. Before it: data and teachers, as docs/results.md
-# lists them.
-_pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
-_student = 'configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py'
-_main = (
-    *('kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf'),
-    'wkd-lf-fast',
+# with three. Weights are those of minicoco_tuning.py. Before it: data and
+# teachers, as docs/results.md lists them.
+pair = dict(
+    student='configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py',
+    teacher='configs/_base_/teachers/faster-rcnn_r18-half_fpn_minicoco.py',
+)
+_wkd_lf = dict(losses='wkd_small', places=['logit', 'roi'])
+# in less time: the teacher runs for half of the schedule, and without the
+# batch normalisation that its convolutions can take over
+_fast = dict(
+    bases=['configs/_base_/schedules/minicoco_stop-400.py'],
+    cfg_options={'model.teacher.fuse_conv_bn': True},
+)
+_main = {
+    'kd': dict(losses='kd'),
+    'dkd': dict(losses='dkd'),
+    'pkd': dict(losses='pkd', places=['neck']),
+    'wkd-l': dict(losses='wkd_small', places=['logit']),
+    'wkd-f': dict(losses='wkd_small', places=['neck']),
+    'wkd-f-roi': dict(losses='wkd_small', places=['roi']),
+    'wkd-lf': _wkd_lf,
+    'wkd-lf-fast': dict(**_wkd_lf, **_fast),
     # the rivals that come near, and the same with the stop of wkd-lf-fast
-    *('cwd-roi', 'fitnet-roi', 'pkd-roi'),
-    *('cwd-roi-fast', 'fitnet-roi-fast', 'pkd-roi-fast'),
-)
-_rivals = (
-    *('kd-pkd-roi', 'ickd-roi', 'emd-roi', 'nkd', 'fitnet', 'cwd', 'ickd'),
-)
+    'cwd-roi': dict(losses='cwd', places=['roi']),
+    'fitnet-roi': dict(losses='fitnet', places=['roi']),
+    'pkd-roi': dict(losses='pkd', places=['roi']),
+    'cwd-roi-fast': dict(losses='cwd', places=['roi'], **_fast),
+    'fitnet-roi-fast': dict(losses='fitnet', places=['roi'], **_fast),
+    'pkd-roi-fast': dict(losses='pkd', places=['roi'], **_fast),
+}
+_rivals = {
+    'kd-pkd-roi': dict(losses=['kd', 'pkd'], places=['logit', 'roi']),
+    'ickd-roi': dict(losses='ickd', places=['roi']),
+    'emd-roi': dict(losses='emd'),
+    'nkd': dict(losses='nkd'),
+    'fitnet': dict(losses='fitnet', places=['neck']),
+    'cwd': dict(losses='cwd', places=['neck']),
+    'ickd': dict(losses='ickd', places=['neck']),
+}
 # A loss is a mean weighted with the RoIs' weights. A fifth of the RoIs are
 # foreground (a tenth at the start, a quarter at the end), so where background
 # counts less, a lower `loss_weight` leaves them about what they have in the
 # main rows.
-_variants = {  # row: (config, what is changed)
+_variants = {  # row: (method, what is changed)
     'wkd-l_whole': ('wkd-l', {'model.logit_loss.separate_target': False}),
     'wkd-l_background-0': (
         'wkd-l',
@@ -83,54 +107,55 @@ teacher = dict(
 baseline = 'student'
 cfg_options = {'model.teacher.checkpoint': teacher['checkpoint']}
 rows = {
-    'student': dict(config=_student),
-    **{
-        method: dict(config=f'configs/minicoco/{method}_{_pair}')
-        for method in _main
-    },
+    'student': dict(config=pair['student']),
+    **_main,
     # as long as wkd-lf-fast takes for 800 iterations: 1.4 times the CPU time
-    'student_1120': dict(config=_student, cfg_options=_iterations(1120)),
+    'student_1120': dict(
+        config=pair['student'], cfg_options=_iterations(1120)
+    ),
     # and wkd-lf: 1.7 times
     'student_1360': dict(
-        config=_student, cfg_options=_iterations(1360), num_seeds=3
+        config=pair['student'], cfg_options=_iterations(1360), num_seeds=3
     ),
     **{
-        method: dict(config=f'configs/minicoco/{method}_{_pair}', num_seeds=3)
-        for method in _rivals
+        method: dict(**content, num_seeds=3)
+        for method, content in _rivals.items()
     },
     **{
-        row: dict(
-            config=f'configs/minicoco/{method}_{_pair}',
-            cfg_options=changes,
-            num_seeds=3,
-        )
+        row: dict(**_main[method], cfg_options=changes, num_seeds=3)
         for row, (method, changes) in _variants.items()
     },
     **{
         f'{method}_teacher-2400': dict(
-            config=f'configs/minicoco/{method}_{_pair}',
-            cfg_options=_better_teacher,
-            num_seeds=3,
+            **_main[method], cfg_options=_better_teacher, num_seeds=3
         )
-        for method in ('kd', 'pkd-roi', 'wkd-lf', 'wkd-lf-fast')
+        for method in ('kd', 'pkd-roi', 'wkd-lf')
     },
+    'wkd-lf-fast_teacher-2400': dict(
+        **_wkd_lf,
+        bases=_fast['bases'],
+        cfg_options={**_better_teacher, **_fast['cfg_options']},
+        num_seeds=3,
+    ),
     # that teacher itself, which is in no other table
     'teacher_2400': dict(
         config=teacher['config'], cfg_options=_iterations(2400), num_seeds=1
     ),
     # and twice the schedule, beside a student alone for as long
     'wkd-lf_1600_teacher-2400': dict(
-        config=f'configs/minicoco/wkd-lf_{_pair}',
+        **_wkd_lf,
         cfg_options={**_better_teacher, **_iterations(1600)},
         num_seeds=3,
     ),
     'student_2720': dict(
-        config=_student, cfg_options=_iterations(2720), num_seeds=3
+        config=pair['student'], cfg_options=_iterations(2720), num_seeds=3
     ),
     # the same with the stop at half
     'wkd-lf-fast_1600_teacher-2400': dict(
-        config=f'configs/minicoco/wkd-lf-fast_{_pair}',
+        **_wkd_lf,
+        bases=_fast['bases'],
         cfg_options={
+            **_fast['cfg_options'],
             **_better_teacher,
             **_iterations(1600),
             'custom_hooks.0.stop': 800,
@@ -138,11 +163,15 @@ rows = {
         num_seeds=3,
     ),
     'student_2240': dict(
-        config=_student, cfg_options=_iterations(2240), num_seeds=3
+        config=pair['student'], cfg_options=_iterations(2240), num_seeds=3
     ),
     'wkd-lf_self': dict(
-        config='configs/minicoco/wkd-lf_faster-rcnn_r18-eighth-from-'
-        'r18-eighth_fpn_800_minicoco.py',
+        **_wkd_lf,
+        pair=dict(
+            student=pair['student'],
+            teacher='configs/_base_/teachers/'
+            'faster-rcnn_r18-eighth_fpn_minicoco.py',
+        ),
         cfg_options={
             'model.teacher.checkpoint': 'work_dirs/'
             'faster-rcnn_r18-eighth_fpn_800_minicoco/iter_800.pth'

@@ -3,7 +3,33 @@
 # seeds that are used for nothing else; two more seeds where a default hung on
 # what one cannot tell. Before it: data and teacher as in minicoco_methods.py,
 # and tools/make_minicoco.py data/minicoco_tune --seed 1 --num-train 8
-_pair = 'faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
+pair = dict(
+    student='configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py',
+    teacher='configs/_base_/teachers/faster-rcnn_r18-half_fpn_minicoco.py',
+)
+_fast = dict(bases=['configs/_base_/schedules/minicoco_stop-400.py'])
+_fuse = {'model.teacher.fuse_conv_bn': True}
+_wkd_lf = dict(losses='wkd_small', places=['logit', 'roi'])
+_methods = {
+    'kd': dict(losses='kd'),
+    'dkd': dict(losses='dkd'),
+    'nkd': dict(losses='nkd'),
+    'wkd-l': dict(losses='wkd_small', places=['logit']),
+    'wkd-f': dict(losses='wkd_small', places=['neck']),
+    'wkd-f-roi': dict(losses='wkd_small', places=['roi']),
+    'wkd-lf': _wkd_lf,
+    'wkd-lf-neck': dict(losses='wkd_small'),
+    'wkd-lf-fast': dict(**_wkd_lf, **_fast),
+    'fitnet-roi-fast': dict(losses='fitnet', places=['roi'], **_fast),
+    **{
+        method: dict(losses=method, places=['neck'])
+        for method in ('fitnet', 'pkd', 'cwd', 'ickd')
+    },
+    **{
+        f'{method}-roi': dict(losses=method, places=['roi'])
+        for method in ('fitnet', 'pkd', 'cwd', 'ickd', 'emd')
+    },
+}
 _weights = {  # method: (option, the weights that are tried)
     'wkd-l': ('model.logit_loss.gamma', (2.5, 5.0, 10.0, 20.0)),
     'wkd-l-whole': ('model.logit_loss.gamma', (5.0, 10.0, 20.0)),
@@ -57,7 +83,7 @@ _repeated = (
     *('wkd-lf-fast-roi_0.06', 'wkd-lf-fast-roi_0.1', 'wkd-f-roi-fast_0.03'),
     *('fitnet-roi-fast_3', 'fitnet-roi-fast_9'),
 )
-_variants = {  # method: (config, what is changed in it)
+_variants = {  # method: (the method that it varies, what is changed)
     'wkd-l': ('wkd-l', _wkd_l),
     'wkd-l-whole': (
         'wkd-l',
@@ -88,8 +114,13 @@ _variants = {  # method: (config, what is changed in it)
         for grid in (1, 2, 4, 16)
     },
     'wkd-lf-neck-grid-4': ('wkd-lf-neck', {'model.neck_loss.grid': 4}),
-    'wkd-lf-fast-roi': ('wkd-lf-fast', {}),
-    'wkd-f-roi-fast': ('wkd-lf-fast', {'model.logit_loss.loss_weight': 0.0}),
+    'wkd-lf-fast': ('wkd-lf-fast', _fuse),
+    'fitnet-roi-fast': ('fitnet-roi-fast', _fuse),
+    'wkd-lf-fast-roi': ('wkd-lf-fast', _fuse),
+    'wkd-f-roi-fast': (
+        'wkd-lf-fast',
+        {**_fuse, 'model.logit_loss.loss_weight': 0.0},
+    ),
     'kd-soft': ('kd', {'model.logit_loss.temperature': 2.0}),
     'dkd-soft': ('dkd', {'model.logit_loss.temperature': 2.0}),
 }
@@ -112,17 +143,15 @@ cfg_options = {
 }
 baseline = 'student'
 rows = {
-    'student': dict(
-        config='configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py'
-    ),
+    'student': dict(config=pair['student']),
     **{
         f'{method}_{weight:g}': dict(
-            config=f'configs/minicoco/{config}_{_pair}',
+            **_methods[varied],
             cfg_options={option: weight, **changes},
             num_seeds=3 if f'{method}_{weight:g}' in _repeated else 1,
         )
         for method, (option, weights) in _weights.items()
-        for config, changes in [_variants.get(method, (method, {}))]
+        for varied, changes in [_variants.get(method, (method, {}))]
         for weight in weights
     },
 }

@@ -1,29 +1,24 @@
 """The pages say what the tables of runs say."""
 
 import io
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from studies import pages
 from studies.grid.table import add_record, read_table
 from tests.studies.test_grid.conftest import make_record, teacher_record
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / 'benchmarks'
+RUNS = pages.RUNS
 
 
 @pytest.fixture
 def results(monkeypatch, tmp_path):
     """The script, with tables of runs that a test writes."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import results
-
-    monkeypatch.delitem(sys.modules, 'results')
-    monkeypatch.setattr(results, 'RUNS', tmp_path / 'runs.csv')
-    return results
+    monkeypatch.setattr(pages, 'RUNS', tmp_path / 'runs.csv')
+    return pages
 
 
 def write(folder, dataset, *records):
@@ -36,14 +31,11 @@ def cells(table):
     return [[c.strip() for c in line.strip('|').split('|')] for line in lines]
 
 
-def test_the_pages_have_the_numbers_of_the_tables(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import results
-
-    for page in results.PAGES:
+def test_the_pages_have_the_numbers_of_the_tables():
+    for page in pages.PAGES:
         text = page.read_text(encoding='utf-8')
-        assert results.fill(text) == text, (
-            f'{page.name}: run python studies/results.py'
+        assert pages.fill(text) == text, (
+            f'{page.name}: run python studies/pages.py'
         )
 
 
@@ -60,7 +52,7 @@ def test_every_weight_that_was_tried_is_in_the_table(results):
     grid = Config.fromfile(results.GRIDS / 'minicoco_tuning.py')
     recorded = {
         record.row
-        for record in read_table(BENCHMARKS / 'results' / 'runs.csv')
+        for record in read_table(RUNS)
         if record.dataset == results.TUNING
     }
     assert recorded

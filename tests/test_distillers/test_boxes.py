@@ -1,14 +1,17 @@
 """Distillation of the box branch."""
 
-import dataclasses
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.boxes import deltas_of_label, recode
-from mmwkd.distillers.capture import box_heads
-from mmwkd.distillers.teacher import TeacherStage
+from mmwkd.distillers.capture import TrainingPass, box_heads
+from mmwkd.distillers.places import Step
+from mmwkd.distillers.places.box import BoxPlace
+from mmwkd.distillers.teacher import TeacherPass
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn
 
 from .conftest import cascade_rcnn, teacher_config
@@ -81,7 +84,7 @@ def test_heads_of_other_coding_are_compared_by_their_boxes(build_box):
     rois = torch.tensor([[0, 10.0, 10, 50, 40], [1, 0, 5, 20, 60]])
     deltas = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
 
-    recoded = recode(deltas, rois, theirs, mine)
+    recoded = recode(deltas, rois, theirs.bbox_coder, mine.bbox_coder)
 
     assert_close(recoded, deltas / 2)
     assert_close(
@@ -111,15 +114,25 @@ def test_the_mean_is_that_of_the_heads_own_box_loss(build_box):
     head.loss_bbox.register_forward_pre_hook(
         lambda module, args: targets.append(args)
     )
-    losses, seen, taught = distiller.observe(**rename(data))
-    (mine,), (theirs,) = seen.stages, taught.stages
-    foreground = mine.labels < 3
-    deltas = deltas_of_label(theirs.deltas, mine.labels)
-    deltas[foreground] = targets[0][1]
-    taught_exactly = TeacherStage(theirs.feats, theirs.logits, deltas)
-    value = distiller._compare_boxes(0, mine, taught_exactly)['delta']
+    losses, step = distiller.observe(**rename(data))
+    (student,), (teacher,) = step.student.stages, step.teacher.stages
+    deltas = deltas_of_label(teacher.deltas, student.labels)
+    deltas[student.labels < 3] = targets[0][1]
+    value = compared(distiller, student, replace(teacher, deltas=deltas))
     assert value > 0
     assert_close(value, losses['loss_bbox'])
+
+
+def compared(distiller, student, teacher):
+    """The box loss of one stage of RoIs."""
+    step = Step(
+        TrainingPass(neck_feats=(), stages=(student,)),
+        TeacherPass(neck_feats=(), stages=(teacher,)),
+    )
+    return BoxPlace(
+        distiller.distillation_losses['box'],
+        DetectorPair(distiller.student, distiller._teacher),
+    ).losses(step, 1.0)[KEY]
 
 
 def rename(data):
@@ -131,13 +144,12 @@ def rename(data):
 def test_a_background_roi_without_width_spoils_nothing(build_box):
     distiller = build_box()
     data = distiller.data_preprocessor(tiny_batch(), training=True)
-    _, seen, taught = distiller.observe(**rename(data))
-    (mine,), (theirs,) = seen.stages, taught.stages
-    whole = distiller._compare_boxes(0, mine, theirs)['delta']
-    rois = mine.rois.clone()
-    rois[mine.labels == 3, 3] = rois[mine.labels == 3, 1]
-    flat = dataclasses.replace(mine, rois=rois)
-    value = distiller._compare_boxes(0, flat, theirs)['delta']
+    _, step = distiller.observe(**rename(data))
+    (student,), (teacher,) = step.student.stages, step.teacher.stages
+    whole = compared(distiller, student, teacher)
+    rois = student.rois.clone()
+    rois[student.labels == 3, 3] = rois[student.labels == 3, 1]
+    value = compared(distiller, replace(student, rois=rois), teacher)
     assert_close(value, whole)
     value.backward()
     (head,) = box_heads(distiller.student)

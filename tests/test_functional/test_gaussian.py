@@ -99,8 +99,6 @@ def test_second_derivatives_are_refused(covariance):
     student, teacher = random_maps()
     student.requires_grad_()
     terms = gaussian_wasserstein(student, teacher, covariance=covariance)
-    if covariance == 'full':
-        assert torch.autograd.grad(terms[0].sum(), student, create_graph=True)
     with pytest.raises(RuntimeError, match='second derivatives .* not avail'):
         torch.autograd.grad(terms[1].sum(), student, create_graph=True)
 

@@ -106,3 +106,20 @@ def test_one_class_without_separation_moves_mass_between_two_points():
     assert 0.9 * loss.gamma * far < there <= loss.gamma * far
     (stay,) = loss.terms(sure, sure, torch.tensor([0]))['transport']
     assert abs(stay) < 1e-6
+
+
+@pytest.mark.parametrize(
+    'name',
+    [name for name in LOSSES if MODELS.get(name).compares == 'features'],
+)
+def test_padding_takes_no_part_in_a_loss_on_maps(name):
+    loss = MODELS.build(dict(type=name))
+    student, teacher = torch.randn(2, 3, 4, 6, 5)
+    extents = torch.tensor([[6, 3], [2, 5], [4, 4]])
+    expected = loss(student, teacher, extents=extents)
+    assert expected != loss(student, teacher)
+    for feats in (student, teacher):
+        for each, (height, width) in zip(feats, extents, strict=True):
+            each[:, height:] = each[..., width:] = torch.nan
+    assert_close(loss(student, teacher, extents=extents), expected)
+    assert tuple(loss.terms(student, teacher, extents)) == loss.term_names

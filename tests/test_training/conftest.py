@@ -99,7 +99,8 @@ def dataloader(root, split, batch_size, *, test_mode=False):
         num_workers=0,
         sampler=dict(type='DefaultSampler', shuffle=False),
         dataset=dict(
-            type='MiniCocoDataset',
+            type='CocoDataset',
+            metainfo=dict(classes=CLASSES),
             data_root=str(root),
             ann_file=f'annotations/instances_{split}.json',
             data_prefix=dict(img=f'{split}/'),

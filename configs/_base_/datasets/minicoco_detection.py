@@ -1,5 +1,22 @@
 # `python tools/make_minicoco.py data/minicoco` draws the images.
 data_root = 'data/minicoco/'
+# fmt: off
+metainfo = dict(
+    classes=(
+        'car', 'van', 'bus', 'truck', 'house', 'church', 'castle', 'tower',
+        'pine', 'cypress', 'oak', 'palm', 'apple', 'tomato', 'cherry',
+        'strawberry', 'cat', 'bear', 'rabbit', 'dog', 'star4', 'star5',
+        'star6', 'sun',
+    ),
+    palette=[
+        (8, 75, 153), (34, 105, 185), (69, 138, 218), (112, 177, 250),
+        (124, 8, 153), (155, 34, 185), (188, 69, 218), (222, 112, 250),
+        (8, 153, 12), (34, 185, 39), (69, 218, 74), (112, 250, 117),
+        (153, 8, 22), (185, 34, 49), (218, 69, 84), (250, 112, 126),
+        (153, 68, 8), (185, 97, 34), (218, 131, 69), (250, 170, 112),
+        (153, 131, 8), (185, 163, 34), (218, 195, 69), (250, 229, 112),
+    ])
+# fmt: on
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -28,7 +45,8 @@ train_dataloader = dict(
     num_workers=0,  # images are tiny: workers would fight for the cores
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='MiniCocoDataset',
+        type='CocoDataset',
+        metainfo=metainfo,
         data_root=data_root,
         ann_file='annotations/instances_train.json',
         data_prefix=dict(img='train/'),
@@ -41,7 +59,8 @@ val_dataloader = dict(
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='MiniCocoDataset',
+        type='CocoDataset',
+        metainfo=metainfo,
         data_root=data_root,
         ann_file='annotations/instances_val.json',
         data_prefix=dict(img='val/'),

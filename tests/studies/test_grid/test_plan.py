@@ -203,7 +203,7 @@ def test_two_rows_that_are_equal(repo):
         plan(repo)
 
 
-GRIDS = sorted((ROOT / 'benchmarks' / 'grids').glob('*.py'))
+GRIDS = sorted((ROOT / 'studies' / 'grids').glob('*.py'))
 
 
 @pytest.mark.parametrize('path', GRIDS, ids=lambda path: path.stem)

@@ -14,7 +14,11 @@ from pycocotools.coco import COCO
 
 from studies.toydata.iconcoco import build as build_module
 from studies.toydata.iconcoco.build import build_iconcoco, licences
-from studies.toydata.iconcoco.categories import CATEGORIES, SPLIT_VENDORS
+from studies.toydata.iconcoco.categories import (
+    CATEGORIES,
+    CLASSES,
+    SPLIT_VENDORS,
+)
 from studies.toydata.iconcoco.fetch import PACKAGES
 from studies.toydata.iconcoco.scene import draw_scene
 from studies.toydata.minicoco.folder import annotation_file
@@ -60,7 +64,8 @@ def test_files_are_coco(small, icon_sets):
 def test_mmdet_reads_the_labels(small):
     dataset = DATASETS.build(
         {
-            'type': 'mmdet.IconCocoDataset',
+            'type': 'mmdet.CocoDataset',
+            'metainfo': {'classes': CLASSES},
             'data_root': str(small),
             'ann_file': 'annotations/instances_val.json',
             'data_prefix': {'img': 'val/'},

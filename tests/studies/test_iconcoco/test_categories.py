@@ -1,6 +1,9 @@
 """The category table against COCO's own."""
 
+from pathlib import Path
+
 from mmdet.datasets import CocoDataset
+from mmengine.config import Config
 
 from studies.toydata.iconcoco.categories import (
     CATEGORIES,
@@ -8,8 +11,10 @@ from studies.toydata.iconcoco.categories import (
     SPLIT_VENDORS,
     drawn_by,
 )
-from studies.toydata.iconcoco.dataset import IconCocoDataset
 from studies.toydata.iconcoco.fetch import PACKAGES
+
+REPO = Path(__file__).resolve().parents[3]
+CONFIG = REPO / 'configs/_base_/datasets/iconcoco_detection.py'
 
 # COCO numbers its 80 categories from 1 to 90 and leaves out these.
 COCO_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
@@ -49,12 +54,16 @@ def test_supercategories_are_those_of_coco():
         assert category.supercategory == expected, category.name
 
 
-def test_colours_are_those_of_coco():
+def test_the_config_has_these_classes_in_the_colours_of_coco():
     coco = CocoDataset.METAINFO
-    for name, colour in zip(
-        CLASSES, IconCocoDataset.METAINFO['palette'], strict=True
-    ):
-        assert colour == coco['palette'][coco['classes'].index(name)]
+    colours = dict(zip(coco['classes'], coco['palette'], strict=True))
+    config = Config.fromfile(CONFIG)
+
+    assert config.metainfo.classes == CLASSES
+    assert config.metainfo.palette == [colours[name] for name in CLASSES]
+    for split in 'train', 'val', 'test':
+        dataset = config[f'{split}_dataloader'].dataset
+        assert dataset.metainfo == config.metainfo
 
 
 def test_no_two_splits_share_a_vendor():

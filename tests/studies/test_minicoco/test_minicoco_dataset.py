@@ -1,19 +1,21 @@
 """minicoco through mmdet."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from mmcv.transforms import LoadImageFromFile
+from mmdet.datasets.transforms import LoadAnnotations
+from mmdet.registry import DATASETS
+from mmengine.config import Config
 
-pytest.importorskip('mmdet')
+from studies.toydata.minicoco.categories import CLASSES, palette
+from studies.toydata.minicoco.folder import annotation_file
+from studies.toydata.minicoco.generate import generate_minicoco
 
-from mmcv.transforms import LoadImageFromFile  # noqa: E402
-from mmdet.datasets.transforms import LoadAnnotations  # noqa: E402
-from mmdet.registry import DATASETS  # noqa: E402
-
-from studies.toydata.minicoco.dataset import MiniCocoDataset  # noqa: E402
-from studies.toydata.minicoco.folder import annotation_file  # noqa: E402
-from studies.toydata.minicoco.generate import generate_minicoco  # noqa: E402
+REPO = Path(__file__).resolve().parents[3]
+CONFIG = REPO / 'configs/_base_/datasets/minicoco_detection.py'
 
 
 @pytest.fixture(scope='module')
@@ -24,18 +26,22 @@ def root(tmp_path_factory):
     ).root
 
 
-def test_metainfo_is_the_category_table_of_the_file(root):
+def test_the_config_has_the_category_table_of_the_drawings(root):
     document = json.loads(annotation_file(root, 'val').read_text())
-    names = tuple(c['name'] for c in document['categories'])
+    config = Config.fromfile(CONFIG)
 
-    assert MiniCocoDataset.METAINFO['classes'] == names
-    assert len(MiniCocoDataset.METAINFO['palette']) == len(names)
+    assert config.metainfo == dict(classes=CLASSES, palette=palette())
+    for split in 'train', 'val', 'test':
+        dataset = config[f'{split}_dataloader'].dataset
+        assert dataset.metainfo == config.metainfo
+    assert tuple(c['name'] for c in document['categories']) == CLASSES
 
 
 def test_mmdet_reads_boxes_labels_and_masks(root):
     dataset = DATASETS.build(
         {
-            'type': 'MiniCocoDataset',
+            'type': 'CocoDataset',
+            'metainfo': Config.fromfile(CONFIG).metainfo,
             'data_root': str(root),
             'ann_file': 'annotations/instances_train.json',
             'data_prefix': {'img': 'train/'},

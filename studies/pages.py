@@ -12,12 +12,15 @@ import itertools
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import NamedTuple
 
+import pandas as pd
 from mmengine.config import Config
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies/
 
 from mmwkd.files import atomic_write
 from studies.grid.figures import (
@@ -174,13 +177,21 @@ def _summary(
     baseline: str | None = None,
 ) -> Summary:
     """The summary of some rows on a dataset, or of all."""
-    kept = [
-        record
-        for record in read_table(RUNS)
-        if record.dataset == dataset
-        and (rows is None or record.row in rows or record.role == 'teacher')
-    ]
-    return summarise(kept, baseline)
+    runs = _runs(dataset)
+    if rows is not None:
+        runs = runs[runs.row.isin(rows) | (runs.role == 'teacher')]
+    return summarise(runs, baseline)
+
+
+def _runs(dataset: str) -> pd.DataFrame:
+    runs = _read(RUNS, RUNS.stat().st_mtime_ns)
+    return runs[runs.dataset == dataset]
+
+
+@cache
+def _read(path: Path, modified: int) -> pd.DataFrame:
+    """The table as it was at a time: it is looked at again and again."""
+    return read_table(path)
 
 
 def _headline() -> str:
@@ -245,18 +256,17 @@ class Pair(NamedTuple):
 
 def _pair(dataset: str, row: str, other: str) -> Pair | None:
     """What a row gains over another; None where one is not recorded."""
-    recorded = {row.name for row in _summary(dataset).rows}
-    if not {row, other} <= recorded:
+    if not {row, other} <= set(_runs(dataset).row):
         return None
     rows = _summary(dataset, (row, other), other).rows
-    ours, theirs = sorted(rows, key=lambda row: row.is_baseline)
-    seeds = ours.aps.keys() & theirs.aps.keys()
+    first, second = sorted(rows, key=lambda row: row.is_baseline)
+    seeds = first.aps.keys() & second.aps.keys()
     if not seeds:
         return None
     ap, other_ap = (
-        fmean(row.aps[seed] for seed in seeds) for row in (ours, theirs)
+        fmean(row.aps[seed] for seed in seeds) for row in (first, second)
     )
-    return Pair(ap, other_ap, ours.difference, len(seeds))
+    return Pair(ap, other_ap, first.difference, len(seeds))
 
 
 def _stop() -> str:
@@ -313,11 +323,16 @@ def _again() -> str:
         + ('95 % interval', 'seeds')
     ]
     for dataset, ours, rivals in AGAIN:
-        for mine, rival in itertools.product(ours, rivals):
-            pair = _pair(dataset, mine, rival)
+        for method, rival in itertools.product(ours, rivals):
+            pair = _pair(dataset, method, rival)
             if pair is not None:
                 lines.append(
-                    (dataset.partition(',')[0], mine, f'{pair.ap:.1f}', rival)
+                    (
+                        dataset.partition(',')[0],
+                        method,
+                        f'{pair.ap:.1f}',
+                        rival,
+                    )
                     + (f'{pair.other_ap:.1f}', *pair.cells())
                 )
     return markdown_table(lines)

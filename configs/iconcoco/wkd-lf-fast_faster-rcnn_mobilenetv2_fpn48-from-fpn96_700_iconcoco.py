@@ -1,6 +1,0 @@
-# As wkd-lf, in less time: the teacher runs for half of the schedule only, and
-# without the batch normalisation that its convolutions can take over.
-_base_ = './wkd-lf_faster-rcnn_mobilenetv2_fpn48-from-fpn96_700_iconcoco.py'
-
-model = dict(teacher=dict(fuse_conv_bn=True))
-custom_hooks = [dict(type='DistillationWeightHook', stop=350, by_epoch=False)]

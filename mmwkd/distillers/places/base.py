@@ -1,0 +1,231 @@
+"""What every place shares at which two detectors can be compared.
+
+Shapes: N images, R RoIs, K categories, background included and last.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from torch import Tensor, nn
+
+from mmwkd.distillers.alignment import DetectorPair
+from mmwkd.distillers.capture import TrainingPass
+from mmwkd.distillers.teacher import FrozenTeacher, TeacherPass
+from mmwkd.losses import DistillationLoss
+
+Terms = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a step computes for a place, beside the maps of both necks."""
+
+    rois: bool = False  # RoIs of the student, RoI maps of both
+    roi_logits: bool = False  # the teacher's box head on these RoIs
+    dense_scores: bool = False  # class scores of both dense heads
+
+    def __or__(self, other: Needs) -> Needs:
+        """What both need."""
+        return Needs(
+            **{
+                field.name: getattr(self, field.name)
+                or getattr(other, field.name)
+                for field in fields(self)
+            }
+        )
+
+
+class Step(NamedTuple):
+    """What both detectors made of one batch."""
+
+    student: TrainingPass
+    teacher: TeacherPass
+    # (N, 2), height and width of each image in pixels of the batch; None if
+    # no image has padding
+    image_sizes: Tensor | None = None
+
+
+class Place(ABC):
+    """A place at which a student is compared with its teacher.
+
+    It is chosen and built once, with the distiller: a constructor refuses
+    detectors that cannot be compared there and aligns those that can; then
+    each step asks for the losses. A subclass names its ``entry``, says what
+    it ``compares`` and ``needs``, and implements :meth:`compare`. Options of
+    the distiller that are for the place alone are keyword-only arguments of
+    its constructor.
+
+    A place holds no detector, so that a copy of the distiller has none.
+
+    Args:
+        loss: Loss to compare with.
+        pair: The detectors.
+    """
+
+    entry: ClassVar[str]
+    """Its loss stands in the distiller's config under ``{entry}_loss``."""
+
+    compares: ClassVar[str]
+    """What its loss has to be made for."""
+
+    title: ClassVar[str]
+    """What it is called in messages."""
+
+    needs: ClassVar[Needs] = Needs()
+
+    compares_classes: ClassVar[bool] = False
+    """Whether teacher and student must have the same classes."""
+
+    def __init__(self, loss: DistillationLoss, pair: DetectorPair) -> None:
+        self.loss = loss
+        # modules on the student's side, trained along, by unique names
+        self.adapters: dict[str, nn.Module] = {}
+
+    @classmethod
+    def suits(cls, pair: DetectorPair) -> bool:
+        """Whether this kind of place is meant for detectors like these.
+
+        Of several kinds with one entry, the first that suits is built.
+        """
+        return True
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """Options of the distiller that are for it alone, with defaults."""
+        parameters = inspect.signature(cls).parameters.values()
+        return {
+            each.name: each.default
+            for each in parameters
+            if each.kind is each.KEYWORD_ONLY
+        }
+
+    def modules(self, detector: BaseDetector) -> Mapping[str, nn.Module]:
+        """Modules whose outputs it compares, by names of its own choice.
+
+        Their one output in a step is found in the ``outputs`` of either pass;
+        the teacher runs its backbone and neck, and what :attr:`needs` names.
+
+        Args:
+            detector: The student or the teacher.
+        """
+        return {}
+
+    @abstractmethod
+    def compare(self, step: Step) -> list[Terms]:
+        """Compare what both detectors made of a batch.
+
+        Args:
+            step: What they made of it.
+
+        Returns:
+            For each part that is compared (a level, a stage of RoIs), the
+            reduced terms of the loss, all of them with the same names.
+        """
+
+    def losses(self, step: Step, factor: float) -> Terms:
+        """Terms of the loss, averaged over parts, by their keys in a log.
+
+        Args:
+            step: What both detectors made of a batch.
+            factor: Factor of a schedule.
+        """
+        parts = self.compare(step)
+        return {
+            self.key(name): factor
+            * torch.stack([part[name] for part in parts]).mean()
+            for name in parts[0]
+        }
+
+    def silent_losses(self, zero: Tensor) -> Terms:
+        """The keys of :meth:`losses`, each with a given zero."""
+        return {self.key(name): zero for name in self.loss.term_names}
+
+    def key(self, term: str) -> str:
+        """Key of a term in the loss dict and the log."""
+        return f'loss_{self.loss.method}_{self.entry}_{term}'
+
+
+class LogitRows(NamedTuple):
+    """Rows of class logits, each of both detectors on the same box."""
+
+    student_logits: Tensor  # (R, K)
+    teacher_logits: Tensor  # (R, K), constant
+    target: Tensor  # (R,), background is K - 1
+    weights: Tensor  # (R,)
+
+
+class LogitPlace(Place):
+    """A place where class logits are compared, row by row of one box."""
+
+    entry = 'logit'
+    compares = 'logits'
+    compares_classes = True
+
+    @abstractmethod
+    def rows(self, step: Step) -> LogitRows:
+        """What is compared; of several stages of RoIs, in the last.
+
+        Args:
+            step: What both detectors made of a batch.
+        """
+
+
+def compare_rows(
+    loss: DistillationLoss, rows: LogitRows, total: Tensor | None = None
+) -> Terms:
+    """Weighted means of a loss on logits over rows.
+
+    Args:
+        loss: Loss to compare with.
+        rows: What it compares.
+        total: Divisor; None for the sum of the weights.
+    """
+    terms = loss.terms(rows.student_logits, rows.teacher_logits, rows.target)
+    if total is None:
+        total = rows.weights.sum()
+    return weighted_means(loss, terms, rows.weights, total)
+
+
+def weighted_means(
+    loss: DistillationLoss, terms: Terms, weights: Tensor, total: Tensor
+) -> Terms:
+    """Weighted means of terms (R,), over a total of at least 1."""
+    total = total.clamp(min=1)
+    return {
+        name: loss.reduce(term, weights, total) for name, term in terms.items()
+    }
+
+
+def bind_classes(
+    loss: DistillationLoss,
+    teacher: FrozenTeacher,
+    num_classes: int,
+    classifier: Tensor | None,
+) -> None:
+    """Give a loss on logits what it needs of the teacher.
+
+    Args:
+        loss: The loss.
+        teacher: The teacher.
+        num_classes: Number of foreground classes.
+        classifier: Rows of its classifier, of shape (K, D) or (K - 1, D);
+            None if it has no linear one.
+
+    Raises:
+        ValueError: If the teacher's class list is of another length, or the
+            loss cannot serve.
+    """
+    classes = teacher.classes
+    if classes is not None and len(classes) != num_classes:
+        raise ValueError(
+            f'the teacher has {num_classes} classes, but its class list has '
+            f'{len(classes)} names'
+        )
+    loss.bind(classifier, num_classes + 1, classes)

@@ -1,0 +1,99 @@
+"""Compare the maps of the necks, level by level.
+
+Shapes: N images, L levels, D channels, (H, W) positions of a level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import signature
+
+from torch import Tensor
+
+from mmwkd.distillers.adapters import AdapterConfig, build_adapter
+from mmwkd.distillers.alignment import DetectorPair, pair_levels
+from mmwkd.distillers.places.base import Place, Step, Terms
+from mmwkd.losses import DistillationLoss
+
+
+class NeckPlace(Place):
+    """Maps of the necks, of levels with the same stride.
+
+    Args:
+        loss: Loss to compare with.
+        pair: The detectors.
+        neck_adapter: How student channels become teacher channels, see
+            :func:`mmwkd.distillers.adapters.build_adapter`.
+    """
+
+    entry = 'neck'
+    compares = 'features'
+    title = 'neck_loss'
+
+    def __init__(
+        self,
+        loss: DistillationLoss,
+        pair: DetectorPair,
+        *,
+        neck_adapter: AdapterConfig = 'auto',
+    ) -> None:
+        super().__init__(loss, pair)
+        if loss.background_weight != 1:
+            raise ValueError(
+                'neck_loss has no RoIs, so it cannot take background_weight'
+            )
+        # a loss of one's own need not
+        self._knows_padding = 'extents' in signature(loss.terms).parameters
+        student, teacher = pair.student_probe, pair.teacher_probe
+        self.levels = pair_levels(
+            student.strides, teacher.strides, getattr(loss, 'levels', None)
+        )
+        for index, level in enumerate(self.levels):
+            self.adapters[f'neck_{index}'] = build_adapter(
+                'neck_adapter',
+                student.channels[level.student],
+                teacher.channels[level.teacher],
+                neck_adapter,
+            )
+
+    def compare(self, step: Step) -> list[Terms]:
+        """One part for each pair of levels."""
+        return [
+            self._compare_level(
+                f'neck_{index}',
+                step.student.neck_feats[level.student],
+                step.teacher.neck_feats[level.teacher],
+                self._extents(step.image_sizes, level.stride),
+            )
+            for index, level in enumerate(self.levels)
+        ]
+
+    def _extents(
+        self, image_sizes: Tensor | None, stride: int
+    ) -> dict[str, Tensor]:
+        """Which positions of a level's maps are image, for the loss."""
+        if image_sizes is None or not self._knows_padding:
+            return {}
+        return {'extents': image_sizes / stride}
+
+    def _compare_level(
+        self,
+        adapter: str,
+        student_feats: Tensor,
+        teacher_feats: Tensor,
+        extents: Mapping[str, Tensor],
+    ) -> Terms:
+        # size divisors may pad differently; both pad at the right and bottom
+        height, width = (
+            min(sides)
+            for sides in zip(
+                student_feats.shape[-2:], teacher_feats.shape[-2:], strict=True
+            )
+        )
+        adapted = self.adapters[adapter](student_feats)
+        terms = self.loss.terms(
+            adapted[..., :height, :width],
+            teacher_feats[..., :height, :width],
+            **extents,
+        )
+        return {name: self.loss.reduce(term) for name, term in terms.items()}

@@ -1,0 +1,86 @@
+"""Compare the class logits of two-stage detectors on the same RoIs.
+
+Shapes: R RoIs, K categories, background included and last.
+"""
+
+from __future__ import annotations
+
+from mmwkd.distillers.alignment import (
+    DetectorPair,
+    check_num_classes,
+    check_roi_heads,
+    has_roi_stages,
+)
+from mmwkd.distillers.capture import RoIStage, box_heads
+from mmwkd.distillers.categories import classifier_rows
+from mmwkd.distillers.chance import ChanceCheck
+from mmwkd.distillers.places.base import (
+    LogitPlace,
+    LogitRows,
+    Needs,
+    Step,
+    Terms,
+    bind_classes,
+    compare_rows,
+)
+from mmwkd.distillers.teacher import TeacherStage
+from mmwkd.losses import DistillationLoss
+
+
+class RoILogitPlace(LogitPlace):
+    """Class logits of the RoIs that the student samples, stage by stage.
+
+    Args:
+        loss: Loss to compare with.
+        pair: The detectors.
+    """
+
+    title = 'logit_loss between two-stage detectors'
+    needs = Needs(rois=True, roi_logits=True)
+
+    def __init__(self, loss: DistillationLoss, pair: DetectorPair) -> None:
+        super().__init__(loss, pair)
+        check_roi_heads(pair)
+        # of several stages the last has the best boxes, hence classifier
+        head = box_heads(pair.teacher.detector)[-1]
+        self._background = head.num_classes
+        check_num_classes(
+            'roi_head.bbox_head', box_heads(pair.student)[0], head
+        )
+        bind_classes(
+            loss, pair.teacher, head.num_classes, classifier_rows(head)
+        )
+        self._check_chance = ChanceCheck()
+
+    @classmethod
+    def suits(cls, pair: DetectorPair) -> bool:
+        """Where either detector classifies RoIs."""
+        return has_roi_stages(pair.student) or has_roi_stages(
+            pair.teacher.detector
+        )
+
+    def compare(self, step: Step) -> list[Terms]:
+        """One part for each stage of the student."""
+        stages = [
+            self._rows(*stages)
+            for stages in zip(
+                step.student.stages, step.teacher.stages, strict=True
+            )
+        ]
+        self._check_chance(stages[-1].teacher_logits, stages[-1].target)
+        return [compare_rows(self.loss, rows) for rows in stages]
+
+    def rows(self, step: Step) -> LogitRows:
+        """What is compared; of several stages, in the last."""
+        return self._rows(step.student.stages[-1], step.teacher.stages[-1])
+
+    def _rows(self, student: RoIStage, teacher: TeacherStage) -> LogitRows:
+        assert teacher.logits is not None  # the place needs them
+        return LogitRows(
+            student.logits,
+            teacher.logits,
+            student.labels,
+            self.loss.roi_weights(
+                student.labels, student.label_weights, self._background
+            ),
+        )

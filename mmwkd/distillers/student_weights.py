@@ -1,0 +1,60 @@
+"""Pretrained weights that a student's config names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mmengine
+
+from mmwkd.files import read_json
+
+_SCHEMES = ('torchvision://', 'modelzoo://')
+
+
+def without_torchvision(config: Any) -> Any:
+    """Name torchvision's weights by URL where torchvision is not installed.
+
+    mmengine asks torchvision for the URLs, although it has a table of them.
+
+    Args:
+        config: Config of a detector; its dicts, lists and tuples are
+            searched.
+
+    Returns:
+        The config; one with URLs where torchvision is absent.
+
+    Raises:
+        ValueError: If weights are not in that table.
+
+    Example:
+        >>> without_torchvision(dict(depth=18))
+        {'depth': 18}
+    """
+    if isinstance(config, dict):
+        return type(config)(
+            {key: without_torchvision(value) for key, value in config.items()}
+        )
+    if type(config) in (list, tuple):
+        return type(config)(map(without_torchvision, config))
+    if isinstance(config, str) and config.startswith(_SCHEMES):
+        return _public_name(config)
+    return config
+
+
+def _public_name(source: str) -> str:
+    try:
+        import torchvision  # noqa: F401
+    except Exception as error:  # one that is of another torch raises anything
+        urls = read_json(
+            Path(mmengine.__file__).parent / 'hub' / 'torchvision_0.12.json'
+        )
+        name = source.partition('://')[2]
+        if name in urls:
+            return urls[name]
+        raise ValueError(
+            f"the student's weights {source} need torchvision, which cannot "
+            f'be imported ({error}): install it, or give the URL of the '
+            'weights'
+        ) from error
+    return source

@@ -1,0 +1,146 @@
+"""Compute a term in blocks, and again for its gradient: time for memory.
+
+Shapes: N maps, D channels, (H, W) positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmwkd.functional.derivative import first_order
+from mmwkd.functional.precision import computing_dtype
+
+# Entries of a block: what a step may hold beside the maps, in a few tensors.
+_ENTRIES = 2**25
+# Half-precision maps are cast block by block. A block is smaller there, so
+# that its copies do not outweigh what the maps save.
+_HALF_ENTRIES = 2**23
+
+
+def sum_over_channels(
+    term: Callable[..., Tensor], student: Tensor, *constants: Tensor | None
+) -> Tensor:
+    """Sum of a term over blocks of channels.
+
+    Args:
+        term: Function of blocks (N, B, H, W) in float32 or better, whose sum
+            over blocks is wanted.
+        student: Maps that receive the gradient, of shape (N, D, H, W).
+        *constants: Further arguments, which have D channels or one.
+
+    Returns:
+        Sum of the term, of its shape.
+    """
+    return _compute(term, 1, 1, student, *constants)
+
+
+def for_each_map(
+    term: Callable[..., Tensor],
+    factor: float,
+    student: Tensor,
+    *constants: Tensor | None,
+) -> Tensor:
+    """A term of each map, taken in blocks of maps.
+
+    Args:
+        term: Function of blocks (B, D, H, W) in float32 or better; one row
+            of its result is one map.
+        factor: Entries that it holds for each entry of a map.
+        student: Maps that receive the gradient, of shape (N, D, H, W).
+        *constants: Further arguments, each of N maps.
+
+    Returns:
+        The rows of all maps.
+    """
+    return _compute(term, 0, factor, student, *constants)
+
+
+def _compute(
+    term: Callable[..., Tensor],
+    dim: int,
+    factor: float,
+    student: Tensor,
+    *constants: Tensor | None,
+) -> Tensor:
+    dtype = computing_dtype(student)
+    whole = student.dtype == dtype
+    entries = (_ENTRIES if whole else _HALF_ENTRIES) / factor
+    size = student.shape[dim]
+    step = max(1, int(entries * size / max(1, student.numel())))
+    if size == 0 or (whole and step >= size):
+        return term(*_cast((student, *constants), dtype))
+    return _InBlocks.apply(term, dim, step, student, *constants)
+
+
+class _InBlocks(torch.autograd.Function):
+    """Keeps its arguments alone; nothing that is computed of them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        term: Callable[..., Tensor],
+        dim: int,
+        step: int,
+        *arguments: Tensor | None,
+    ) -> Tensor:
+        ctx.save_for_backward(*arguments)
+        ctx.split = term, dim, step
+        parts = [term(*block) for _, block in _blocks(dim, step, arguments)]
+        if dim == 0:
+            return torch.cat(parts)
+        return torch.stack(parts).sum(dim=0)
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        term, dim, step = ctx.split
+        student, *constants = ctx.saved_tensors
+        gradient = torch.empty_like(student)
+        for place, (block, *others) in _blocks(
+            dim, step, (student, *constants)
+        ):
+            with torch.enable_grad():
+                block = block.detach().requires_grad_()
+                value = term(block, *others)
+            grad_value = grad_output[place] if dim == 0 else grad_output
+            (slope,) = torch.autograd.grad(value, block, grad_value)
+            gradient[place] = slope
+        return None, None, None, gradient, *(None for _ in constants)
+
+
+def _blocks(
+    dim: int, step: int, arguments: tuple[Tensor | None, ...]
+) -> Iterator[tuple[tuple[slice, ...], list[Tensor | None]]]:
+    """Places of blocks, and the arguments there, in float32 or better."""
+    student = arguments[0]
+    size = student.shape[dim]
+    for first in range(0, size, step):
+        place = (slice(None),) * dim + (slice(first, first + step),)
+        yield (
+            place,
+            _cast(
+                (
+                    # what has one entry is shared
+                    each[place]
+                    if each is not None and each.shape[dim] == size
+                    else each
+                    for each in arguments
+                ),
+                computing_dtype(student),
+            ),
+        )
+
+
+def _cast(
+    arguments: Iterable[Tensor | None], dtype: torch.dtype
+) -> list[Tensor | None]:
+    return [
+        each.to(dtype)
+        if each is not None and each.is_floating_point()
+        else each
+        for each in arguments
+    ]

@@ -1,0 +1,193 @@
+"""Bures distance between covariances, by roots that need not be square.
+
+Shapes: N maps, D channels, (H, W) positions, C = g * g cells with up to n
+positions each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmwkd.functional.derivative import first_order, matrix_product
+from mmwkd.functional.extents import cell_borders, content_sides
+
+
+def full_terms(
+    student_feats: Tensor,
+    teacher_feats: Tensor,
+    extents: Tensor | None,
+    grid: int,
+) -> Tensor:
+    """Mean and covariance term for full covariances.
+
+    Args:
+        student_feats: Student maps, of shape (N, D, H, W).
+        teacher_feats: Teacher maps, of the same shape.
+        extents: Height and width of each map's content, of shape (N, 2);
+            None if maps are content alone.
+        grid: Number of cells g along each side of a map.
+
+    Returns:
+        Both terms side by side, of shape (N, 2).
+    """
+    mean_s, root_s = _cell_roots(student_feats, grid, extents)
+    mean_t, root_t = _cell_roots(teacher_feats, grid, extents)
+    mean_term = (mean_s - mean_t).square().sum(dim=1)  # (N, C)
+    cov_term = _squared_bures(root_s, root_t)  # (N, C)
+    return torch.stack([mean_term, cov_term], dim=2).mean(dim=1)
+
+
+def _cell_roots(
+    feats: Tensor, grid: int, extents: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Mean of every cell and a square root of its covariance.
+
+    Args:
+        feats: Maps, of shape (N, D, H, W).
+        grid: Number of cells g along each side of a map.
+        extents: Height and width of each map's content, of shape (N, 2);
+            None if maps are content alone.
+
+    Returns:
+        Means (N, D, C), and x (N, C, D, n) with the covariance ``x x^T``:
+        the centred samples over the root of their number less one. A cell
+        with fewer than n positions is filled up with zeros.
+    """
+    index, outside = _cell_positions(feats, grid, extents)  # (G, C, n)
+    counts = (~outside).sum(dim=2).to(feats.dtype)  # (G, C)
+    samples = _take(feats.flatten(2), index)  # (N, D, C, n)
+    samples = samples.masked_fill(outside[:, None], 0)
+    mean = samples.sum(dim=3) / counts[:, None]  # (N, D, C)
+    centred = (samples - mean[..., None]).masked_fill(outside[:, None], 0)
+    dof = (counts - 1).clamp(min=1)  # (G, C)
+    return mean, (centred / dof[:, None, :, None].sqrt()).transpose(1, 2)
+
+
+def _cell_positions(
+    feats: Tensor, grid: int, extents: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Positions of each cell, and which of these are too many.
+
+    Returns:
+        Indices into the H * W positions, and a mask, both (G, C, n).
+    """
+    height, width = feats.shape[2:]
+    sides = []
+    for sizes, size in zip(
+        content_sides(extents, feats), (height, width), strict=True
+    ):
+        starts, stops = cell_borders(sizes, grid)
+        # a cell reaches into two positions that it shares with neighbours
+        longest = min(size, -(-size // grid) + (size % grid > 0))
+        if extents is not None:
+            longest = min(size, -(-size // grid) + 1)
+        line = starts[..., None] + torch.arange(longest, device=feats.device)
+        sides.append((line.clamp(max=size - 1), line >= stops[..., None]))
+    (rows, outside_rows), (cols, outside_cols) = sides  # (G, g, longest)
+    index = rows[:, :, None, :, None] * width + cols[:, None, :, None]
+    outside = (
+        outside_rows[:, :, None, :, None] | outside_cols[:, None, :, None]
+    )
+    return (
+        index.flatten(3).flatten(1, 2),
+        outside.flatten(3).flatten(1, 2),
+    )
+
+
+def _take(samples: Tensor, index: Tensor) -> Tensor:
+    """Samples (N, D, P) at indices (G, C, n), of shape (N, D, C, n)."""
+    if len(index) == 1:
+        taken = samples.index_select(2, index.flatten())
+    else:
+        flat = index.flatten(1)[:, None].expand(-1, samples.shape[1], -1)
+        taken = samples.gather(2, flat)
+    return taken.unflatten(2, index.shape[1:])
+
+
+def _squared_bures(x: Tensor, y: Tensor) -> Tensor:
+    """Squared Bures distance between ``x x^T`` and ``y y^T``.
+
+    Args:
+        x: Root of the student's covariances, of shape (..., D, n).
+        y: Root of the teacher's, of the same shape.
+
+    Returns:
+        Distance of each pair, of shape (...).
+    """
+    dtype = x.dtype
+    num_channels, num_samples = x.shape[-2:]
+    if num_samples <= num_channels:
+        # tr((Sigma_T^1/2 Sigma_S Sigma_T^1/2)^1/2) is the sum of singular
+        # values of y^T x whatever square roots x and y of the covariances
+        # are taken.
+        fidelity = _NuclearNorm.apply(matrix_product(y.mT, x))
+    else:
+        # roots of eigenvalues have half their digits, and the traces cancel
+        # against their sum
+        x, y = x.double(), y.double()
+        fidelity = _Fidelity.apply(
+            matrix_product(x, x.mT), matrix_product(y, y.mT)
+        )
+    traces = x.square().sum(dim=(-2, -1)) + y.square().sum(dim=(-2, -1))
+    # rounding may leave a distance of equal sides a little below 0
+    return (traces - 2 * fidelity).clamp(min=0).to(dtype)
+
+
+class _NuclearNorm(torch.autograd.Function):
+    """Sum of singular values; no gap or zero divides its derivative U V^T."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor) -> Tensor:
+        if not ctx.needs_input_grad[0]:
+            return torch.linalg.svdvals(matrix).sum(dim=-1)
+        u, values, vh = torch.linalg.svd(matrix, full_matrices=False)
+        ctx.save_for_backward(u @ vh)
+        return values.sum(dim=-1)
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        (gradient,) = ctx.saved_tensors
+        return grad_output[..., None, None] * gradient
+
+
+class _Fidelity(torch.autograd.Function):
+    r"""Root fidelity of covariance matrices, safe where they are singular.
+
+    .. math:: F = \mathrm{tr}((T^{1/2} S T^{1/2})^{1/2}), \quad
+              dF/dS = \tfrac12 T^{1/2} (T^{1/2} S T^{1/2})^{-1/2} T^{1/2}
+
+    The inverse root is taken on the numerical range alone: directions in
+    which one side has no variance get no gradient instead of an infinite
+    one. Only ``S`` is differentiated. Both matrices are float64.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, t: Tensor) -> Tensor:
+        root_t = _psd_root(t)  # (..., D, D)
+        eigenvalues, vectors = torch.linalg.eigh(root_t @ s @ root_t)
+        roots = eigenvalues.clamp(min=0).sqrt()  # (..., D)
+        # what is below the rounding of s is noise
+        noise = (
+            roots.amax(dim=-1, keepdim=True)
+            * (torch.finfo(s.dtype).eps * s.shape[-1]) ** 0.5
+        )
+        inverse = torch.where(roots > noise, 1 / roots, 0)
+        half = root_t @ vectors  # (..., D, D)
+        ctx.save_for_backward(0.5 * (half * inverse[..., None, :]) @ half.mT)
+        return roots.sum(dim=-1)
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad_output[..., None, None] * gradient, None
+
+
+def _psd_root(matrix: Tensor) -> Tensor:
+    eigenvalues, vectors = torch.linalg.eigh(matrix)
+    roots = eigenvalues.clamp(min=0).sqrt()
+    return (vectors * roots[..., None, :]) @ vectors.mT

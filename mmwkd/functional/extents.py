@@ -1,0 +1,104 @@
+"""Which part of a map is the image, and which its padding.
+
+Shapes: N maps, (H, W) positions, a grid of (g, g) cells. Content lies at the
+top left of a map; G is N, or 1 where all maps are content alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# a rest below this is the rounding of a stride, not content
+_TOLERANCE = 1e-3
+
+
+def content_sides(
+    extents: Tensor | None, feats: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Whole positions along both sides that are content.
+
+    A position that is content in part counts: extents are rounded up. There
+    is at least one. All is computed on the device of the maps.
+
+    Args:
+        extents: Height and width of each image's content in positions, which
+            may be fractions, of shape (N, 2); None if all is content.
+        feats: Maps, of shape (N, D, H, W).
+
+    Returns:
+        Heights and widths, both of shape (G,), int64.
+
+    Raises:
+        ValueError: If the extents are not (N, 2).
+    """
+    sizes = feats.shape[2:]
+    if extents is None:
+        height, width = (
+            torch.full((1,), size, device=feats.device) for size in sizes
+        )
+        return height, width
+    if extents.shape != (len(feats), 2):
+        raise ValueError(
+            f'extents must have shape ({len(feats)}, 2), a height and a width '
+            f'for each map, got {tuple(extents.shape)}'
+        )
+    whole = (extents - _TOLERANCE).ceil()
+    height, width = (
+        whole[:, side].clamp(1, size).long() for side, size in enumerate(sizes)
+    )
+    return height, width
+
+
+def padding_mask(extents: Tensor | None, feats: Tensor) -> Tensor | None:
+    """Where maps (N, D, H, W) are padding, (N, 1, H, W); None for nowhere."""
+    if extents is None:
+        return None
+    height, width = content_sides(extents, feats)
+    rows, cols = (
+        torch.arange(size, device=feats.device) for size in feats.shape[2:]
+    )
+    outside_rows = rows >= height[:, None]  # (N, H)
+    outside_cols = cols >= width[:, None]  # (N, W)
+    return (outside_rows[:, :, None] | outside_cols[:, None])[:, None]
+
+
+def cell_borders(sides: Tensor, grid: int) -> tuple[Tensor, Tensor]:
+    """First position of each cell along a side, and that behind its last.
+
+    Borders are those of adaptive average pooling: floor(i h / g) and
+    ceil((i + 1) h / g) for a side of h positions.
+
+    Args:
+        sides: Positions of each side, of shape (G,).
+        grid: Number of cells g along the side.
+
+    Returns:
+        Starts and stops, both of shape (G, g).
+    """
+    cells = torch.arange(grid, device=sides.device)
+    starts = cells * sides[:, None] // grid
+    stops = -(-(cells + 1) * sides[:, None] // grid)
+    return starts, stops
+
+
+def averaging_weights(
+    sides: Tensor, grid: int, size: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Weights with which positions along a side enter each cell's mean.
+
+    Args:
+        sides: Positions of each side that are content, of shape (G,).
+        grid: Number of cells g along the side.
+        size: Positions of the side, padding included.
+        dtype: Type of the weights.
+
+    Returns:
+        Weights (G, g, size) whose rows sum to 1, and positions of each cell
+        (G, g).
+    """
+    starts, stops = cell_borders(sides, grid)
+    positions = torch.arange(size, device=sides.device)
+    inside = (positions >= starts[..., None]) & (positions < stops[..., None])
+    counts = (stops - starts).to(dtype)  # (G, g)
+    return inside.to(dtype) / counts[..., None], counts
