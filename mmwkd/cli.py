@@ -36,9 +36,10 @@ def run(
     """
     try:
         if isinstance(function, str):
-            function = resolve_name(function)
-        call = _parse(function, arguments)
-        call()
+            call: Callable[..., Any] = resolve_name(function)
+        else:
+            call = function
+        _parse(call, arguments)()
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return _INTERRUPTED
