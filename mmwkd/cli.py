@@ -64,7 +64,7 @@ def _parse(
     def bound(*args: Any, **kwargs: Any) -> Callable[[], Any]:
         return functools.partial(function, *args, **kwargs)
 
-    del bound.__wrapped__  # type: ignore[attr-defined]
+    del bound.__wrapped__
     bound.__annotations__ = types
     bound.__signature__ = inspect.signature(function)  # type: ignore
     return tyro.cli(

@@ -176,7 +176,7 @@ def dataset_classes(dataset: Any) -> tuple[str, ...] | None:
     """Foreground classes of a dataset, whatever wraps or joins its members.
 
     Every member is looked at: a wrapper may have the ``metainfo`` of its
-    first member alone, or a list of theirs.
+    first member alone, or a list with that of each.
 
     Args:
         dataset: A dataset with ``metainfo``, a wrapper with a ``dataset`` or

@@ -54,7 +54,7 @@ class CostMatrix:
         options: Options of the estimator, JSON values only.
         teacher_config: Name or path of the teacher's config.
         checkpoint_sha256: Hash of the teacher's checkpoint file.
-        samples: Samples seen of each category, of shape (K,); None where the
+        samples: Samples used of each category, of shape (K,); None where the
             estimator needs none.
         versions: Library versions it was made with.
 
@@ -109,10 +109,10 @@ class CostMatrix:
             )
         index = next(
             i
-            for i, (mine, theirs) in enumerate(
+            for i, (name, other) in enumerate(
                 zip(self.categories, expected, strict=True)
             )
-            if mine != theirs
+            if name != other
         )
         raise ValueError(
             'the cost matrix was made for other classes: category '

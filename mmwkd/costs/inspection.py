@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from mmwkd.costs.annotations import (
     CategoryAnnotations,
@@ -15,12 +10,10 @@ from mmwkd.costs.annotations import (
     read_annotations,
 )
 from mmwkd.costs.cost_matrix import CostMatrix
-from mmwkd.costs.quality import compare_matrices, measure_quality
+from mmwkd.costs.quality import measure_quality
 from mmwkd.costs.report import (
     REPORT,
-    Figure,
     check_folder,
-    comparison_figures,
     quality_figures,
     write_report,
 )
@@ -34,7 +27,6 @@ def cost_inspect(
     file: Path,
     /,
     *,
-    compare: Path | None = None,
     ann_file: Path | None = None,
     img_prefix: Path | None = None,
     kappa: float = 2.0,
@@ -45,7 +37,6 @@ def cost_inspect(
 
     Args:
         file: Cost matrix file.
-        compare: Another cost matrix of the same categories.
         ann_file: Annotations in COCO format: supercategories, and what to
             show.
         img_prefix: Folder of the images of the annotations, to show the
@@ -79,35 +70,18 @@ def cost_inspect(
         if ann_file is None
         else read_annotations(ann_file, matrix.categories[:-1])
     )
-    comparison = (
-        None
-        if compare is None
-        else compare_matrices(matrix, CostMatrix.load(compare))
-    )
     quality = measure_quality(matrix, known.supercategories)
-    console = Console(highlight=False)
-    console.print(Text(f'{file}, estimator {matrix.estimator}', style='bold'))
-    console.print(_figure_table(quality_figures(matrix, quality)))
-    neighbours = Table(box=None, header_style='bold', pad_edge=False)
-    neighbours.add_column('category', no_wrap=True)
-    neighbours.add_column('nearest, with their distance 1 - IR')
+    print(f'{file}, estimator {matrix.estimator}')
+    for figure in quality_figures(matrix, quality):
+        print(f'{figure.name}: {figure.value}\n    {figure.reading}')
+    print('nearest categories, with their distance 1 - IR')
     for name, near in list(quality.neighbours.items())[:_NEIGHBOURS_SHOWN]:
-        neighbours.add_row(
-            Text(name),
-            Text(
-                ', '.join(f'{n.category} {n.distance:.3f}' for n in near)
-                or 'none'
-            ),
-        )
-    console.print(neighbours)
-    if comparison is not None:
-        console.print(Text(f'against {compare}', style='bold'))
-        console.print(_figure_table(comparison_figures(comparison)))
+        found = (f'{n.category} {n.distance:.3f}' for n in near)
+        print(f'    {name}: {", ".join(found) or "none"}')
     report = write_report(
         out_dir,
         matrix,
         quality,
-        comparison,
         supercategories=known.supercategories,
         thumbnails=(
             {}
@@ -117,19 +91,5 @@ def cost_inspect(
         kappa=kappa,
         force=force,
     )
-    console.print(Text(f'report: {report}'), soft_wrap=True)
+    print(f'report: {report}')
     return report
-
-
-def _figure_table(figures: Sequence[Figure]) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column()
-    for figure in figures:
-        table.add_row(
-            Text(figure.name),
-            Text.assemble(
-                (figure.value, 'cyan'), '\n', (figure.reading, 'dim')
-            ),
-        )
-    return table

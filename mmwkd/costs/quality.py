@@ -8,25 +8,16 @@ Shapes: K categories, background included and last; P pairs i < j of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from mmwkd.configs import first_difference
 from mmwkd.costs.cost_matrix import CostMatrix
-from mmwkd.extras import needs_extra
-
-with needs_extra('cost'):
-    from scipy.stats import pearsonr, rankdata, spearmanr
 
 # interrelations are float32: a smaller spread is none
 _ROUNDING = 1e-7
-
-
-class UndefinedFigureError(ValueError):
-    """A figure has no value on this input, for the reason it says."""
 
 
 class Dispersion(NamedTuple):
@@ -64,25 +55,7 @@ class Quality:
     dispersion: Dispersion
     effective_rank: float  # between 1 and K
     neighbours: Mapping[str, tuple[Neighbour, ...]]  # nearest first
-    supercategory_auc: SupercategoryAUC | None
-    no_auc: str  # why there is none
-
-
-class DifferingPair(NamedTuple):
-    """Two categories whose rank among all pairs differs."""
-
-    categories: tuple[str, str]
-    distances: tuple[float, float]  # in the first and the second matrix
-    shift: float  # share of all pairs that it is farther in the second
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How two cost matrices of the same categories agree."""
-
-    spearman: float | None  # None where one of them is constant
-    pearson: float | None
-    differing: tuple[DifferingPair, ...]  # the largest shift first
+    supercategory_auc: SupercategoryAUC | None  # if there are pairs
 
 
 def measure_quality(
@@ -104,25 +77,18 @@ def measure_quality(
         seed: Seed of the bootstrap.
 
     Returns:
-        The figures; without supercategories of several categories, there is
-        no AUC, and ``no_auc`` says why.
+        The figures.
 
     Raises:
         ValueError: If a category has no supercategory.
     """
-    auc, reason = None, ''
-    try:
-        auc = supercategory_auc(
-            matrix, supercategories, num_resamples=num_resamples, seed=seed
-        )
-    except UndefinedFigureError as error:
-        reason = str(error)
     return Quality(
         dispersion=dispersion(matrix),
         effective_rank=effective_rank(matrix.interrelation),
         neighbours=nearest_categories(matrix, num_neighbours),
-        supercategory_auc=auc,
-        no_auc=reason,
+        supercategory_auc=supercategory_auc(
+            matrix, supercategories, num_resamples=num_resamples, seed=seed
+        ),
     )
 
 
@@ -232,7 +198,7 @@ def supercategory_auc(
     *,
     num_resamples: int = 500,
     seed: int = 0,
-) -> SupercategoryAUC:
+) -> SupercategoryAUC | None:
     """The chance that a same-supercategory pair is cheaper than a mixed one.
 
     The area under the ROC curve over pairs of foreground categories: 0.5 is
@@ -248,14 +214,13 @@ def supercategory_auc(
         seed: Seed of the bootstrap.
 
     Returns:
-        The area and its interval.
+        The area and its interval; None without pairs of both kinds.
 
     Raises:
-        UndefinedFigureError: If there are no pairs of one of the two kinds.
         ValueError: If a category has no supercategory.
     """
     if supercategories is None:
-        raise UndefinedFigureError('no supercategories are known')
+        return None
     names = matrix.categories[:-1]
     unknown = [name for name in names if name not in supercategories]
     if unknown:
@@ -267,12 +232,7 @@ def supercategory_auc(
     rows, cols = np.triu_indices(len(names), 1)
     same = groups[rows] == groups[cols]  # (P,)
     if same.all() or not same.any():
-        kinds = len(set(groups.tolist()))
-        raise UndefinedFigureError(
-            f'{len(names)} categories in {kinds} supercategor'
-            f'{"y" if kinds == 1 else "ies"} make no pairs to compare: '
-            f'{"all" if same.all() else "none"} are of one supercategory'
-        )
+        return None
     generator = np.random.default_rng(seed)
     _, ranks = np.unique(matrix.interrelation[rows, cols], return_inverse=True)
     resampled = []
@@ -311,58 +271,5 @@ def _weighted_auc(
     return float(wins / total) if total else np.nan
 
 
-def compare_matrices(
-    first: CostMatrix, second: CostMatrix, *, num_pairs: int = 10
-) -> Comparison:
-    """Compare two matrices of the same categories.
-
-    Args:
-        first: A matrix.
-        second: Another one of the same categories in the same order.
-        num_pairs: Number of differing pairs to list.
-
-    Returns:
-        Correlations of the off-diagonal distances, and the pairs whose rank
-        differs most: ranks, because estimators differ in scale.
-
-    Raises:
-        ValueError: If the categories differ, naming the first difference.
-    """
-    if first.categories != second.categories:
-        difference = first_difference(second.categories, first.categories)
-        raise ValueError(
-            'only matrices of the same categories in the same order can be '
-            f'compared; the second has {difference}'
-        )
-    rows, cols = _pairs(first)
-    a = distances(first)[rows, cols]  # (P,)
-    b = distances(second)[rows, cols]  # (P,)
-    shifts = (rankdata(b) - rankdata(a)) / len(a)
-    order = np.argsort(-np.abs(shifts), kind='stable')[:num_pairs]
-    return Comparison(
-        spearman=_correlation(spearmanr, a, b),
-        pearson=_correlation(pearsonr, a, b),
-        differing=tuple(
-            DifferingPair(
-                (first.categories[rows[k]], first.categories[cols[k]]),
-                (float(a[k]), float(b[k])),
-                float(shifts[k]),
-            )
-            for k in order
-        ),
-    )
-
-
 def _pairs(matrix: CostMatrix) -> tuple[np.ndarray, np.ndarray]:
     return np.triu_indices(len(matrix.categories), 1)
-
-
-def _correlation(
-    function: Callable[[np.ndarray, np.ndarray], Any],
-    a: np.ndarray,
-    b: np.ndarray,
-) -> float | None:
-    """A correlation, None where it is undefined."""
-    if len(a) < 2 or np.ptp(a) < _ROUNDING or np.ptp(b) < _ROUNDING:
-        return None
-    return float(function(a, b).statistic)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmwkd.costs.cost_matrix import CostMatrix
 from mmwkd.costs.plots import draw_heatmap, draw_map
-from mmwkd.costs.quality import Comparison, Quality
+from mmwkd.costs.quality import Quality
 from mmwkd.extras import needs_extra
 from mmwkd.files import atomic_write
 
@@ -57,7 +57,6 @@ def write_report(
     folder: str | os.PathLike[str],
     matrix: CostMatrix,
     quality: Quality,
-    comparison: Comparison | None = None,
     *,
     supercategories: Mapping[str, str] | None = None,
     thumbnails: Mapping[str, Image.Image] | None = None,
@@ -70,7 +69,6 @@ def write_report(
         folder: Folder to write to; made if needed.
         matrix: The matrix.
         quality: Its figures.
-        comparison: Its comparison with another matrix.
         supercategories: Supercategory of each foreground category.
         thumbnails: Picture of categories.
         kappa: Sharpness of the cost that is drawn.
@@ -87,9 +85,7 @@ def write_report(
         'heatmap.png': draw_heatmap(matrix, supercategories, kappa=kappa),
         'map.png': draw_map(matrix, supercategories, thumbnails),
     }
-    page = render_report(
-        matrix, quality, comparison, pictures=pictures, kappa=kappa
-    )
+    page = render_report(matrix, quality, pictures=pictures, kappa=kappa)
     for name, content in pictures.items():
         with atomic_write(Path(folder) / name, force=force) as file:
             file.write(content)
@@ -102,7 +98,6 @@ def write_report(
 def render_report(
     matrix: CostMatrix,
     quality: Quality,
-    comparison: Comparison | None = None,
     *,
     pictures: Mapping[str, bytes],
     kappa: float,
@@ -112,7 +107,6 @@ def render_report(
     Args:
         matrix: The matrix.
         quality: Its figures.
-        comparison: Its comparison with another matrix.
         pictures: PNGs by the names of ``PICTURES``.
         kappa: Sharpness of the cost in the heatmap.
 
@@ -130,10 +124,6 @@ def render_report(
         matrix=matrix,
         quality=quality,
         figures=quality_figures(matrix, quality),
-        comparison=comparison,
-        comparison_figures=(
-            comparison_figures(comparison) if comparison else ()
-        ),
         kappa=kappa,
         pictures={
             name.removesuffix('.png'): 'data:image/png;base64,'
@@ -175,30 +165,10 @@ def quality_figures(
         ),
         Figure(
             'supercategory AUC',
-            quality.no_auc
+            'needs supercategories with and without company (--ann-file)'
             if auc is None
             else f'{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]',
             'chance that a pair of one supercategory is cheaper than a mixed '
             'one; 0.5 is a coin. Bootstrap over categories, 95 %',
         ),
     )
-
-
-def comparison_figures(comparison: Comparison) -> tuple[Figure, ...]:
-    """The figures of a comparison as text."""
-    return (
-        Figure(
-            'Spearman correlation',
-            _or_undefined(comparison.spearman),
-            'of the off-diagonal distances, by rank',
-        ),
-        Figure(
-            'Pearson correlation',
-            _or_undefined(comparison.pearson),
-            'of the off-diagonal distances',
-        ),
-    )
-
-
-def _or_undefined(value: float | None) -> str:
-    return 'undefined' if value is None else f'{value:+.3f}'

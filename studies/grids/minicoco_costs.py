@@ -11,7 +11,6 @@ _costs = {
     'identity': 'work_dirs/costs/minicoco_identity.npz',
     'classifier': 'classifier',
     'centroid': 'work_dirs/costs/minicoco_centroid.npz',
-    'centroid-kernel': 'work_dirs/costs/minicoco_centroid_kernel.npz',
     'confusion': 'work_dirs/costs/minicoco_confusion.npz',
     'paired-cka': 'work_dirs/costs/minicoco_paired_cka.npz',
 }
