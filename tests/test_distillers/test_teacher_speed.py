@@ -190,7 +190,7 @@ def test_scales_that_make_no_sense_are_refused(build, scale):
 
 
 def test_maps_are_not_compared_between_sizes(build):
-    with pytest.raises(ValueError, match='neck_loss .* image_scale is 0.5'):
+    with pytest.raises(ValueError, match='neck_loss .*image_scale is 0.5'):
         build(teacher=scaled(0.5))
     with pytest.raises(ValueError, match='dense detectors .* is 0.5'):
         build(
