@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from mmwkd.configs import dataset_classes, type_name
 from mmwkd.costs.statistics import ClassStatistics, hash_key, sample_keys
-from mmwkd.distillers.alignment import check_roi_head, probe_shapes
+from mmwkd.distillers.alignment import Probe, check_roi_head
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.teacher import FrozenTeacher
 
@@ -200,8 +200,7 @@ def num_features(teacher: FrozenTeacher, tensor: FeatureTensor) -> int:
             'whose input and output would be measured'
         )
     if tensor == 'roi':
-        shapes = probe_shapes(teacher.detector, with_rois=True)
-        return shapes.roi_maps[-1][0]
+        return Probe(teacher.detector).roi_maps[-1][0]
     return classifier.in_features if tensor == 'fc' else head.num_classes + 1
 
 
