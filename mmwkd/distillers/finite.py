@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mmwkd.distillers.late import LateValues
-from mmwkd.distillers.refusals import refuse_broken_boxes
+from mmwkd.distillers.refusals import broken_boxes, files_of
 
 
 class _Step(NamedTuple):
     names: tuple[str, ...]
-    data_samples: Sequence[Any]
+    data_samples: Any
     finite: LateValues  # of all losses, then of each tensor
 
 
@@ -35,7 +35,7 @@ class FiniteCheck:
         self,
         losses: Iterable[Tensor],
         tensors: Mapping[str, Tensor],
-        data_samples: Sequence[Any],
+        data_samples: Any,
     ) -> None:
         """Take in one step, and judge those that are ready.
 
@@ -64,15 +64,13 @@ def _judge(step: _Step) -> None:
     losses, *tensors = step.finite.tolist()
     if losses:
         return
-    refuse_broken_boxes(step.data_samples)
+    if sentence := broken_boxes(step.data_samples):
+        raise ValueError(sentence)
     for name, finite in zip(step.names, tensors, strict=True):
         if not finite:
-            files = [
-                str(sample.metainfo.get('img_path', 'unknown file'))
-                for sample in step.data_samples
-            ]
+            files = ', '.join(files_of(step.data_samples))
             raise FloatingPointError(
                 f"the teacher's {name} is not finite on the images "
-                f'{", ".join(files)}; check the checkpoint, its '
+                f'{files}; check the checkpoint, its '
                 'normalisation, and whether it fits half precision'
             )
