@@ -7,6 +7,7 @@ than ``custom_imports = dict(imports=['mmwkd'])``.
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.hooks import (
     DistillationWeightHook,
+    PreemptionHook,
     SafeCheckpointHook,
     TeacherCheckHook,
 )
@@ -16,6 +17,7 @@ from mmwkd.version import __version__
 __all__ = [
     'DetectorDistiller',
     'DistillationWeightHook',
+    'PreemptionHook',
     'SafeCheckpointHook',
     'TeacherCheckHook',
     'WKDFeatureLoss',

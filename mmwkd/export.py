@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,7 @@ def _with_named_types(node: Any) -> Any:
 
 def _entries(node: Any, place: str = '') -> Iterator[tuple[str, Any]]:
     """What is no dict, list or tuple, and where it is."""
+    items: Iterable[tuple[Any, Any]]
     if isinstance(node, Mapping):
         items = node.items()
     elif isinstance(node, (list, tuple)):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import runpy
+import sys
 from pathlib import Path
+from typing import Any
 
 import mmdet
 import torch
@@ -49,9 +51,16 @@ def run_mmdet_tool(name: str) -> None:
         and not torch.cuda.is_available()
     ):
         distributed.init_process_group('gloo')
-    runpy.run_path(str(mmdet_tool(name)), run_name='__main__')
+    code: Any = None
+    try:
+        runpy.run_path(str(mmdet_tool(name)), run_name='__main__')
+    except SystemExit as end:
+        code = end.code
+    # not within the handler: the exception knows the frames of the run
     if distributed.is_available() and distributed.is_initialized():
         end_process_group()
+    if code:
+        sys.exit(code)
 
 
 def end_process_group() -> None:

@@ -22,7 +22,7 @@ def local_rank() -> int:
     counts the launchers. mmengine's own ``get_local_rank`` asks for a process
     group that nothing creates.
     """
-    names = ('LOCAL_RANK',)
+    names: tuple[str, ...] = ('LOCAL_RANK',)
     if not distributed.is_torchelastic_launched():
         names = (*_LAUNCHERS, *names)
     for name in names:

@@ -10,6 +10,8 @@ from mmdet.utils import register_all_modules
 from mmengine.logging import MessageHub, MMLogger
 from torch import distributed
 
+import tests.quick_dump.sitecustomize  # noqa: F401
+
 SHARED = Path(__file__).resolve().parents[1].parent / 'shared'
 
 register_all_modules(init_default_scope=True)

@@ -227,6 +227,25 @@ def pair_levels(
     return tuple(pairs)
 
 
+def check_same_size(pair: DetectorPair, title: str) -> None:
+    """Refuse a teacher that sees images of another size.
+
+    Args:
+        pair: The detectors.
+        title: What compares position by position.
+
+    Raises:
+        ValueError: If ``image_scale`` is set.
+    """
+    scale = pair.teacher.speed.image_scale
+    if scale != 1:
+        raise ValueError(
+            f'{title} compares position by position, but '
+            f'teacher.image_scale is {scale}: leave it out, or compare RoIs '
+            '(roi_loss, logit_loss of two-stage detectors)'
+        )
+
+
 def has_roi_stages(detector: BaseDetector) -> bool:
     """Whether a detector classifies RoIs."""
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def without_torchvision(config: Any) -> Any:
 
 def _public_name(source: str) -> str:
     try:
-        import torchvision  # noqa: F401
+        import_module('torchvision')
     except Exception as error:  # one that is of another torch raises anything
         urls = read_json(
             Path(mmengine.__file__).parent / 'hub' / 'torchvision_0.12.json'

@@ -7,11 +7,13 @@ included and last.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmcv.cnn.bricks.wrappers import Conv2d
 from mmcv.cnn.utils import fuse_conv_bn
 from mmdet.models.detectors import BaseDetector
@@ -43,12 +45,16 @@ class TeacherSpeed:
         fuse_conv_bn: Whether batch normalisation of the backbone, constant
             in a teacher, is folded into the convolutions before it.
         compile: Whether ``torch.compile`` is used, or its options.
+        image_scale: Factor, at most 1, of the sides of its images. RoIs are
+            scaled along, so it is for what is compared by RoIs. At 0.5 the
+            backbone has a quarter of the work.
     """
 
     autocast: str | None = None
     channels_last: bool = False
     fuse_conv_bn: bool = False
     compile: bool | Mapping[str, Any] = False
+    image_scale: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what is no choice."""
@@ -68,7 +74,15 @@ class TeacherSpeed:
                 'teacher.compile must be True, False or a dict of options of '
                 f'torch.compile, got {self.compile!r}'
             )
+        if not 0 < self.image_scale <= 1:
+            raise ValueError(
+                'teacher.image_scale must lie in (0, 1], got '
+                f'{self.image_scale!r}'
+            )
 
+
+# scaled images are padded to multiples of it, for strides up to it
+_SIZE_DIVISOR = 32
 
 _SPEED_KEYS = tuple(field.name for field in fields(TeacherSpeed))
 TEACHER_KEYS = (
@@ -98,6 +112,22 @@ class TeacherPass:
     dense_scores: tuple[Tensor, ...] = ()  # L maps (N, A, S, H, W), if asked
     # of further modules, by the names they were asked for with
     outputs: Mapping[str, Any] = field(default_factory=dict)
+
+    def named_tensors(self) -> dict[str, Tensor]:
+        """Its tensors by what they are called in messages."""
+        tensors = {
+            f'neck feature map {level}': feats
+            for level, feats in enumerate(self.neck_feats)
+        }
+        for index, stage in enumerate(self.stages):
+            tensors[f'RoI feature maps of stage {index}'] = stage.feats
+            if stage.logits is not None:
+                tensors[f'class logits of stage {index}'] = stage.logits
+            if isinstance(stage.deltas, Tensor):  # SABL predicts buckets
+                tensors[f'box deltas of stage {index}'] = stage.deltas
+        for level, scores in enumerate(self.dense_scores):
+            tensors[f'class scores of level {level}'] = scores
+        return tensors
 
 
 class FrozenTeacher:
@@ -185,8 +215,8 @@ class FrozenTeacher:
         """Detect on a batch as a data loader yields it.
 
         The teacher's own preprocessor makes its images, and the options of
-        its backbone and neck apply, except ``compile``: other image sizes
-        may change what is compiled for training.
+        its backbone and neck apply, except ``compile``, since other image
+        sizes may change what is compiled for training, and ``image_scale``.
 
         Args:
             batch: ``inputs``, a list of images (3, h, w), and
@@ -228,6 +258,7 @@ class FrozenTeacher:
         Returns:
             Feature maps, RoI maps and logits, without gradients.
         """
+        inputs, rois = self._scaled(inputs, rois)
         with recorded_outputs(modules or {}) as outputs:
             neck_feats = self.neck_feats(inputs)
             context = self.head_context(neck_feats) if rois else None
@@ -248,6 +279,33 @@ class FrozenTeacher:
             dense_scores=scored,
             outputs={name: only_output(name, outputs) for name in outputs},
         )
+
+    def _scaled(
+        self, inputs: Tensor, rois: Sequence[Tensor]
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Images of the teacher's own size, and the RoIs in them."""
+        scale = self.speed.image_scale
+        if scale == 1:
+            return inputs, rois
+        height, width = (math.ceil(side * scale) for side in inputs.shape[-2:])
+        scale_y, scale_x = height / inputs.shape[-2], width / inputs.shape[-1]
+        resized = F.interpolate(
+            inputs, (height, width), mode='bilinear', antialias=True
+        )
+        padding = (0, -width % _SIZE_DIVISOR, 0, -height % _SIZE_DIVISOR)
+        return F.pad(resized, padding), [
+            torch.stack(
+                [
+                    index,
+                    x1 * scale_x,
+                    y1 * scale_y,
+                    x2 * scale_x,
+                    y2 * scale_y,
+                ],
+                dim=1,
+            )
+            for index, x1, y1, x2, y2 in (each.unbind(1) for each in rois)
+        ]
 
     @torch.no_grad()
     def dense_scores(self, neck_feats: Sequence[Tensor]) -> tuple[Tensor, ...]:

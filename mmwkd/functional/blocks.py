@@ -16,9 +16,9 @@ from mmwkd.functional.precision import computing_dtype
 
 # Entries of a block: what a step may hold beside the maps, in a few tensors.
 _ENTRIES = 2**25
-# Half-precision maps are cast block by block. A block is smaller there, so
-# that its copies do not outweigh what the maps save.
-_HALF_ENTRIES = 2**23
+# Half-precision maps are cast block by block: to a quarter of a block, so that
+# the copies do not outweigh what the maps save.
+_CAST_FACTOR = 4
 
 
 def sum_over_channels(
@@ -68,7 +68,7 @@ def _compute(
 ) -> Tensor:
     dtype = computing_dtype(student)
     whole = student.dtype == dtype
-    entries = (_ENTRIES if whole else _HALF_ENTRIES) / factor
+    entries = _ENTRIES / (factor if whole else max(factor, _CAST_FACTOR))
     size = student.shape[dim]
     step = max(1, int(entries * size / max(1, student.numel())))
     if size == 0 or (whole and step >= size):
@@ -89,10 +89,8 @@ class _InBlocks(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(*arguments)
         ctx.split = term, dim, step
-        parts = [term(*block) for _, block in _blocks(dim, step, arguments)]
-        if dim == 0:
-            return torch.cat(parts)
-        return torch.stack(parts).sum(dim=0)
+        parts = (term(*block) for _, block in _blocks(dim, step, arguments))
+        return torch.cat(list(parts)) if dim == 0 else sum(parts)
 
     @staticmethod
     @first_order

@@ -117,7 +117,7 @@ class _Problem(NamedTuple):
 
     kernel: Tensor  # G = exp(-c / reg), (K, K)
     kernel_cost: Tensor  # G * c, (K, K)
-    guard: Tensor  # keeps divisors from 0, ()
+    guard: float  # keeps divisors from 0
     num_iters: int
     rescale: bool  # whether scalings are held relative to their largest
 
@@ -135,7 +135,7 @@ def _problem(
     return _Problem(
         kernel,
         kernel * cost,
-        cost.new_tensor(guard),
+        guard,
         num_iters,
         rescale=domain == 'log',
     )

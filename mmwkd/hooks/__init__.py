@@ -4,11 +4,13 @@ from mmwkd.hooks.distillation_weight_hook import (
     DistillationWeightHook,
     schedule_factor,
 )
+from mmwkd.hooks.preemption_hook import PreemptionHook
 from mmwkd.hooks.safe_checkpoint_hook import SafeCheckpointHook
 from mmwkd.hooks.teacher_check_hook import TeacherCheckHook, teacher_ap
 
 __all__ = [
     'DistillationWeightHook',
+    'PreemptionHook',
     'SafeCheckpointHook',
     'TeacherCheckHook',
     'schedule_factor',

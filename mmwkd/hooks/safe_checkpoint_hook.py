@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +17,8 @@ from mmengine.runner import Runner
 
 from mmwkd.distillers.checkpoint import find_damage
 from mmwkd.files import atomic_write, remove_leftovers
+from mmwkd.hooks.generators import generator_states, restore_generators
+from mmwkd.hooks.resuming import PROGRESS, go_on, progress
 
 
 @HOOKS.register_module()
@@ -30,13 +34,19 @@ class SafeCheckpointHook(CheckpointHook):
     - a run neither resumes nor starts from a damaged checkpoint, which
       ``torch.load`` may accept: the newest intact one is named;
     - a run that was killed before the file ``last_checkpoint`` was complete
-      resumes from the newest intact checkpoint.
+      resumes from the newest intact checkpoint;
+    - a resumed run draws the random numbers and the images that the
+      uninterrupted one would have drawn, also within an epoch, where no
+      worker processes draw any. Validating draws none of those.
 
     Checkpoints that do not go to a local folder are left to mmengine.
     """
 
     plain_hook: ClassVar[str | None] = 'CheckpointHook'
     backend_args: dict[str, Any] | None
+    _resumed: dict[str, Any] | None = None
+    _saved: dict[str, Any] | None = None
+    _before_val: dict[str, Any] | None = None
 
     def before_run(self, runner: Runner) -> None:
         """Choose what to resume; refuse a damaged checkpoint."""
@@ -63,6 +73,80 @@ class SafeCheckpointHook(CheckpointHook):
                 remove_leftovers(folder, '*.pth')
         super().before_train(runner)
         self._remove_outdated()
+        if self._resumed is not None:
+            go_on(runner, self._resumed)
+
+    def after_load_checkpoint(
+        self, runner: Runner, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take out what mmengine does not restore."""
+        self._resumed = checkpoint.get(PROGRESS) if runner._resume else None
+
+    def before_save_checkpoint(
+        self, runner: Runner, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add what mmengine does not save."""
+        if self._saved is not None:
+            checkpoint[PROGRESS] = self._saved
+
+    def before_val(self, runner: Runner) -> None:
+        """Note the generators: a resumed run does not validate first."""
+        self._before_val = generator_states()
+
+    def after_val(self, runner: Runner) -> None:
+        """Draw on as if nothing had been drawn in between."""
+        if self._before_val is not None:
+            restore_generators(self._before_val)
+            self._before_val = None
+
+    def save_preempted(
+        self, runner: Runner, *, iteration: int, validating: bool
+    ) -> str:
+        """Save a run that has to end, for ``--resume`` to find.
+
+        Args:
+            runner: The runner.
+            iteration: Iterations that are done.
+            validating: Whether a validation is under way.
+
+        Returns:
+            Path of the checkpoint; each replaces the one before.
+        """
+        path = self.file_backend.join_path(self.out_dir, _PREEMPTED)
+        with self._progress_saved(runner, validating=validating):
+            runner.save_checkpoint(
+                self.out_dir,
+                _PREEMPTED,
+                self.file_client_args,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=dict(epoch=runner.epoch, iter=iteration),
+                backend_args=self.backend_args,
+                **self.args,
+            )
+        if is_main_process():
+            pointer = Path(runner.work_dir, 'last_checkpoint')
+            with atomic_write(pointer, force=True) as file:
+                file.write(path.encode())
+        return path
+
+    def _save_checkpoint_with_step(
+        self, runner: Runner, step: int, meta: dict[str, Any]
+    ) -> None:
+        with self._progress_saved(runner):
+            super()._save_checkpoint_with_step(runner, step, meta)
+
+    @contextmanager
+    def _progress_saved(
+        self, runner: Runner, *, validating: bool = False
+    ) -> Iterator[None]:
+        """Checkpoints of this context have the entry ``PROGRESS``."""
+        states = self._before_val or generator_states()
+        self._saved = progress(runner, states, validating=validating)
+        try:
+            yield
+        finally:
+            self._saved = None
 
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
         """Save, then remove."""
@@ -100,6 +184,7 @@ class SafeCheckpointHook(CheckpointHook):
 
 
 _BACKEND = 'mmwkd_checkpoint'
+_PREEMPTED = 'preempted.pth'
 
 
 @register_backend(_BACKEND)

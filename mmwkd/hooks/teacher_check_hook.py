@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-import random
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
-import numpy as np
 import torch
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import HOOKS
@@ -21,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.hooks.distiller import distiller_of
+from mmwkd.hooks.generators import generator_states, restore_generators
 
 
 @HOOKS.register_module()
@@ -188,11 +187,8 @@ def _restrict(evaluator: Evaluator, img_ids: list[Any]) -> None:
 @contextmanager
 def _rng_kept() -> Iterator[None]:
     """Leave all random number generators as they were."""
-    python, numpy = random.getstate(), np.random.get_state()
-    cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    states = generator_states()
     try:
-        with torch.random.fork_rng(cuda):
-            yield
+        yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+        restore_generators(states)

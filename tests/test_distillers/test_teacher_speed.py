@@ -6,7 +6,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from mmwkd.distillers import build_teacher
-from mmwkd.testing import tiny_batch, tiny_faster_rcnn
+from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
+from tests.test_distillers.conftest import teacher_config
 
 
 def teacher(**options):
@@ -146,3 +147,55 @@ def test_predicting_compiles_nothing():
         raise AssertionError('compiled')
 
     assert len(predict(teacher(compile=dict(backend=backend)))) > 0
+
+
+# --- smaller images -------------------------------------------------------
+
+
+def test_rois_are_scaled_with_the_images(build, step):
+    whole, half = (
+        build(neck_loss=None, teacher=scaled(scale)).eval()
+        for scale in (1.0, 0.5)
+    )
+    half.load_state_dict(whole.state_dict())
+    half.teacher.load_state_dict(whole.teacher.state_dict())
+    rois = torch.tensor([[0, 32, 32, 96, 96], [1, 0, 64, 64, 128]]).float()
+    images = torch.ones(2, 3, 128, 160)
+    one, other = (
+        distiller._teacher.observe(images, [rois], logits=True)
+        for distiller in (whole, half)
+    )
+    assert other.neck_feats[0].shape[-2:] == (16, 24)
+    assert one.neck_feats[0].shape[-2:] == (32, 40)
+    assert_close(
+        half._teacher._scaled(images, [rois])[1][0],
+        torch.tensor([[0, 16, 16, 48, 48], [1, 0, 32, 32, 64]]).float(),
+    )
+    assert one.stages[0].logits.shape == other.stages[0].logits.shape
+    assert all(value.isfinite() for value in distilled(step(half)))
+
+
+def scaled(scale):
+    return dict(config=teacher_config(), allow_random=True, image_scale=scale)
+
+
+def distilled(losses):
+    return [value for key, value in losses.items() if 'wkd' in key]
+
+
+@pytest.mark.parametrize('scale', [0, 1.5, -1])
+def test_scales_that_make_no_sense_are_refused(build, scale):
+    with pytest.raises(ValueError, match=rf'\(0, 1\], got {scale}'):
+        build(teacher=scaled(scale))
+
+
+def test_maps_are_not_compared_between_sizes(build):
+    with pytest.raises(ValueError, match='neck_loss .*image_scale is 0.5'):
+        build(teacher=scaled(0.5))
+    with pytest.raises(ValueError, match='dense detectors .* is 0.5'):
+        build(
+            student=tiny_retinanet(),
+            teacher=dict(scaled(0.5), config=tiny_retinanet()),
+            neck_loss=None,
+            roi_loss=None,
+        )

@@ -20,6 +20,22 @@ NUM_IMAGES = 8
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def environment(**variables):
+    """Variables of a process of its own, which does not format configs."""
+    path = [
+        variables.pop('PYTHONPATH', None),
+        os.environ.get('PYTHONPATH'),
+        str(ROOT),
+        str(ROOT / 'tests' / 'quick_dump'),
+    ]
+    return {
+        **os.environ,
+        'OMP_NUM_THREADS': '1',
+        'PYTHONPATH': os.pathsep.join(filter(None, path)),
+        **variables,
+    }
+
+
 @pytest.fixture(scope='session')
 def minicoco(tmp_path_factory):
     root = tmp_path_factory.mktemp('minicoco') / 'data'
@@ -197,12 +213,6 @@ def free_port():
 
 def launch(config, work_dir, *options, processes=2):
     """Run tools/dist_train.sh; its code and combined output."""
-    environment = dict(
-        os.environ,
-        PYTHON=sys.executable,
-        PORT=str(free_port()),
-        OMP_NUM_THREADS='1',
-    )
     completed = subprocess.run(
         [
             ROOT / 'tools' / 'dist_train.sh',
@@ -216,7 +226,7 @@ def launch(config, work_dir, *options, processes=2):
             'model_wrapper_cfg.find_unused_parameters=False',
             *options,
         ],
-        env=environment,
+        env=environment(PYTHON=sys.executable, PORT=str(free_port())),
         cwd=work_dir.parent,
         text=True,
         stdout=subprocess.PIPE,

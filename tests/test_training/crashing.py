@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import mmwkd  # noqa: F401  registers the components
+import tests.quick_dump.sitecustomize  # noqa: F401
 from tests.faults import inject
 
 register_all_modules()
@@ -44,8 +45,6 @@ def train_in_process(config, **fault):
 
 def _train(config, fault, sender):
     torch.set_num_threads(1)
-    # formatting the config takes longer than the training
-    Config.pretty_text = property(lambda self: repr(self._cfg_dict))
     events = inject(config['work_dir'], _is_checkpoint, **fault)
     message = None
     try:

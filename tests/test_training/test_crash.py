@@ -20,6 +20,7 @@ from mmwkd.hooks.safe_checkpoint_hook import (
     checkpoint_to_resume,
 )
 
+from .conftest import environment
 from .crashing import train_in_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -273,7 +274,7 @@ def test_signalled_tool_leaves_a_run_that_can_be_resumed(
             '--work-dir',
             work_dir,
         ],
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
+        env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         # a suite run in the background has it ignored, and so would this

@@ -10,6 +10,7 @@ from mmdet.utils import reduce_mean
 from mmwkd.distillers.alignment import (
     DetectorPair,
     check_dense_heads,
+    check_same_size,
     has_roi_stages,
 )
 from mmwkd.distillers.categories import classifier_rows
@@ -49,6 +50,7 @@ class LocationLogitPlace(LogitPlace):
         super().__init__(loss, pair)
         check_at_least(1, max_locations=max_locations)
         self._max_locations = max_locations
+        check_same_size(pair, self.title)
         check_dense_heads(pair)
         head = pair.teacher.detector.bbox_head
         self._num_classes = head.num_classes

@@ -11,7 +11,11 @@ from inspect import signature
 from torch import Tensor
 
 from mmwkd.distillers.adapters import AdapterConfig, build_adapter
-from mmwkd.distillers.alignment import DetectorPair, pair_levels
+from mmwkd.distillers.alignment import (
+    DetectorPair,
+    check_same_size,
+    pair_levels,
+)
 from mmwkd.distillers.places.base import Place, Step, Terms
 from mmwkd.losses import DistillationLoss
 
@@ -42,6 +46,7 @@ class NeckPlace(Place):
             raise ValueError(
                 'neck_loss has no RoIs, so it cannot take background_weight'
             )
+        check_same_size(pair, self.title)
         # a loss of one's own need not
         self._knows_padding = 'extents' in signature(loss.terms).parameters
         student, teacher = pair.student_probe, pair.teacher_probe

@@ -1,0 +1,44 @@
+"""States of the random number generators of a process, as plain data."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def generator_states() -> dict[str, Any]:
+    """States of Python's, NumPy's and torch's generators.
+
+    Returns:
+        Tensors, numbers and strings alone, so that a file of them is read
+        without executing anything. ``cuda`` is that of the current device;
+        None before CUDA is used.
+
+    Example:
+        >>> states = generator_states()
+        >>> first = random.random()
+        >>> restore_generators(states)
+        >>> random.random() == first
+        True
+    """
+    name, keys, *rest = np.random.get_state()
+    has_cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return dict(
+        python=random.getstate(),
+        numpy=(name, torch.tensor(keys.astype(np.int64)), *rest),
+        torch=torch.get_rng_state(),
+        cuda=torch.cuda.get_rng_state() if has_cuda else None,
+    )
+
+
+def restore_generators(states: dict[str, Any]) -> None:
+    """Put the generators where :func:`generator_states` found them."""
+    random.setstate(states['python'])
+    name, keys, *rest = states['numpy']
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states['torch'].cpu())
+    if states['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states['cuda'].cpu())

@@ -1,0 +1,197 @@
+"""End a run that a cluster stops, so that it can go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from mmdet.registry import HOOKS
+from mmengine.dist import barrier, get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import distributed
+
+from mmwkd.hooks.safe_checkpoint_hook import SafeCheckpointHook
+
+
+@HOOKS.register_module()
+class PreemptionHook(Hook):
+    """Save a checkpoint and end the run when the cluster sends a signal.
+
+    The signal may come at any time and to any of the ranks. At the end of an
+    iteration the ranks agree; ``preempted.pth`` is then written as
+    ``SafeCheckpointHook``, which is needed, writes, and every rank exits
+    with ``exit_code``. With ``--resume`` the run goes on from that iteration.
+
+    Args:
+        signals: Names of the signals.
+        exit_code: Code of the process; by default 75, "temporary failure",
+            which no error ends with.
+
+    Raises:
+        ValueError: If there is no signal of a name.
+    """
+
+    priority = 'LOWEST'  # averages and schedules have made their step
+    plain_hook: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        *,
+        signals: Sequence[str] = ('SIGTERM', 'SIGUSR1'),
+        exit_code: int = os.EX_TEMPFAIL,
+    ) -> None:
+        unknown = [name for name in signals if not hasattr(signal, name)]
+        if isinstance(signals, str) or unknown:
+            raise ValueError(
+                'signals must be a list of names such as SIGTERM, got '
+                f'{signals!r}'
+            )
+        self.signals = [signal.Signals[name] for name in signals]
+        self.exit_code = exit_code
+        self._came = False
+        self._before: dict[signal.Signals, Any] = {}
+        self._agreement: Agreement | None = None
+        self._num_val_iters = 0
+
+    def before_train(self, runner: Runner) -> None:
+        """Listen."""
+        self._checkpoint_hook(runner)
+        if threading.current_thread() is not threading.main_thread():
+            raise ValueError(
+                'PreemptionHook can only listen in the main thread of a '
+                'process; leave it out here'
+            )
+        self._agreement = Agreement()
+        self._before = {
+            number: signal.signal(number, self._note)
+            for number in self.signals
+        }
+
+    def _note(self, number: int, frame: Any) -> None:
+        self._came = True
+        # the signal may have ended workers of a data loader, for which torch
+        # would raise an error in the middle of the step
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any
+    ) -> None:
+        """Stop here, unless a validation or an epoch's end comes first."""
+        if self._must_stop() and not _ends_a_stretch(runner):
+            self._stop(runner, iteration=runner.iter + 1, validating=False)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Ranks may have one batch more than others."""
+        if self._agreement is not None:
+            self._num_val_iters = self._agreement.smallest(
+                len(runner.val_dataloader)
+            )
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any
+    ) -> None:
+        """Stop within a validation, which is then repeated."""
+        if batch_idx < self._num_val_iters and self._must_stop():
+            self._stop(runner, iteration=runner.iter, validating=True)
+
+    def after_train(self, runner: Runner) -> None:
+        """Listen no longer."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+        if self._agreement is not None:
+            self._agreement.end()
+            self._agreement = None
+
+    def _must_stop(self) -> bool:
+        return self._agreement is not None and self._agreement.reached(
+            self._came
+        )
+
+    def _stop(
+        self, runner: Runner, *, iteration: int, validating: bool
+    ) -> None:
+        path = self._checkpoint_hook(runner).save_preempted(
+            runner, iteration=iteration, validating=validating
+        )
+        runner.logger.info(
+            f'mmwkd: stopped by a signal at iteration {iteration}; {path} is '
+            f'written, --resume goes on (exit code {self.exit_code})'
+        )
+        barrier()  # nobody ends before the file is written
+        self.after_train(runner)
+        raise SystemExit(self.exit_code)
+
+    def _checkpoint_hook(self, runner: Runner) -> SafeCheckpointHook:
+        for hook in runner.hooks:
+            if isinstance(hook, SafeCheckpointHook):
+                return hook
+        raise ValueError(
+            'PreemptionHook saves with SafeCheckpointHook, which the run does '
+            "not have: set default_hooks.checkpoint.type='SafeCheckpointHook'"
+        )
+
+
+def _ends_a_stretch(runner: Runner) -> bool:
+    """Whether more than the next iteration follows the present one."""
+    loop, done = runner.train_loop, runner.iter + 1
+    if isinstance(loop, EpochBasedTrainLoop):
+        return done % len(loop.dataloader) == 0
+    return done == loop.max_iters or done % loop.val_interval == 0
+
+
+class Agreement:
+    """Whether any rank wants to stop, known to all in the same iteration.
+
+    Each rank asks in every iteration and is told what was asked an iteration
+    ago, so nobody waits but for a rank that is a whole iteration behind. The
+    numbers never see a GPU.
+    """
+
+    def __init__(self) -> None:
+        self._reached = False
+        self._group: Any = None
+        self._question: tuple[torch.Tensor, Any] | None = None
+        if get_world_size() > 1:
+            self._group = distributed.new_group(backend='gloo')
+
+    def reached(self, wanted: bool) -> bool:
+        """Ask; the answer, once yes, stays yes."""
+        if self._group is None or self._reached:
+            self._reached = self._reached or wanted
+            return self._reached
+        self._reached = self._answer()
+        question = torch.tensor(wanted, dtype=torch.uint8)
+        work = distributed.all_reduce(
+            question, distributed.ReduceOp.MAX, self._group, async_op=True
+        )
+        self._question = question, work
+        return self._reached
+
+    def smallest(self, number: int) -> int:
+        """Smallest number of any rank."""
+        if self._group is None:
+            return number
+        smallest = torch.tensor(number)
+        distributed.all_reduce(smallest, distributed.ReduceOp.MIN, self._group)
+        return int(smallest)
+
+    def end(self) -> None:
+        """Leave the group."""
+        if self._group is not None:
+            self._answer()
+            distributed.destroy_process_group(self._group)
+            self._group = None
+
+    def _answer(self) -> bool:
+        if self._question is None:
+            return False
+        answer, work = self._question
+        self._question = None
+        work.wait()
+        return bool(answer)
