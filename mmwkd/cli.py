@@ -6,6 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from pkgutil import resolve_name
 from typing import Annotated, Any, get_type_hints
 
 from mmwkd.extras import needs_extra
@@ -14,7 +15,8 @@ _ERROR, _INTERRUPTED = 2, 130
 
 
 def run(
-    function: Callable[..., Any], arguments: Sequence[str] | None = None
+    function: Callable[..., Any] | str,
+    arguments: Sequence[str] | None = None,
 ) -> int:
     """Call a function with the arguments of a command line.
 
@@ -23,7 +25,9 @@ def run(
     texts are those of the docstrings.
 
     Args:
-        function: What to call. It prints its results itself.
+        function: What to call, which prints its results itself; or its
+            address as 'module:name', so that a package that its module lacks
+            is an error like any other.
         arguments: Words of the command line; None for the process's own.
 
     Returns:
@@ -31,8 +35,11 @@ def run(
         error, 130 after Ctrl-C.
     """
     try:
-        call = _parse(function, arguments)
-        call()
+        if isinstance(function, str):
+            call: Callable[..., Any] = resolve_name(function)
+        else:
+            call = function
+        _parse(call, arguments)()
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return _INTERRUPTED
