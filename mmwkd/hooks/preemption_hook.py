@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from mmdet.registry import HOOKS
 from mmengine.dist import barrier, get_world_size
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import distributed
 
@@ -97,6 +97,9 @@ class PreemptionHook(Hook):
     ) -> None:
         """Stop within a validation, which is then repeated."""
         if batch_idx < self._num_val_iters and self._must_stop():
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):  # it lent its averages
+                    hook.after_val_epoch(runner)
             self._stop(runner, iteration=runner.iter, validating=True)
 
     def after_train(self, runner: Runner) -> None:

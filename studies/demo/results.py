@@ -13,6 +13,13 @@ from studies.grid.machine import Machine
 
 SCHEMA = 1
 
+# of the three trainings, by role
+TITLES = {
+    'teacher': 'teacher',
+    'baseline': 'student, alone',
+    'distilled': 'student, distilled',
+}
+
 UNITS = {
     'ap': 'COCO box AP in percent, IoU 0.50 to 0.95',
     'parameters': 'number of weights',
@@ -177,10 +184,7 @@ def write_results(results: Results, path: Path) -> None:
 def to_json(results: Results) -> dict[str, Any]:
     """The results as plain data, derived numbers and units included."""
     document = asdict(results)
-    models = {
-        role: document.pop(role)
-        for role in ('teacher', 'baseline', 'distilled')
-    }
+    models = {role: document.pop(role) for role in TITLES}
     for model in models.values():
         model['accuracy'] = model['accuracy']._asdict()
     return {

@@ -119,7 +119,7 @@ def compare(
         failed = carry_out(runs, workshop, shown)
     planned = {run.key for run in runs}
     records = read_table(table)
-    records = records[[key in planned for key in keys(records)]]
+    records = records.loc[[key in planned for key in keys(records)]]
     _summarise(options, records, folder, console)
     if failed:
         told = f'{len(failed)} of {len(runs)} runs failed: '

@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmwkd.testing import tiny_faster_rcnn
@@ -203,6 +204,34 @@ def train(run_config):
         return runner
 
     return run
+
+
+class Spy(Hook):
+    """The images of every iteration, and whether they are flipped."""
+
+    def __init__(self):
+        self.batches = {}
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.batches[runner.iter] = [
+            (sample.img_id, sample.flip)
+            for sample in data_batch['data_samples']
+        ]
+
+
+@pytest.fixture
+def random_run(run_config, train, monkeypatch):
+    """Train with flips and sampled RoIs, on shuffled images."""
+    monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda _: None)
+    student = tiny_faster_rcnn(num_classes=len(CLASSES), num_rois=8)
+    student.train_cfg.rpn.sampler.num = 16
+    run_config.model.student = student
+    loader = run_config.train_dataloader
+    loader.sampler.shuffle = True
+    *load, pack = loader.dataset.pipeline
+    pack.meta_keys = (*pack.meta_keys, 'flip')
+    loader.dataset.pipeline = [*load, dict(type='RandomFlip', prob=0.5), pack]
+    return train
 
 
 def free_port():
