@@ -1,6 +1,7 @@
 """Training runs in processes of their own, to which faults happen."""
 
 import multiprocessing
+import os
 import sys
 
 import torch
@@ -81,6 +82,7 @@ def train_in_ranks(config, port, num_ranks=2):
 
 def _train_rank(config, rank, num_ranks, port):
     torch.set_num_threads(1)
+    os.environ['LOCAL_RANK'] = str(rank)  # mmengine asks for a device
     distributed.init_process_group(
         'gloo',
         init_method=f'tcp://127.0.0.1:{port}',

@@ -1,16 +1,21 @@
 """A run that a cluster stops with a signal ends in order, and goes on."""
 
+import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from mmwkd.distillers.checkpoint import find_damage
 from mmwkd.hooks import PreemptionHook
 
-from .conftest import Spy, free_port
+from .conftest import ROOT, Spy, environment, free_port
 from .crashing import train_in_ranks
 from .signals import SignalInStep
 
@@ -149,3 +154,43 @@ def test_outside_the_main_thread_it_is_refused(config, train):
     thread.start()
     thread.join()
     assert 'main thread' in errors[0]
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_whole_job_ends_the_tool_with_its_code(
+    config, train, tmp_path
+):
+    """Slurm tells every process, those that load data included."""
+    config.train_cfg = dict(EPOCHS, max_epochs=1000, val_interval=2000)
+    config.train_dataloader.update(num_workers=2, persistent_workers=True)
+    config.dump(tmp_path / 'config.py')
+    work_dir = tmp_path / 'run'
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            ROOT / 'tools' / 'train.py',
+            tmp_path / 'config.py',
+            '--work-dir',
+            work_dir,
+        ],
+        env=environment(),
+        start_new_session=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        deadline = time.monotonic() + 240
+        while not (work_dir / 'epoch_5.pth').exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == TEMPORARY_FAILURE, output[-3000:]
+    assert find_damage(work_dir / 'preempted.pth') is None
+    done = load(work_dir / 'preempted.pth')['meta']['iter']
+    resumed = train(work_dir, resume=True, **{'train_cfg.max_epochs': 1})
+    assert resumed.iter == done
