@@ -306,14 +306,14 @@ def _check_files(
 
 
 def _check_different(digests: Mapping[str, str]) -> None:
-    seen: dict[str, str] = {}
+    first: dict[str, str] = {}
     for name, digest in digests.items():
-        if digest in seen:
+        if digest in first:
             raise ValueError(
-                f'the rows {seen[digest]!r} and {name!r} are the same '
+                f'the rows {first[digest]!r} and {name!r} are the same '
                 'training: their configs with their options are equal'
             )
-        seen[digest] = name
+        first[digest] = name
 
 
 def _dicts_with(key: str, tree: Any) -> Iterator[Mapping[str, Any]]:

@@ -78,7 +78,7 @@ def fake_command(run, work_dir):
 
 
 class Heard:
-    """An observer that keeps what it is told."""
+    """An observer that keeps what it hears."""
 
     def __init__(self):
         self.ends, self.errors = [], {}
@@ -149,7 +149,7 @@ def test_runs_everything_in_order_and_records_it(grid):
     assert (kd.iterations, kd.threads, kd.jobs) == (40, 1, 1)
     assert kd.train_seconds >= 0
     log = grid / 'work' / 'kd' / 'seed-1' / 'train.log'
-    # no thread of its own, and glibc told to keep its memory
+    # no thread of its own, and glibc set to keep its memory
     assert tail(log) == 'threads 1\nmalloc 67108864'
 
 
@@ -471,10 +471,10 @@ def test_the_tool_says_what_is_wrong(tool, monkeypatch, capsys, tmp_path):
 
 @pytest.mark.parametrize(('complete', 'code'), [(True, 0), (False, 1)])
 def test_the_exit_code_of_the_tool(tool, monkeypatch, complete, code):
-    seen = []
+    given = []
 
     def stand_in(options, console):
-        seen.append(options)
+        given.append(options)
         return complete
 
     monkeypatch.setattr('studies.grid.compare.compare', stand_in)
@@ -482,9 +482,9 @@ def test_the_exit_code_of_the_tool(tool, monkeypatch, complete, code):
     monkeypatch.setattr(sys, 'argv', arguments)
 
     assert tool.main() == code
-    assert seen[0].jobs == 3
-    assert seen[0].dry_run
-    assert seen[0].source == Path('g.py')
+    assert given[0].jobs == 3
+    assert given[0].dry_run
+    assert given[0].source == Path('g.py')
 
 
 def environments(grid, jobs, devices, monkeypatch):
