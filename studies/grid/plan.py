@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from argparse import ArgumentParser
@@ -77,9 +78,12 @@ def plan_runs(grid: Grid, repo: Path) -> list[Run]:
     runs = []
     rows = {}
     texts: dict[str, str | None] = {}
+    loaded: dict[str | Distillation, tuple[Config, str | None]] = {}
     for name, row in grid.rows.items():
         where = f'row {name!r}'
-        config, composed = _load(where, row.config, repo)
+        if row.config not in loaded:
+            loaded[row.config] = _load(where, row.config, repo)
+        config, composed = copy.deepcopy(loaded[row.config])
         fitting = {
             key: value
             for key, value in grid.options.items()
