@@ -158,7 +158,8 @@ def confident(boxes: Boxes, threshold: float = SCORE_THRESHOLD) -> Boxes:
     """Boxes with at least a score, the most confident first."""
     order = np.argsort(-boxes.scores, kind='stable')
     order = order[boxes.scores[order] >= threshold]
-    return Boxes(*(part[order] for part in boxes))
+    corners, labels, scores = boxes
+    return Boxes(corners[order], labels[order], scores[order])
 
 
 def match(detections: Boxes, truth: Boxes) -> Matching:

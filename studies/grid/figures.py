@@ -189,7 +189,7 @@ def _draw_estimate(
     axis: Axes,
     place: int,
     values: Sequence[float],
-    told: Estimate,
+    shown: Estimate,
     colour: str,
     theme: Theme,
 ) -> None:
@@ -203,10 +203,10 @@ def _draw_estimate(
         linewidths=0,
         zorder=2,
     )
-    if told.interval is not None:
-        axis.hlines(place, *told.interval, color=colour, linewidth=1.6)
+    if shown.interval is not None:
+        axis.hlines(place, *shown.interval, color=colour, linewidth=1.6)
     axis.plot(
-        told.mean,
+        shown.mean,
         place,
         marker='D',
         markersize=5.5,

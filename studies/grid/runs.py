@@ -115,7 +115,8 @@ def hand_over(training: Training) -> str:
         work_dir.mkdir(parents=True)
         _write_stage(work_dir, _Stage(training.fingerprint))
     log = shlex.quote(str(work_dir / 'train.log'))
-    environment = shlex.join(map('='.join, training.environment.items()))
+    variables = {**_KEEP_MEMORY, **training.environment}
+    environment = shlex.join(map('='.join, variables.items()))
     return (
         f'cd {shlex.quote(str(training.cwd))} && env {environment} '
         f'flock -n {log} {shlex.join(training.command)} >> {log} 2>&1 && '

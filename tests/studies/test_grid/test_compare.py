@@ -36,17 +36,18 @@ FAKE_TOOL = """
 import os, pathlib, sys, time
 
 kind, row, work_dir, log_text, *flags = sys.argv[1:]
+log_text = log_text.replace('|', chr(10))
 with open('calls.txt', 'a') as file:
     print(row, pathlib.Path(work_dir).name, *flags, file=file)
 if pathlib.Path('fail', row).exists():
     raise RuntimeError('the loss of ' + row + ' is not finite')
-folder = pathlib.Path(work_dir) / str(time.time_ns())
+folder = pathlib.Path(work_dir) / time.strftime('%Y%m%d_%H%M%S')
 if kind == 'test':
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / 'now.json').write_text(log_text)
 else:
     file = folder / 'vis_data' / 'scalars.json'
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     if '--resume' not in flags or not pathlib.Path('too late').exists():
         file.write_text(log_text)
     (pathlib.Path(work_dir) / 'iter_40.pth').write_text('weights')
@@ -72,11 +73,12 @@ def fake_command(run, work_dir):
         kind = 'test'
     else:
         text, kind = scalars_text([20, 40]), 'train'
+    text = text.replace('\n', '|')
     return [sys.executable, 'fake.py', kind, run.row, str(work_dir), text]
 
 
 class Heard:
-    """An observer that keeps what it is told."""
+    """An observer that keeps what it hears."""
 
     def __init__(self):
         self.ends, self.errors = [], {}
@@ -147,7 +149,7 @@ def test_runs_everything_in_order_and_records_it(grid):
     assert (kd.iterations, kd.threads, kd.jobs) == (40, 1, 1)
     assert kd.train_seconds >= 0
     log = grid / 'work' / 'kd' / 'seed-1' / 'train.log'
-    # no thread of its own, and glibc told to keep its memory
+    # no thread of its own, and glibc set to keep its memory
     assert tail(log) == 'threads 1\nmalloc 67108864'
 
 
@@ -469,10 +471,10 @@ def test_the_tool_says_what_is_wrong(tool, monkeypatch, capsys, tmp_path):
 
 @pytest.mark.parametrize(('complete', 'code'), [(True, 0), (False, 1)])
 def test_the_exit_code_of_the_tool(tool, monkeypatch, complete, code):
-    seen = []
+    given = []
 
     def stand_in(options, console):
-        seen.append(options)
+        given.append(options)
         return complete
 
     monkeypatch.setattr('studies.grid.compare.compare', stand_in)
@@ -480,9 +482,9 @@ def test_the_exit_code_of_the_tool(tool, monkeypatch, complete, code):
     monkeypatch.setattr(sys, 'argv', arguments)
 
     assert tool.main() == code
-    assert seen[0].jobs == 3
-    assert seen[0].dry_run
-    assert seen[0].source == Path('g.py')
+    assert given[0].jobs == 3
+    assert given[0].dry_run
+    assert given[0].source == Path('g.py')
 
 
 def environments(grid, jobs, devices, monkeypatch):
@@ -566,8 +568,8 @@ def test_emitted_commands_leave_what_the_next_call_records(grid, capsys):
     again = emitted(grid, capsys, 'commands').splitlines()
     assert again == lines[3:]
     table = read_table(grid / 'work' / 'runs.csv')
-    assert list(table.row) == ['teacher', 'student', 'kd']
-    assert list(table.mAP) == [39.6, 4.0, 4.0]
+    aps = dict(zip(table.row, table.mAP, strict=True))
+    assert aps == {'teacher': 39.6, 'student': 4.0, 'kd': 4.0}
     assert set(table.machine) == {platform.node()}
     # what is still open can run here
     go_on, _ = run_compare(grid)
@@ -596,9 +598,12 @@ def test_an_emitted_run_that_failed_stays_open(grid, capsys):
 
 def test_an_emitted_run_at_work_is_left_alone(grid, capsys):
     flag(grid, 'slow', 'kd')
+    change(grid, "config='kd.py'", "config='kd.py', num_seeds=1")
     lines = emitted(grid, capsys, 'commands').splitlines()
     with subprocess.Popen(lines[2], shell=True) as process:
+        deadline = time.monotonic() + 30
         while not (grid / 'work/kd/seed-0/last_checkpoint').exists():
+            assert time.monotonic() < deadline
             time.sleep(0.02)
         second = subprocess.run(lines[2], shell=True)
         heard = Heard()

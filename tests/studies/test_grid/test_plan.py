@@ -251,7 +251,7 @@ def test_a_row_may_name_losses_and_places_of_a_pair(composing):
     assert kd.config.endswith('kd at logit')
 
 
-def test_losses_without_places_are_for_all_of_theirs(composing):
+def test_losses_without_places_are_for_all_their_places(composing):
     change(composing, "config='kd.py', ", "losses=['kd', 'pkd'], ")
 
     model = Config.fromstring(plan(composing)[-1].composed, '.py').model

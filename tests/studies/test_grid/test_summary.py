@@ -133,10 +133,10 @@ def test_records_of_an_earlier_config_do_not_count(records):
         ({'commit': 'abc-dirty'}, 'not committed'),
     ],
 )
-def test_what_makes_rows_hard_to_compare_is_told(records, changes, note):
+def test_what_makes_rows_hard_to_compare_is_noted(records, changes, note):
     records.append(make_record('kd', 2, KD[2], **changes))
 
-    assert any(note in told for told in summarise(records).notes)
+    assert any(note in text for text in summarise(records).notes)
 
 
 def test_another_row_may_be_the_baseline(records):

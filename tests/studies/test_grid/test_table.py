@@ -1,6 +1,5 @@
 import csv
-import subprocess
-import sys
+import multiprocessing
 
 import pandas as pd
 import pytest
@@ -38,21 +37,22 @@ def test_a_table_gives_back_what_was_added(tmp_path):
     assert curve_of(kd.ap_curve) == records[2].curve
 
 
+def add_records(table, seeds):
+    for seed in seeds:
+        add_record(table, make_record('kd', seed, 1.0))
+
+
 def test_processes_that_share_a_table_lose_no_line(tmp_path):
     table = tmp_path / 'runs.csv'
-    add = (
-        'import sys; from pathlib import Path;'
-        'from studies.grid.table import add_record;'
-        'from tests.studies.test_grid.conftest import make_record;'
-        "[add_record(Path(sys.argv[1]), make_record('kd', int(seed), 1.0))"
-        ' for seed in sys.argv[2:]]'
-    )
-    halves = [[str(seed) for seed in range(i, 30, 2)] for i in (0, 1)]
+    fork = multiprocessing.get_context('fork')  # starts at once
     processes = [
-        subprocess.Popen([sys.executable, '-c', add, str(table), *seeds])
-        for seeds in halves
+        fork.Process(target=add_records, args=(table, range(first, 30, 2)))
+        for first in (0, 1)
     ]
-    assert [process.wait() for process in processes] == [0, 0]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
 
     assert sorted(read_table(table).seed) == list(range(30))
 
