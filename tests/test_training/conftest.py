@@ -130,6 +130,22 @@ def dataloader(root, split, batch_size, *, test_mode=False):
 @pytest.fixture
 def run_config(minicoco, teacher_checkpoint, tmp_path):
     """Config of a run: 2 epochs of 4 iterations, validated at the end."""
+    return config_of_run(minicoco, teacher_checkpoint, tmp_path / 'run')
+
+
+@pytest.fixture(scope='session')
+def finished(minicoco, teacher_checkpoint, tmp_path_factory):
+    """Runner of that run, trained; for tests that only look at it."""
+    work_dir = tmp_path_factory.mktemp('finished') / 'run'
+    cfg = config_of_run(minicoco, teacher_checkpoint, work_dir)
+    cfg.experiment_name = 'finished'
+    torch.manual_seed(0)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner
+
+
+def config_of_run(minicoco, teacher_checkpoint, work_dir):
     model = dict(
         type='DetectorDistiller',
         student=student_config(),
@@ -152,7 +168,7 @@ def run_config(minicoco, teacher_checkpoint, tmp_path):
             default_scope='mmdet',
             custom_imports=dict(imports=['mmwkd']),
             model=model,
-            work_dir=str(tmp_path / 'run'),
+            work_dir=str(work_dir),
             train_dataloader=dataloader(minicoco, 'train', 2),
             val_dataloader=dataloader(minicoco, 'val', 2, test_mode=True),
             val_evaluator=evaluator,
