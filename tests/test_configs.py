@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mmdet
 import pytest
+import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.fileio import load
@@ -81,7 +82,7 @@ def fetched(monkeypatch):
 
     def load_url(url, **options):
         urls.append(url)
-        return {}
+        return {'backbone.unknown': torch.zeros(1)}
 
     monkeypatch.setattr(checkpoint, 'load_url', load_url)
     monkeypatch.setitem(sys.modules, 'torchvision', None)
