@@ -83,18 +83,19 @@ def roi_norms(
         ``''`` the numbers of RoIs.
     """
     data = distiller.data_preprocessor(batch, training=True)
-    _, seen, taught = distiller.observe(data['inputs'], data['data_samples'])
-    mine, theirs, target = distiller.compared_logits(seen, taught)
-    mine = mine.detach().requires_grad_()
+    _, step = distiller.observe(data['inputs'], data['data_samples'])
+    student, teacher, target = distiller.compared_logits(step)[:3]
+    student = student.detach().requires_grad_()
+    loss = distiller.distillation_losses['logit']
     terms = {
-        'cross-entropy': F.cross_entropy(mine, target, reduction='none'),
-        **distiller.distillation_losses['logit'].terms(mine, theirs, target),
+        'cross-entropy': F.cross_entropy(student, target, reduction='none'),
+        **loss.terms(student, teacher, target),
     }
-    background = target == mine.shape[1] - 1
+    background = target == student.shape[1] - 1
     sides = torch.stack([~background, background]).float()  # (2, R)
     sums = {'': sides.sum(dim=1)}
     for name, term in terms.items():
-        (grad,) = torch.autograd.grad(term.sum(), mine, retain_graph=True)
+        (grad,) = torch.autograd.grad(term.sum(), student, retain_graph=True)
         sums[name] = sides @ grad.norm(dim=1)
     return sums
 
