@@ -7,6 +7,7 @@ faster than its transpose, and what a block needs stays in the cache.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -129,43 +130,55 @@ def _check_histograms(
         )
 
 
-class _Kernel(NamedTuple):
-    """A (K, K) matrix, of which the first M rows and columns are whole.
+class _Rest(NamedTuple):
+    """What is left of a matrix where its entries were replaced by means."""
 
-    The others, the rest, have their mean in the place of their entries.
-    """
+    to_rest: Tensor  # mean from each category to the rest, (M, 1)
+    from_rest: Tensor  # mean from the rest to each category, (1, M)
+    between: Tensor  # mean between two categories of the rest, ()
+    within: Tensor  # mean from a category of the rest to itself, ()
+
+
+class _Kernel(NamedTuple):
+    """A (K, K) matrix, whole in its first M rows and columns."""
 
     core: Tensor  # (M, M)
-    to_rest: Tensor | None  # mean from each category to the rest, (M, 1)
-    from_rest: Tensor | None  # mean from the rest to each category, (1, M)
-    between: Tensor | None  # mean between two categories of the rest, ()
-    within: Tensor | None  # mean from a category of the rest to itself, ()
+    rest: _Rest | None  # the others; None if M is K
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> _Kernel:
+        """The matrix of a function of each entry."""
+        rest = None
+        if self.rest is not None:
+            rest = _Rest(*(function(part) for part in self.rest))
+        return _Kernel(function(self.core), rest)
 
     @property
     def transposed(self) -> _Kernel:
         """The matrix with rows and columns exchanged."""
-        if self.to_rest is None or self.from_rest is None:
-            return self._replace(core=self.core.T)
-        return self._replace(
-            core=self.core.T,
-            to_rest=self.from_rest.T,
-            from_rest=self.to_rest.T,
-        )
+        rest = self.rest
+        if rest is not None:
+            rest = rest._replace(
+                to_rest=rest.from_rest.T, from_rest=rest.to_rest.T
+            )
+        return _Kernel(self.core.T, rest)
 
-    def multiply(self, columns: Tensor, *, out: Tensor) -> Tensor:
-        """Product with columns (K, B), of the same shape."""
-        if self.to_rest is None:
+    def multiply(
+        self, columns: Tensor, *, out: Tensor, guard: Tensor | None = None
+    ) -> Tensor:
+        """Product with columns (K, B), of the same shape, plus a guard."""
+        if self.rest is None and guard is not None:
+            # a product is added to as fast as it is written
+            return torch.addmm(guard, self.core, columns, out=out)
+        if self.rest is None:
             return torch.mm(self.core, columns, out=out)
+        to_rest, from_rest, between, within = self.rest
         count = len(self.core)
-        head, rest = columns[:count], columns[count:]
-        total = rest.sum(dim=0)  # (B,)
-        torch.mm(self.core, head, out=out[:count]).addcmul_(
-            self.to_rest, total
-        )
-        shared = (self.from_rest @ head).addcmul_(self.between, total)
-        torch.mul(rest, self.within - self.between, out=out[count:])
-        out[count:].add_(shared)
-        return out
+        head, others = columns[:count], columns[count:]
+        total = others.sum(dim=0)  # (B,)
+        torch.mm(self.core, head, out=out[:count]).addcmul_(to_rest, total)
+        shared = (from_rest @ head).addcmul_(between, total)  # (1, B)
+        torch.mul(others, within - between, out=out[count:]).add_(shared)
+        return out if guard is None else out.add_(guard)
 
 
 class _Problem(NamedTuple):
@@ -173,7 +186,7 @@ class _Problem(NamedTuple):
 
     kernel: _Kernel  # G = exp(-c / reg)
     kernel_cost: _Kernel  # G * c
-    guard: float  # keeps divisors from 0
+    guard: Tensor  # keeps divisors from 0, ()
     num_iters: int
     rescale: bool  # whether scalings are held relative to their largest
 
@@ -199,29 +212,24 @@ def _problem(
     offset = 0 if domain == 'log' else _GUARD
     guard = torch.finfo(dtype).tiny if domain == 'log' else _GUARD
 
-    parts = _parts(cost, order, count)
-    costs = [
-        None if part is None else part.to(dtype).clamp(min=0) + offset
-        for part in parts
-    ]
-    kernel = _Kernel(
-        *(None if part is None else (-part / reg).exp() for part in costs)
+    cost_matrix = _with_means(cost.to(dtype), order, count).map(
+        lambda part: part.clamp(min=0) + offset
     )
-    kernel_cost = _Kernel(
-        *(
-            None if part is None else part * weight
-            for part, weight in zip(costs, kernel, strict=True)
-        )
-    )
+    kernel = cost_matrix.map(lambda part: (-part / reg).exp())
+    kernel_cost = cost_matrix.map(lambda part: (-part / reg).exp() * part)
     return _Problem(
-        kernel, kernel_cost, guard, num_iters, rescale=domain == 'log'
+        kernel,
+        kernel_cost,
+        torch.full((), guard, dtype=dtype, device=cost.device),
+        num_iters,
+        rescale=domain == 'log',
     )
 
 
-def _parts(cost: Tensor, order: Tensor | None, count: int) -> _Kernel:
+def _with_means(cost: Tensor, order: Tensor | None, count: int) -> _Kernel:
     """A cost, of which the categories behind a count have but their means."""
     if order is None:
-        return _Kernel(cost, None, None, None, None)
+        return _Kernel(cost, None)
     kept, rest = order[:count], order[count:]
     rows = cost[kept]  # (M, K)
     # the most probable of the rest matter most, and are enough for a mean
@@ -230,11 +238,13 @@ def _parts(cost: Tensor, order: Tensor | None, count: int) -> _Kernel:
     diagonal = between.diagonal()
     num_pairs = len(near) * (len(near) - 1)
     return _Kernel(
-        core=rows[:, kept],
-        to_rest=rows[:, rest].mean(dim=1, keepdim=True),
-        from_rest=cost[:, kept][rest].mean(dim=0, keepdim=True),
-        between=(between.sum() - diagonal.sum()) / max(1, num_pairs),
-        within=diagonal.mean(),
+        rows[:, kept],
+        _Rest(
+            to_rest=rows[:, rest].mean(dim=1, keepdim=True),
+            from_rest=cost[:, kept][rest].mean(dim=0, keepdim=True),
+            between=(between.sum() - diagonal.sum()) / max(1, num_pairs),
+            within=diagonal.mean(),
+        ),
     )
 
 
@@ -279,6 +289,10 @@ def sinkhorn_plan(
     return u[:, None] * kernel * v
 
 
+# three tensors (K, B) of each iteration that the derivative needs
+History = list[tuple[Tensor, ...]]
+
+
 class _SinkhornCost(torch.autograd.Function):
     """Blocks of pairs, their costs and the gradients of these."""
 
@@ -298,21 +312,26 @@ class _SinkhornCost(torch.autograd.Function):
             else None
         )
         # an iteration leaves three tensors to the backward pass
-        kept = 3 * (problem.num_iters if gradient is not None else 1)
-        step = max(1, _BLOCK_ENTRIES // (kept * num_categories))
+        kept = problem.num_iters if gradient is not None else 1
+        step = max(1, _BLOCK_ENTRIES // (3 * kept * num_categories))
         if source.device.type == 'cpu':
             step = min(step, _CPU_BLOCK)
-        workspace = value.new_empty(
-            kept * num_categories * min(step, num_pairs)
-        )
+        history: History = []
         for first in range(0, num_pairs, step):
             rows = slice(first, first + step)
+            size = min(step, num_pairs - first)
+            if not history or history[0][0].shape[1] != size:
+                shape = num_categories, size
+                history = [
+                    tuple(value.new_empty(shape) for _ in range(3))
+                    for _ in range(kept)
+                ]
             block = _iterate(
                 source[rows].T.to(value.dtype).contiguous(),  # (K, B)
                 sink[rows].T.to(value.dtype).contiguous(),  # (K, B)
                 None if excluded is None else excluded[rows],
                 problem,
-                workspace,
+                history,
                 differentiate=gradient is not None,
             )
             value[rows] = block[0]
@@ -336,7 +355,7 @@ def _iterate(
     q: Tensor,
     excluded: Tensor | None,
     problem: _Problem,
-    workspace: Tensor,
+    history: History,
     *,
     differentiate: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -369,8 +388,8 @@ def _iterate(
         q: Sink histograms, of shape (K, B).
         excluded: Category that takes no part, of shape (B,).
         problem: What all pairs share.
-        workspace: Room for three tensors of each iteration that the
-            derivative needs, or of one iteration without it.
+        history: Room for v_k / a_k, 1 / b_k and u_k of each iteration, or of
+            one where there is no derivative.
         differentiate: Whether the derivative is wanted.
 
     Returns:
@@ -379,20 +398,18 @@ def _iterate(
     """
     kernel, kernel_cost, guard, num_iters, rescale = problem
     last = num_iters - 1
-    kept = num_iters if differentiate else 1
-    # v_k / a_k, 1 / b_k and u_k of each iteration
-    history = workspace[: kept * 3 * p.numel()].view(kept, 3, *p.shape)
+    transposed = kernel.transposed
     v, u = torch.empty_like(p), p
     for step in range(num_iters):
-        a, inverse_b, next_u = history[step % kept]
+        a, inverse_b, next_u = history[step % len(history)]
         if step == 0:
             _first_divisor(excluded, kernel, out=a).add_(guard)
         else:
-            kernel.transposed.multiply(u, out=a).add_(guard)
+            transposed.multiply(u, out=a, guard=guard)
         torch.div(q, a, out=v)
         if rescale:
             v /= v.amax(dim=0)
-        kernel.multiply(v, out=inverse_b).add_(guard).reciprocal_()
+        kernel.multiply(v, out=inverse_b, guard=guard).reciprocal_()
         u = torch.mul(p, inverse_b, out=next_u)
         torch.div(v, a, out=a)
     grad_u = kernel_cost.multiply(v, out=torch.empty_like(v))  # (K, B)
@@ -408,7 +425,7 @@ def _iterate(
         grad_p.add_(grad_u)
         if step == 0:
             break
-        kernel.transposed.multiply(grad_u.mul_(u), out=grad_v)
+        transposed.multiply(grad_u.mul_(u), out=grad_v)
         if step == last:
             grad_v.sub_(kernel_cost.transposed.multiply(u, out=grad_u))
         kernel.multiply(grad_v.mul_(ratio), out=grad_u)
@@ -423,7 +440,7 @@ def _first_divisor(
     sums = kernel.transposed.multiply(ones, out=torch.empty_like(ones))
     if excluded is None:
         return out.copy_(sums).div_(len(out))
-    if kernel.to_rest is None:
+    if kernel.rest is None:
         rows = kernel.core[excluded].T  # (K, B)
     else:
         chosen = torch.zeros_like(out)

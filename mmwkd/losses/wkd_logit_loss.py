@@ -173,11 +173,10 @@ class WKDLogitLoss(LogitLoss):
                 f'least {smallest_reg:.3g}{remedy}'
             )
         self.ground_cost = ground_cost
-        self._warn_of_size()
+        self._warn_of_size(num_categories)
 
-    def _warn_of_size(self) -> None:
+    def _warn_of_size(self, num_categories: int) -> None:
         """Say so where the transport outweighs the step of a student."""
-        num_categories = len(self.ground_cost)
         if self.max_categories is not None:
             return
         # 4n - 1 products of n iterations and their derivative
