@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
@@ -414,7 +415,7 @@ def try_step(config: Config) -> Trial:
 
 
 def _timed_step(
-    model: nn.Module, data: Mapping[str, Any]
+    model: BaseDetector, data: Mapping[str, Any]
 ) -> tuple[float, dict[str, float]]:
     _synchronize()
     begin = time.perf_counter()
