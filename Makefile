@@ -26,7 +26,7 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -q 'setuptools>=77,<81' wheel ninja
 	@$(BIN)/pip install -q '$(TORCH)'
-	@echo '[2/3] mmcv, mmdet: mmcv compiles its operators, 11 to 18 minutes' \
+	@echo '[2/3] mmcv, mmdet: mmcv compiles its operators, 14 to 25 minutes' \
 	  'on 2 cores the first time'
 	@PYTHONUNBUFFERED=1 $(BIN)/pip install -v --no-build-isolation \
 	  -r $(REQUIREMENTS) 2>&1 | tee $(VENV)/install.log | \
@@ -60,6 +60,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
@@ -72,6 +73,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/step.py --pair r18-from-r101 --rounds 5
 	$(BIN)/python benchmarks/step.py --pair r18-from-r101 --rounds 5 \
 	  --teacher-options
+	$(BIN)/python benchmarks/vocabulary.py
 	$(BIN)/python benchmarks/growth.py
 
 clean:

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 from mmwkd.quiet import quiet
@@ -109,7 +110,8 @@ def _overview() -> str:
 
 
 def run(
-    function: Callable[..., Any], arguments: Sequence[str] | None = None
+    function: Callable[..., Any] | str,
+    arguments: Sequence[str] | None = None,
 ) -> int:
     """Call a function with the arguments of a command line.
 
@@ -119,14 +121,16 @@ def run(
     docstrings.
 
     Args:
-        function: What to call. It prints its results itself.
+        function: What to call, which prints its results itself; or its
+            address as 'module:name', so that a package that its module lacks
+            is an error like any other.
         arguments: Words of the command line; None for the process's own.
 
     Returns:
         Exit code: 0, 2 after an error that is one sentence on the standard
         error, 130 after Ctrl-C.
     """
-    return _guarded(lambda: _parse(function, arguments)())
+    return _guarded(lambda: _parse(_loaded(function), arguments)())
 
 
 def _guarded(call: Callable[[], Any]) -> int:
@@ -143,12 +147,17 @@ def _guarded(call: Callable[[], Any]) -> int:
 
 def _run_command(name: str, arguments: Sequence[str]) -> list[str] | None:
     """Run a command; the command line of train.py, if it is to follow."""
-    module, _, function = COMMANDS[name].place.partition(':')
-    with quiet():
-        loaded = getattr(importlib.import_module(module), function)
-        importlib.import_module('mmdet.utils').register_all_modules()
-    result = _parse(loaded, arguments, prog=f'mmwkd {name}')()
+    function = _loaded(COMMANDS[name].place)
+    result = _parse(function, arguments, prog=f'mmwkd {name}')()
     return result if name == 'distil' else None
+
+
+def _loaded(function: Callable[..., Any] | str) -> Callable[..., Any]:
+    if not isinstance(function, str):
+        return function
+    with quiet():
+        importlib.import_module('mmdet.utils').register_all_modules()
+        return resolve_name(function)
 
 
 def _run_tool(name: str, arguments: Sequence[str]) -> int:

@@ -1,6 +1,9 @@
 """Command lines that are made from functions."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -147,3 +150,27 @@ def test_each_command_has_a_complete_help(name, capsys, monkeypatch):
         assert f'mmwkd {name}' in text
         described = text.partition('options')[2].replace('(required)', '')
         assert '(default' in described or '(optional' in described
+
+
+def test_a_function_is_found_by_its_address(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'lacking.py').write_text(
+        'from mmwkd.extras import needs_extra\n'
+        "with needs_extra('cost'):\n"
+        '    import no_such_package\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run('lacking:main', []) == 2
+    assert "no_such_package is not installed: pip install 'mmwkd[cost]'" in (
+        capsys.readouterr().err
+    )
+    assert run(f'{__name__}:command', ['a', '--out', 'b']) == 0
+
+
+def test_tools_name_functions_that_exist():
+    named = [
+        address
+        for path in (Path(__file__).parents[1] / 'tools').glob('*.py')
+        for address in re.findall(r"run\('([\w.]+:\w+)'\)", path.read_text())
+    ]
+    assert len(named) >= 3
+    assert all(map(callable, map(resolve_name, named)))

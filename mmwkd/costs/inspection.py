@@ -12,12 +12,10 @@ from mmwkd.costs.annotations import (
 from mmwkd.costs.cost_matrix import CostMatrix
 from mmwkd.costs.quality import measure_quality
 from mmwkd.costs.report import (
-    REPORT,
-    check_folder,
+    check_report,
     quality_figures,
     write_report,
 )
-from mmwkd.files import check_writable
 from mmwkd.functional.checks import check_positive
 
 _NEIGHBOURS_SHOWN = 100  # categories in the terminal; the report has all
@@ -60,8 +58,7 @@ def cost_inspect(
         )
     check_positive(kappa=kappa)
     out_dir = out_dir or Path('work_dirs/cost_matrix') / file.stem
-    check_folder(out_dir, force=force)
-    check_writable(out_dir / REPORT, force=force)
+    check_report(out_dir, force=force)
     if img_prefix is not None and not img_prefix.is_dir():
         raise FileNotFoundError(f'--img-prefix {img_prefix} is no folder')
     matrix = CostMatrix.load(file)

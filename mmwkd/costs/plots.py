@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -121,21 +122,20 @@ def draw_heatmap(
     names = np.array([short_name(name) for name in matrix.categories])
     # every n-th name where there is no room for all
     step = max(1, math.ceil(size * _LABEL_PITCH / side - 1e-6))
-    with picture_style():
+    with picture_style(), _deep_recursion(size):
         grid = sns.clustermap(
             cost,
             row_linkage=tree,
             col_linkage=tree,
             row_colors=colours,
             figsize=(side, side),
-            cbar_pos=(0, 0, 0.1, 0.1),  # placed below
+            cbar_pos=(0, 0, 1, 1),  # placed below
             cbar_kws=dict(orientation='horizontal'),
             cmap='cividis',
             vmin=0,
             vmax=max(float(cost.max()), 1e-6),
             xticklabels=False,
             yticklabels=False,
-            rasterized=True,
         )
         order = grid.dendrogram_row.reordered_ind
         shown = np.arange(0, size, step)
@@ -163,6 +163,17 @@ def draw_heatmap(
                 ncols=max(1, int(side / 1.5)),
             )
         return to_png(grid.figure)
+
+
+@contextmanager
+def _deep_recursion(depth: int) -> Iterator[None]:
+    """SciPy draws a tree by a function that calls itself at each level."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + 2 * depth)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def draw_map(

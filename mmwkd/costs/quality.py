@@ -44,8 +44,6 @@ class SupercategoryAUC(NamedTuple):
     value: float
     low: float  # 95 % bootstrap interval
     high: float
-    num_same: int  # pairs of one supercategory
-    num_mixed: int
 
 
 @dataclass(frozen=True)
@@ -249,9 +247,7 @@ def supercategory_auc(
         if resampled
         else (np.nan, np.nan)
     )
-    return SupercategoryAUC(
-        value, float(low), float(high), int(same.sum()), int((~same).sum())
-    )
+    return SupercategoryAUC(value, float(low), float(high))
 
 
 def _weighted_auc(

@@ -14,7 +14,7 @@ from mmwkd.costs.cost_matrix import CostMatrix
 from mmwkd.costs.plots import draw_heatmap, draw_map
 from mmwkd.costs.quality import Quality
 from mmwkd.extras import needs_extra
-from mmwkd.files import atomic_write
+from mmwkd.files import atomic_write, check_writable
 
 with needs_extra('cost'):
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -31,26 +31,10 @@ class Figure(NamedTuple):
     reading: str
 
 
-def check_folder(
-    folder: str | os.PathLike[str], *, force: bool = False
-) -> None:
-    """Refuse, before the work is done, a folder with a report.
-
-    Args:
-        folder: Folder that the report will be written to.
-        force: Whether files of an earlier report may be replaced.
-
-    Raises:
-        FileExistsError: If one of the report's files exists.
-    """
-    present = [
-        name for name in (REPORT, *PICTURES) if (Path(folder) / name).exists()
-    ]
-    if present and not force:
-        raise FileExistsError(
-            f'{folder} has a {present[0]} already; pass force=True (--force) '
-            'to replace the report, or another --out-dir'
-        )
+def check_report(folder: Path, *, force: bool = False) -> None:
+    """Find out before the work whether a report can be written to a folder."""
+    for name in (REPORT, *PICTURES):
+        check_writable(folder / name, force=force)
 
 
 def write_report(
@@ -80,19 +64,20 @@ def write_report(
     Raises:
         FileExistsError: If there is a report and ``force`` is not set.
     """
-    check_folder(folder, force=force)
+    folder = Path(folder)
+    check_report(folder, force=force)
     pictures = {
         'heatmap.png': draw_heatmap(matrix, supercategories, kappa=kappa),
         'map.png': draw_map(matrix, supercategories, thumbnails),
     }
     page = render_report(matrix, quality, pictures=pictures, kappa=kappa)
     for name, content in pictures.items():
-        with atomic_write(Path(folder) / name, force=force) as file:
+        with atomic_write(folder / name, force=force) as file:
             file.write(content)
     # the page last: where it is, the report is whole
-    with atomic_write(Path(folder) / REPORT, force=force) as file:
+    with atomic_write(folder / REPORT, force=force) as file:
         file.write(page.encode())
-    return Path(folder) / REPORT
+    return folder / REPORT
 
 
 def render_report(

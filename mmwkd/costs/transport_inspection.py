@@ -154,9 +154,10 @@ def inspect_transport(
     )
     print(
         f'{len(source)} RoIs, reg {loss.reg:g}, {loss.num_iters} iterations: '
-        f'the cost is {100 * errors.bias[row, column]:+.0f} % off the exact '
-        f'{errors.exact:.4g}, and {100 * errors.violations[row, column]:.1f} '
-        "% of the mass misses the teacher's distribution"
+        f'the cost differs by {100 * errors.bias[row, column]:+.0f} % from '
+        f'the exact {errors.exact:.4g}, and '
+        f'{100 * errors.violations[row, column]:.1f} % of the mass misses the '
+        "teacher's distribution"
     )
     paths = _pictures(out_dir)
     for path, picture in zip(paths, pictures, strict=True):

@@ -30,6 +30,8 @@ _CPU_BLOCK = 256
 # Entries of the (K, B) tensors that a block keeps, at most: enough to fill a
 # device, few enough to bound its memory (0.5 GB in float32).
 _BLOCK_ENTRIES = 2**27
+# Categories of the rest, the most probable ones, that its means are taken of.
+_REST_SAMPLE = 1024
 
 
 @full_precision
@@ -42,6 +44,7 @@ def sinkhorn_cost(
     reg: float = 0.05,
     num_iters: int = 10,
     domain: Domain = 'plain',
+    max_categories: int | None = None,
 ) -> Tensor:
     r"""Cost of the entropic transport plan, without the entropy term.
 
@@ -78,6 +81,11 @@ def sinkhorn_cost(
             scalings held relative to their largest, without guards: equal
             to the former where that is accurate, at about twice its
             time, and accurate while ``cost / reg`` stays below 600.
+        max_categories: Number M of categories whose costs are kept one by
+            one: those that are most probable to any pair. The others keep
+            their own mass, but are all as far from one another, and from a
+            category that is kept, as they are on average. A half-step then
+            takes time in M squared plus K. None for all K.
 
     Returns:
         Transport cost of each pair, of shape (R,).
@@ -91,7 +99,16 @@ def sinkhorn_cost(
     check_at_least(1, num_iters=num_iters)
     if domain not in DOMAINS:
         raise ValueError(f'domain must be one of {DOMAINS}, got {domain!r}')
-    problem = _problem(cost.detach(), reg, num_iters, domain)
+    order = None
+    if max_categories is not None:
+        check_at_least(1, max_categories=max_categories)
+    if max_categories is not None and max_categories < len(cost):
+        order = _most_probable_first(source, sink)  # (K,)
+        source, sink = (x.index_select(1, order) for x in (source, sink))
+        excluded = None if excluded is None else order.argsort()[excluded]
+    problem = _problem(
+        cost.detach(), reg, num_iters, domain, order, max_categories or 0
+    )
     value = _SinkhornCost.apply(source, sink.detach(), excluded, problem)
     return value.to(source.dtype)
 
@@ -112,32 +129,112 @@ def _check_histograms(
         )
 
 
+class _Kernel(NamedTuple):
+    """A (K, K) matrix, of which the first M rows and columns are whole.
+
+    The others, the rest, have their mean in the place of their entries.
+    """
+
+    core: Tensor  # (M, M)
+    to_rest: Tensor | None  # mean from each category to the rest, (M, 1)
+    from_rest: Tensor | None  # mean from the rest to each category, (1, M)
+    between: Tensor | None  # mean between two categories of the rest, ()
+    within: Tensor | None  # mean from a category of the rest to itself, ()
+
+    @property
+    def transposed(self) -> _Kernel:
+        """The matrix with rows and columns exchanged."""
+        if self.to_rest is None or self.from_rest is None:
+            return self._replace(core=self.core.T)
+        return self._replace(
+            core=self.core.T,
+            to_rest=self.from_rest.T,
+            from_rest=self.to_rest.T,
+        )
+
+    def multiply(self, columns: Tensor, *, out: Tensor) -> Tensor:
+        """Product with columns (K, B), of the same shape."""
+        if self.to_rest is None:
+            return torch.mm(self.core, columns, out=out)
+        count = len(self.core)
+        head, rest = columns[:count], columns[count:]
+        total = rest.sum(dim=0)  # (B,)
+        torch.mm(self.core, head, out=out[:count]).addcmul_(
+            self.to_rest, total
+        )
+        shared = (self.from_rest @ head).addcmul_(self.between, total)
+        torch.mul(rest, self.within - self.between, out=out[count:])
+        out[count:].add_(shared)
+        return out
+
+
 class _Problem(NamedTuple):
     """What all pairs share."""
 
-    kernel: Tensor  # G = exp(-c / reg), (K, K)
-    kernel_cost: Tensor  # G * c, (K, K)
+    kernel: _Kernel  # G = exp(-c / reg)
+    kernel_cost: _Kernel  # G * c
     guard: float  # keeps divisors from 0
     num_iters: int
     rescale: bool  # whether scalings are held relative to their largest
 
 
+def _most_probable_first(source: Tensor, sink: Tensor) -> Tensor:
+    """Categories in the order of their largest mass in any pair, (K,)."""
+    # a broken pair has a say in its own cost alone
+    mass = torch.maximum(source.detach(), sink).nan_to_num(0)
+    if len(mass) == 0:
+        return torch.arange(mass.shape[1], device=mass.device)
+    return mass.amax(dim=0).argsort(descending=True)
+
+
 def _problem(
-    cost: Tensor, reg: float, num_iters: int, domain: Domain
+    cost: Tensor,
+    reg: float,
+    num_iters: int,
+    domain: Domain,
+    order: Tensor | None,
+    count: int,
 ) -> _Problem:
-    if domain == 'log':
-        cost = cost.double().clamp(min=0)
-        guard = torch.finfo(cost.dtype).tiny
-    else:
-        cost = cost.clamp(min=0) + _GUARD
-        guard = _GUARD
-    kernel = (-cost / reg).exp()
+    dtype = torch.float64 if domain == 'log' else cost.dtype
+    offset = 0 if domain == 'log' else _GUARD
+    guard = torch.finfo(dtype).tiny if domain == 'log' else _GUARD
+
+    parts = _parts(cost, order, count)
+    costs = [
+        None if part is None else part.to(dtype).clamp(min=0) + offset
+        for part in parts
+    ]
+    kernel = _Kernel(
+        *(None if part is None else (-part / reg).exp() for part in costs)
+    )
+    kernel_cost = _Kernel(
+        *(
+            None if part is None else part * weight
+            for part, weight in zip(costs, kernel, strict=True)
+        )
+    )
     return _Problem(
-        kernel,
-        kernel * cost,
-        guard,
-        num_iters,
-        rescale=domain == 'log',
+        kernel, kernel_cost, guard, num_iters, rescale=domain == 'log'
+    )
+
+
+def _parts(cost: Tensor, order: Tensor | None, count: int) -> _Kernel:
+    """A cost, of which the categories behind a count have but their means."""
+    if order is None:
+        return _Kernel(cost, None, None, None, None)
+    kept, rest = order[:count], order[count:]
+    rows = cost[kept]  # (M, K)
+    # the most probable of the rest matter most, and are enough for a mean
+    near = rest[:_REST_SAMPLE]
+    between = cost[near][:, near]
+    diagonal = between.diagonal()
+    num_pairs = len(near) * (len(near) - 1)
+    return _Kernel(
+        core=rows[:, kept],
+        to_rest=rows[:, rest].mean(dim=1, keepdim=True),
+        from_rest=cost[:, kept][rest].mean(dim=0, keepdim=True),
+        between=(between.sum() - diagonal.sum()) / max(1, num_pairs),
+        within=diagonal.mean(),
     )
 
 
@@ -194,7 +291,7 @@ class _SinkhornCost(torch.autograd.Function):
         problem: _Problem,
     ) -> Tensor:
         num_pairs, num_categories = source.shape
-        value = problem.kernel.new_empty(num_pairs)
+        value = problem.kernel.core.new_empty(num_pairs)
         gradient = (
             torch.empty_like(source, memory_format=torch.contiguous_format)
             if ctx.needs_input_grad[0]
@@ -291,14 +388,14 @@ def _iterate(
         if step == 0:
             _first_divisor(excluded, kernel, out=a).add_(guard)
         else:
-            torch.mm(kernel.T, u, out=a).add_(guard)
+            kernel.transposed.multiply(u, out=a).add_(guard)
         torch.div(q, a, out=v)
         if rescale:
             v /= v.amax(dim=0)
-        torch.mm(kernel, v, out=inverse_b).add_(guard).reciprocal_()
+        kernel.multiply(v, out=inverse_b).add_(guard).reciprocal_()
         u = torch.mul(p, inverse_b, out=next_u)
         torch.div(v, a, out=a)
-    grad_u = kernel_cost @ v  # (K, B)
+    grad_u = kernel_cost.multiply(v, out=torch.empty_like(v))  # (K, B)
     value = (u * grad_u).sum(dim=0)  # (B,)
     if not differentiate:
         return value, p
@@ -311,19 +408,26 @@ def _iterate(
         grad_p.add_(grad_u)
         if step == 0:
             break
-        torch.mm(kernel.T, grad_u.mul_(u), out=grad_v)
+        kernel.transposed.multiply(grad_u.mul_(u), out=grad_v)
         if step == last:
-            grad_v.addmm_(kernel_cost.T, u, alpha=-1)
-        torch.mm(kernel, grad_v.mul_(ratio), out=grad_u)
+            grad_v.sub_(kernel_cost.transposed.multiply(u, out=grad_u))
+        kernel.multiply(grad_v.mul_(ratio), out=grad_u)
     return value, grad_p
 
 
 def _first_divisor(
-    excluded: Tensor | None, kernel: Tensor, *, out: Tensor
+    excluded: Tensor | None, kernel: _Kernel, *, out: Tensor
 ) -> Tensor:
     """Product of the kernel with a uniform u, a sum over its rows, (K, B)."""
-    sums = kernel.sum(dim=0)[:, None]  # (K, 1)
+    ones = torch.ones_like(out[:, :1])
+    sums = kernel.transposed.multiply(ones, out=torch.empty_like(ones))
     if excluded is None:
-        return out.copy_(sums).div_(len(kernel))
-    torch.sub(sums, kernel[excluded].T, out=out)
-    return out.div_(len(kernel) - 1)
+        return out.copy_(sums).div_(len(out))
+    if kernel.to_rest is None:
+        rows = kernel.core[excluded].T  # (K, B)
+    else:
+        chosen = torch.zeros_like(out)
+        chosen.scatter_(0, excluded[None].long(), 1)
+        rows = kernel.transposed.multiply(chosen, out=torch.empty_like(out))
+    torch.sub(sums, rows, out=out)
+    return out.div_(len(out) - 1)

@@ -24,7 +24,8 @@ def generator_states() -> dict[str, Any]:
         >>> random.random() == first
         True
     """
-    name, keys, *rest = np.random.get_state()
+    state: Any = np.random.get_state()
+    name, keys, *rest = state
     has_cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
     return dict(
         python=random.getstate(),

@@ -88,7 +88,7 @@ def test_a_report_is_kept_unless_forced(blocks, tmp_path):
     (tmp_path / 'notes.txt').write_text('notes')
     path = write_report(tmp_path, blocks, quality)
     before = path.read_bytes()
-    with pytest.raises(FileExistsError, match='report.html already.*--force'):
+    with pytest.raises(FileExistsError, match='report.html exists.*--force'):
         write_report(tmp_path, blocks, quality, kappa=3.0)
     assert path.read_bytes() == before
     write_report(tmp_path, blocks, quality, kappa=3.0, force=True)
