@@ -6,7 +6,6 @@ Shapes: D channels of the maps that are compared.
 from __future__ import annotations
 
 import copy
-import inspect
 import os
 import sys
 import tempfile
@@ -226,17 +225,11 @@ def recommended(name: str) -> dict[str, Any]:
 
 
 def _choice(place: Place, loss: dict[str, Any], pair: DetectorPair) -> Choice:
-    kind = type(place.loss)
-    defaults = {
-        name: parameter.default
-        for owner in reversed(kind.__mro__)
-        if '__init__' in vars(owner)
-        for name, parameter in inspect.signature(owner).parameters.items()
-    }
+    plain = type(place.loss)()
     loss = {
         name: value
         for name, value in loss.items()
-        if name == 'type' or value != defaults.get(name)
+        if name == 'type' or value != getattr(plain, name)
     }
     if place.compares != 'features':
         title = place.title.removeprefix(f'{place.entry}_loss').strip()
@@ -450,14 +443,6 @@ def _pair_table(
         type(student).__name__,
         type(teacher).__name__,
         f'teacher sha256 {pair.teacher.sha256[:8]}',
-    )
-    table.add_row(
-        'parameters',
-        *(
-            f'{sum(p.numel() for p in each.parameters()) / 1e6:.1f} M'
-            for each in (student, teacher)
-        ),
-        '',
     )
     table.add_row(
         'classes',
