@@ -8,7 +8,7 @@ import pytest
 import mmwkd
 from mmwkd.extras import needs_extra
 
-EXTRAS = {'jinja2', 'matplotlib', 'ot', 'seaborn', 'sklearn', 'tyro'}
+EXTRAS = {'jinja2', 'matplotlib', 'ot', 'seaborn', 'sklearn'}
 ROOT = Path(mmwkd.__file__).parents[1]
 
 
@@ -69,6 +69,8 @@ def test_importing_the_package_needs_no_extra():
     assert {'torch', 'mmdet'} <= reached_from('mmwkd')
     assert not EXTRAS & reached_from('mmwkd')
     assert not EXTRAS & reached_from('mmwkd.cli')
+    assert not EXTRAS & reached_from('mmwkd.distil')
+    assert not EXTRAS & reached_from('mmwkd.gradients')
     assert not EXTRAS & reached_from('mmwkd.costs.estimate')
     assert {'seaborn', 'ot'} <= reached_from(
         'mmwkd.costs.transport_inspection'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from mmdet.registry import MODELS
 from mmengine.logging import print_log
@@ -24,7 +25,7 @@ from mmwkd.functional.checks import (
     check_not_negative,
     check_positive,
 )
-from mmwkd.losses.base import LogitLoss, Reduction
+from mmwkd.losses.base import LogitLoss
 
 # largest cost / reg at which Sinkhorn's gradients are those of the transport:
 # beyond, the kernel exp(-cost / reg) sinks below the guard of 1e-8 of the
@@ -71,9 +72,7 @@ class WKDLogitLoss(LogitLoss):
         max_categories: Categories whose costs are kept one by one, for large
             vocabularies, whose transport takes time in K squared; see
             :func:`mmwkd.functional.sinkhorn_cost`. None for all.
-        background_weight: Weight of RoIs whose label is background.
-        loss_weight: Factor of the whole loss.
-        reduction: 'none', 'mean' or 'sum' over RoIs.
+        **kwargs: Options of every loss on logits.
     """
 
     method = 'wkd'
@@ -91,15 +90,9 @@ class WKDLogitLoss(LogitLoss):
         num_iters: int = 20,
         domain: Domain = 'plain',
         max_categories: int | None = None,
-        background_weight: float = 1.0,
-        loss_weight: float = 1.0,
-        reduction: Reduction = 'mean',
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            loss_weight=loss_weight,
-            reduction=reduction,
-            background_weight=background_weight,
-        )
+        super().__init__(**kwargs)
         check_positive(temperature=temperature, kappa=kappa, reg=reg)
         check_not_negative(gamma=gamma)
         check_at_least(1, num_iters=num_iters)

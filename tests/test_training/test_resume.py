@@ -9,7 +9,7 @@ import torch
 from mmengine.hooks import Hook
 from torch.testing import assert_close
 
-from mmwkd.hooks.generators import generator_states, restore_generators
+from mmwkd.random_state import generator_states, restore_generators
 
 from .conftest import Spy
 
