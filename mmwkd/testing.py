@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,6 @@ from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
 from mmwkd.configs import registered_class, without_pretrained
-
-IMAGENET_RGB = dict(
-    mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
-)
 
 
 def tiny_faster_rcnn(
@@ -50,127 +46,51 @@ def tiny_faster_rcnn(
     Returns:
         A model config.
     """
-    preprocessor = dict(
-        type='DetDataPreprocessor',
-        bgr_to_rgb=True,
-        pad_size_divisor=32,
-        **IMAGENET_RGB,
+    model = _shipped('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    model.data_preprocessor.update(data_preprocessor)
+    _narrow(model, base_channels, neck_channels)
+    model.backbone.update(depth=18, frozen_stages=-1, norm_eval=False)
+    model.neck.num_outs = num_outs
+    strides = [4 * 2**i for i in range(num_outs)]
+    model.rpn_head.update(
+        in_channels=neck_channels, feat_channels=neck_channels
     )
-    preprocessor.update(data_preprocessor)
-    proposals = dict(
-        nms_pre=100,
-        max_per_img=64,
-        nms=dict(type='nms', iou_threshold=0.7),
-        min_bbox_size=0,
+    model.rpn_head.anchor_generator.update(scales=[4], strides=strides)
+    model.roi_head.bbox_roi_extractor.update(
+        out_channels=neck_channels,
+        finest_scale=16,
+        featmap_strides=strides[:4],
     )
-
-    def assigner(pos: float, neg: float, low_quality: bool) -> dict[str, Any]:
-        return dict(
-            type='MaxIoUAssigner',
-            pos_iou_thr=pos,
-            neg_iou_thr=neg,
-            min_pos_iou=neg,
-            match_low_quality=low_quality,
-            ignore_iof_thr=-1,
-        )
-
-    def coder(std: Sequence[float]) -> dict[str, Any]:
-        return dict(
-            type='DeltaXYWHBBoxCoder',
-            target_means=[0.0] * 4,
-            target_stds=list(std),
-        )
-
-    model = dict(
-        type='FasterRCNN',
-        data_preprocessor=preprocessor,
-        backbone=dict(
-            type='ResNet',
-            depth=18,
-            base_channels=base_channels,
-            norm_eval=False,
-            norm_cfg=dict(type='BN'),
-        ),
-        neck=dict(
-            type='FPN',
-            in_channels=[base_channels * 2**i for i in range(4)],
-            out_channels=neck_channels,
-            num_outs=num_outs,
-        ),
-        rpn_head=dict(
-            type='RPNHead',
-            in_channels=neck_channels,
-            feat_channels=neck_channels,
-            anchor_generator=dict(
-                type='AnchorGenerator',
-                scales=[4],
-                ratios=[0.5, 1.0, 2.0],
-                strides=[4 * 2**i for i in range(num_outs)],
-            ),
-            bbox_coder=coder([1.0] * 4),
-            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
-            loss_bbox=dict(type='L1Loss'),
-        ),
-        roi_head=dict(
-            type='StandardRoIHead',
-            bbox_roi_extractor=dict(
-                type='SingleRoIExtractor',
-                roi_layer=dict(
-                    type='RoIAlign', output_size=7, sampling_ratio=0
-                ),
-                out_channels=neck_channels,
-                finest_scale=16,
-                featmap_strides=[4 * 2**i for i in range(min(num_outs, 4))],
-            ),
-            bbox_head=dict(
-                type='Shared2FCBBoxHead',
-                in_channels=neck_channels,
-                fc_out_channels=fc_channels,
-                roi_feat_size=7,
-                num_classes=num_classes,
-                bbox_coder=coder([0.1, 0.1, 0.2, 0.2]),
-                loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-                loss_bbox=dict(type='L1Loss'),
-            ),
-        ),
-        train_cfg=dict(
-            rpn=dict(
-                assigner=assigner(0.7, 0.3, True),
-                sampler=dict(
-                    type='RandomSampler',
-                    num=64,
-                    pos_fraction=0.5,
-                    neg_pos_ub=-1,
-                    add_gt_as_proposals=False,
-                ),
-                allowed_border=-1,
-                pos_weight=-1,
-                debug=False,
-            ),
-            rpn_proposal=proposals,
-            rcnn=dict(
-                assigner=assigner(0.5, 0.5, False),
-                sampler=dict(
-                    type='RandomSampler',
-                    num=num_rois,
-                    pos_fraction=0.25,
-                    neg_pos_ub=-1,
-                    add_gt_as_proposals=True,
-                ),
-                pos_weight=-1,
-                debug=False,
-            ),
-        ),
-        test_cfg=dict(
-            rpn=proposals,
-            rcnn=dict(
-                score_thr=0.05,
-                nms=dict(type='nms', iou_threshold=0.5),
-                max_per_img=20,
-            ),
-        ),
+    model.roi_head.bbox_head.update(
+        in_channels=neck_channels,
+        fc_out_channels=fc_channels,
+        num_classes=num_classes,
     )
-    return Config(dict(model=model)).model
+    model.train_cfg.rpn.sampler.num = 64
+    model.train_cfg.rcnn.sampler.num = num_rois
+    for proposals in (model.train_cfg.rpn_proposal, model.test_cfg.rpn):
+        proposals.update(nms_pre=100, max_per_img=64)
+    model.test_cfg.rcnn.max_per_img = 20
+    return model
+
+
+@cache
+def _read_shipped(name: str) -> ConfigDict:
+    return get_config(f'mmdet::{name}').model
+
+
+def _shipped(name: str) -> ConfigDict:
+    """A copy of a model config that mmdet ships."""
+    return copy.deepcopy(_read_shipped(name))
+
+
+def _narrow(model: ConfigDict, base_channels: int, neck_channels: int) -> None:
+    """Make a ResNet with basic blocks and its FPN narrow."""
+    model.backbone.update(base_channels=base_channels, init_cfg=None)
+    model.neck.update(
+        in_channels=[base_channels * 2**i for i in range(4)],
+        out_channels=neck_channels,
+    )
 
 
 def tiny_retinanet(
@@ -191,12 +111,8 @@ def tiny_retinanet(
     Returns:
         A model config.
     """
-    model = get_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py').model
-    model.backbone.update(base_channels=base_channels, init_cfg=None)
-    model.neck.update(
-        in_channels=[base_channels * 2**i for i in range(4)],
-        out_channels=neck_channels,
-    )
+    model = _shipped('retinanet/retinanet_r18_fpn_1x_coco.py')
+    _narrow(model, base_channels, neck_channels)
     model.bbox_head.update(
         in_channels=neck_channels,
         feat_channels=neck_channels,

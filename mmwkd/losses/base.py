@@ -200,7 +200,7 @@ class LogitLoss(DistillationLoss):
 
     compares = 'logits'
 
-    def forward(
+    def forward(  # type: ignore[override]  # a target beside
         self,
         student_logits: Tensor,
         teacher_logits: Tensor,
