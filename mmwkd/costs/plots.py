@@ -50,16 +50,9 @@ _LABEL_PITCH = 1.35 * _FONT_SIZE / 72  # inches from label to label
 def group_colours(
     categories: Sequence[str], supercategories: Mapping[str, str] | None
 ) -> tuple[list[str], dict[str, str]]:
-    """Give supercategories colours; the background has none of its own.
+    """Colour of each category, background last, and of each supercategory.
 
-    Args:
-        categories: Categories, background last.
-        supercategories: Supercategory of each foreground category; None
-            for one colour for all.
-
-    Returns:
-        Colour of each category, and of each supercategory; beyond twelve
-        they repeat.
+    Beyond twelve they repeat; without supercategories there is one for all.
     """
     if supercategories is None:
         return [_PALETTE[0]] * (len(categories) - 1) + [_NO_GROUP], {}
@@ -206,14 +199,7 @@ def draw_map(
 
 
 def embed(gaps: np.ndarray) -> np.ndarray:
-    """Place points in a plane so that near ones are neighbours (t-SNE).
-
-    Args:
-        gaps: Distances, of shape (n, n).
-
-    Returns:
-        Positions in the unit square, of shape (n, 2).
-    """
+    """Positions in the unit square (n, 2) by t-SNE of distances (n, n)."""
     count = len(gaps)
     if count < 4:  # t-SNE has nothing to choose
         points = np.stack([np.arange(count), np.zeros(count)], axis=1)
