@@ -321,6 +321,7 @@ class _SinkhornCost(torch.autograd.Function):
             size = min(step, num_pairs - first)
             if not history or history[0][0].shape[1] != size:
                 shape = num_categories, size
+                history.clear()  # before there is another: it is large
                 history = [
                     tuple(value.new_empty(shape) for _ in range(3))
                     for _ in range(kept)

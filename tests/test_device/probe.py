@@ -208,15 +208,6 @@ def functions() -> dict[str, Callable[[], Step]]:
         'add_unrelated': pure(WF.add_unrelated, (5, 5)),
         'classifier_interrelation': pure(WF.classifier_interrelation, (5, 8)),
         'centroid_interrelation': pure(WF.centroid_interrelation, (5, 8)),
-        'centroid_kernel_interrelation': pure(
-            WF.centroid_kernel_interrelation, (5, 8)
-        ),
-        'whitened_centroid_interrelation': pure(
-            WF.whitened_centroid_interrelation, (5, 8), (8, 8)
-        ),
-        'covariance_interrelation': pure(
-            WF.covariance_interrelation, (5, 8, 8)
-        ),
         'confusion_interrelation': pure(WF.confusion_interrelation, (5, 5)),
         'paired_cka_interrelation': pure(
             lambda *rows: WF.paired_cka_interrelation(rows), (6, 8), (6, 8)

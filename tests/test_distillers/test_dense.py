@@ -154,10 +154,10 @@ def test_compared_logits_are_what_the_loss_is_given(build_dense):
     data = distiller.data_preprocessor(tiny_batch(), training=True)
     distiller(**data, mode='loss')
     _, step = distiller.observe(data['inputs'], data['data_samples'])
-    for mine, given in zip(
+    for compared, given in zip(
         distiller.compared_logits(step)[:3], rows[0], strict=True
     ):
-        assert_close(mine, given)
+        assert_close(compared, given)
 
 
 def test_a_cost_matrix_of_seesaw_heads_has_a_row_for_the_background():
