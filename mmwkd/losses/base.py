@@ -200,7 +200,7 @@ class LogitLoss(DistillationLoss):
 
     compares = 'logits'
 
-    def forward(
+    def forward(  # type: ignore[override]  # a target beside
         self,
         student_logits: Tensor,
         teacher_logits: Tensor,
@@ -215,9 +215,9 @@ class LogitLoss(DistillationLoss):
             student_logits: Logits of the student, of shape (R, K).
             teacher_logits: Logits of the teacher on the same RoIs, (R, K).
             target: Label of each RoI, background is K - 1, of shape (R,).
-            weight: Weight of each RoI, of shape (R,).
-            avg_factor: Divisor of the mean; the number of RoIs if None.
-            reduction_override: Reduction to use instead of the configured.
+            weight: See :meth:`DistillationLoss.forward`.
+            avg_factor: See there.
+            reduction_override: See there.
 
         Returns:
             Loss of shape (), or (R,) for the reduction 'none'.

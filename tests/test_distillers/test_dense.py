@@ -7,12 +7,8 @@ from mmengine.hub import get_config
 from torch.testing import assert_close
 
 from mmwkd.distillers.categories import classifier_rows, dense_scores
-from mmwkd.testing import (
-    shrink,
-    tiny_batch,
-    tiny_faster_rcnn,
-    tiny_retinanet,
-)
+from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
+from tests.shrinking import shrink
 
 KEYS = {'loss_wkd_logit_transport', 'loss_wkd_logit_target'}
 
