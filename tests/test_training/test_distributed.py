@@ -10,6 +10,8 @@ import torch
 from .conftest import ROOT, free_port, launch
 from .crashing import train_in_ranks
 
+pytestmark = pytest.mark.several_processes
+
 
 def without_every_second_annotation(minicoco, path):
     """Rank 1 of 2 then sees no ground truth at all."""
@@ -28,8 +30,6 @@ def without_every_second_annotation(minicoco, path):
 def test_a_rank_without_ground_truth_keeps_step(
     run_config, minicoco, tmp_path, has_rois
 ):
-
-pytestmark = pytest.mark.several_processes
     """find_unused_parameters=False: a missing gradient would be an error."""
     without_every_second_annotation(minicoco, tmp_path / 'train.json')
     dataset = run_config.train_dataloader.dataset
