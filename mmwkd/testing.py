@@ -24,7 +24,6 @@ def tiny_faster_rcnn(
     neck_channels: int = 16,
     num_outs: int = 5,
     num_rois: int = 32,
-    fc_channels: int = 32,
     **data_preprocessor: Any,
 ) -> ConfigDict:
     """Config of a Faster R-CNN that trains a step in a blink on a CPU.
@@ -35,7 +34,6 @@ def tiny_faster_rcnn(
         neck_channels: Channels of the FPN.
         num_outs: Levels of the FPN.
         num_rois: RoIs sampled for each image.
-        fc_channels: Width of the box head.
         **data_preprocessor: Options of the ``DetDataPreprocessor`` that
             differ from ImageNet RGB normalisation padded to 32.
 
@@ -59,7 +57,7 @@ def tiny_faster_rcnn(
     )
     model.roi_head.bbox_head.update(
         in_channels=neck_channels,
-        fc_out_channels=fc_channels,
+        fc_out_channels=32,
         num_classes=num_classes,
     )
     model.train_cfg.rpn.sampler.num = 64
