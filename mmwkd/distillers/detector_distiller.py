@@ -127,6 +127,10 @@ class DetectorDistiller(BaseDetector):
         self.student = detector
         # the student is to start from the weights that it has without us
         with restored_generators():
+            # from other numbers than the student's weights later
+            torch.default_generator.manual_seed(
+                int(torch.randint(2**31, size=()))
+            )
             self._teacher = build_teacher(teacher)
             pair = DetectorPair(self.student, self._teacher)
             pair.check_images()

@@ -85,7 +85,8 @@ class PreemptionHook(Hook):
         self._came = True
         # where it has ended a worker of a data loader all the same, torch
         # would raise an error in the middle of the step
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._before.setdefault(signal.SIGCHLD, handler)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any
