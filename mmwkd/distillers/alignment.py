@@ -255,6 +255,15 @@ def has_roi_stages(detector: BaseDetector) -> bool:
     )
 
 
+def is_refused(check: Callable[..., None], *args: Any) -> bool:
+    """Whether a check refuses what it is given."""
+    try:
+        check(*args)
+    except ValueError:
+        return True
+    return False
+
+
 def check_dense_heads(pair: DetectorPair) -> None:
     """Refuse dense heads that do not score the same locations.
 

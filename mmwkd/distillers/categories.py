@@ -33,7 +33,7 @@ from mmdet.models.losses import SeesawLoss
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch import Tensor, nn
 
-from mmwkd.functional import joint_logit
+from mmwkd.functional import append_background, joint_logit
 
 
 @singledispatch
@@ -122,6 +122,22 @@ def _width(head: BaseDenseHead) -> int:
 def _per_anchor(scores: Tensor, width: int) -> Tensor:
     """View (N, A * width, H, W) as (N, A, width, H, W)."""
     return scores.unflatten(1, (-1, width))
+
+
+def category_logits(scores: Tensor, num_classes: int) -> Tensor:
+    """Make logits of categories and background of what a head scores.
+
+    Args:
+        scores: Scores of shape (..., S).
+        num_classes: C.
+
+    Returns:
+        Logits of shape (..., K): of independent sigmoids, a background of
+        logit 0 is added.
+    """
+    if scores.shape[-1] > num_classes:
+        return scores
+    return append_background(scores)
 
 
 @singledispatch

@@ -29,7 +29,12 @@ from mmwkd.configs import metainfo_classes
 from mmwkd.distillers.adapters import zero_of
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.capture import capture
-from mmwkd.distillers.pixels import PixelAdapter, content_sizes
+from mmwkd.distillers.pixels import (
+    PixelAdapter,
+    content_sizes,
+    image_shapes,
+    sizes_of,
+)
 from mmwkd.distillers.places import (
     LogitPlace,
     LogitRows,
@@ -238,19 +243,29 @@ class DetectorDistiller(BaseDetector):
             The student's own losses, and what both detectors made of the
             images and of the student's RoIs.
         """
+        shapes = image_shapes(batch_inputs, batch_data_samples)
         with capture(
             self.student,
             roi_stages=self._needs.rois,
             scores=self._needs.dense_scores,
+            image_sizes=(
+                sizes_of(shapes, batch_inputs)
+                if self._needs.student_predictions
+                else None
+            ),
             modules=self._watched_modules(self.student),
         ) as captured:
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
         student = captured.record
+        rois = [stage.rois for stage in student.stages]
+        for place in self._places.values():
+            rois += place.rois(student)
         teacher = self._teacher.observe(
             self._to_teacher_pixels(batch_inputs, batch_data_samples),
-            [stage.rois for stage in student.stages],
+            rois,
             logits=self._needs.roi_logits,
             scores=self._needs.dense_scores,
+            shapes=shapes if self._needs.teacher_predictions else None,
             modules=self._watched_modules(self.teacher),
         )
         check_batch(len(batch_inputs), student, teacher)

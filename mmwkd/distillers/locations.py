@@ -7,22 +7,11 @@ C foreground categories, K = C + 1 with background last, S = C or K.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mmwkd.functional import append_background
-
-
-@dataclass(frozen=True)
-class Locations:
-    """What both detectors say about the same locations of a batch."""
-
-    student_logits: Tensor  # (R, K)
-    teacher_logits: Tensor  # (R, K), constant
-    target: Tensor  # (R,), the category most likely to the teacher
-    weights: Tensor  # (R,), the teacher's probability of any object
+from mmwkd.distillers.categories import category_logits
 
 
 def confident_locations(
@@ -30,14 +19,13 @@ def confident_locations(
     teacher_scores: Sequence[Tensor],
     num_classes: int,
     max_locations: int,
-) -> Locations:
-    """Compare where the teacher sees an object.
+) -> tuple[Tensor, Tensor]:
+    """Logits of both where the teacher sees an object.
 
     Nearly all locations of a dense head are empty, and there both detectors
     are soon certain. The ``max_locations`` of each image with the most
-    confident foreground score of the teacher are kept, and weighted with the
-    probability that the teacher gives to an object being there. Only these
-    are copied out of the given maps; nothing waits for the device.
+    confident foreground score of the teacher are kept. Only these are copied
+    out of the given maps; nothing waits for the device.
 
     Args:
         student_scores: Logits of each level, of shape (N, A, S, H, W).
@@ -48,7 +36,8 @@ def confident_locations(
             many.
 
     Returns:
-        The locations, R of at most N * ``max_locations``.
+        Logits of the student and of the teacher, of shape (R, K), R at most
+        N * ``max_locations``.
     """
     picked = [
         _most_confident(*scores, num_classes, max_locations)
@@ -60,14 +49,11 @@ def confident_locations(
     count = min(max_locations, confidence.shape[1])
     index = confidence.topk(count, dim=1).indices  # (N, count)
     rows = torch.arange(len(index), device=index.device)[:, None]
-    student_logits = _category_logits(student_rows[rows, index], num_classes)
-    teacher_logits = _category_logits(teacher_rows[rows, index], num_classes)
-    return Locations(
-        student_logits=student_logits,
-        teacher_logits=teacher_logits,
-        target=teacher_logits.argmax(dim=1),
-        weights=1 - teacher_logits.float().softmax(dim=1)[:, -1],
+    student_logits, teacher_logits = (
+        category_logits(scores[rows, index].flatten(0, 1), num_classes)
+        for scores in (student_rows, teacher_rows)
     )
+    return student_logits, teacher_logits
 
 
 def _most_confident(
@@ -91,11 +77,3 @@ def _most_confident(
         point % width,
     )
     return confidence, student[where], teacher[where]
-
-
-def _category_logits(scores: Tensor, num_classes: int) -> Tensor:
-    """Logits (R, K) from scores (N, M, S)."""
-    scores = scores.flatten(0, 1)
-    if scores.shape[1] > num_classes:
-        return scores
-    return append_background(scores)
