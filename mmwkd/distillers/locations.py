@@ -7,6 +7,7 @@ C foreground categories, K = C + 1 with background last, S = C or K.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,13 +15,20 @@ from torch import Tensor
 from mmwkd.distillers.categories import category_logits
 
 
+class Locations(NamedTuple):
+    """What both detectors say about the same locations of a batch."""
+
+    student_logits: Tensor  # (R, K)
+    teacher_logits: Tensor  # (R, K), constant
+
+
 def confident_locations(
     student_scores: Sequence[Tensor],
     teacher_scores: Sequence[Tensor],
     num_classes: int,
     max_locations: int,
-) -> tuple[Tensor, Tensor]:
-    """Logits of both where the teacher sees an object.
+) -> Locations:
+    """Compare where the teacher sees an object.
 
     Nearly all locations of a dense head are empty, and there both detectors
     are soon certain. The ``max_locations`` of each image with the most
@@ -36,8 +44,7 @@ def confident_locations(
             many.
 
     Returns:
-        Logits of the student and of the teacher, of shape (R, K), R at most
-        N * ``max_locations``.
+        The locations, R of at most N * ``max_locations``.
     """
     picked = [
         _most_confident(*scores, num_classes, max_locations)
@@ -49,11 +56,10 @@ def confident_locations(
     count = min(max_locations, confidence.shape[1])
     index = confidence.topk(count, dim=1).indices  # (N, count)
     rows = torch.arange(len(index), device=index.device)[:, None]
-    student_logits, teacher_logits = (
-        category_logits(scores[rows, index].flatten(0, 1), num_classes)
-        for scores in (student_rows, teacher_rows)
+    return Locations(
+        category_logits(student_rows[rows, index].flatten(0, 1), num_classes),
+        category_logits(teacher_rows[rows, index].flatten(0, 1), num_classes),
     )
-    return student_logits, teacher_logits
 
 
 def _most_confident(

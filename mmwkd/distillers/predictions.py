@@ -46,9 +46,9 @@ from torch import Tensor, nn
 from mmwkd.distillers.boxes import deltas_of_label
 from mmwkd.distillers.categories import (
     check_dense_head,
+    check_loss_cls,
     dense_scores,
     roi_logits,
-    scores_are_readable,
 )
 from mmwkd.distillers.pixels import sizes_of
 
@@ -130,10 +130,13 @@ class Predictions:
             index: Indices of shape (N, T).
 
         Returns:
-            Corners of shape (N, T, 4).
+            Corners of shape (N, T, 4), the second not before the first.
         """
         boxes = pick(self.boxes, index).clamp(min=0)
-        return torch.minimum(boxes, _corners(self.image_sizes))
+        boxes = torch.minimum(boxes, _corners(self.image_sizes))
+        first, second = boxes.chunk(2, dim=2)
+        # an RTMDet may predict a right edge that is left of the left one
+        return torch.cat([first, torch.maximum(first, second)], dim=2)
 
 
 def pick(rows: Tensor, index: Tensor) -> Tensor:
@@ -174,6 +177,9 @@ def box_predictions(
         tuple(dense_scores(head, outputs)),
         image_sizes,
     )
+
+
+_DENSE = box_predictions.dispatch(object)
 
 
 @box_predictions.register
@@ -415,10 +421,11 @@ def prediction_head(detector: BaseDetector) -> nn.Module | None:
     return getattr(detector, 'bbox_head', None)
 
 
-def check_predictions(detector: BaseDetector) -> None:
+def check_predictions(role: str, detector: BaseDetector) -> None:
     """Refuse a detector whose predictions cannot be read.
 
     Args:
+        role: 'student' or 'teacher', for messages.
         detector: The detector.
 
     Raises:
@@ -426,23 +433,12 @@ def check_predictions(detector: BaseDetector) -> None:
             its box head is trained with a loss of unknown scores.
     """
     head = prediction_head(detector)
-    if box_predictions.dispatch(type(head)) is box_predictions.dispatch(
-        object
-    ):
+    if isinstance(head, BBoxHead):
+        check_loss_cls(role, head.loss_cls, sigmoids=True)
+    elif box_predictions.dispatch(type(head)) is _DENSE:
         check_dense_head(head)
         if dense_boxes.dispatch(type(head)) is _UNKNOWN:
             _UNKNOWN(head, ())
-    loss_cls = getattr(head, 'loss_cls', None)
-    if (
-        isinstance(head, BBoxHead)
-        and getattr(loss_cls, 'custom_activation', False)
-        and not scores_are_readable(loss_cls)
-    ):
-        raise ValueError(
-            f'a box head is trained with {type(loss_cls).__name__}, whose '
-            'scores are not known to be logits; use neck_loss, or register '
-            'a function with mmwkd.distillers.roi_logits.register'
-        )
 
 
 @contextmanager

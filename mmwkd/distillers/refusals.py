@@ -103,6 +103,10 @@ def refuse_non_finite(teacher: TeacherPass, data_samples: Any) -> None:
             tensors[f'box deltas of stage {index}'] = stage.deltas
     for level, scores in enumerate(teacher.dense_scores):
         tensors[f'class scores of level {level}'] = scores
+    if teacher.predictions is not None:
+        tensors['predicted boxes'] = teacher.predictions.boxes
+        for level, scores in enumerate(teacher.predictions.scores):
+            tensors[f'class scores of level {level}'] = scores
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             files = (

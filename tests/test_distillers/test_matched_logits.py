@@ -5,15 +5,9 @@ import copy
 import pytest
 import torch
 from mmengine.hub import get_config
-from torch.testing import assert_close
 
-from mmwkd.distillers.places.matched_logits import closest
-from mmwkd.distillers.predictions import Predictions
 from mmwkd.testing import (
     shrink,
-    tiny_batch,
-    tiny_faster_rcnn,
-    tiny_retinanet,
 )
 from tests.test_families import tiny
 
@@ -21,7 +15,10 @@ KEY = 'loss_kd_logit_kl'
 
 
 def atss():
-    return shrink(get_config('mmdet::atss/atss_r18_fpn_8xb8-amp-lsj-200e_coco.py').model, factor=8)
+    return shrink(
+        get_config('mmdet::atss/atss_r18_fpn_8xb8-amp-lsj-200e_coco.py').model,
+        factor=8,
+    )
 
 
 @pytest.fixture
@@ -89,4 +86,6 @@ def test_equal_detectors_with_queries_are_at_distance_0(
         if value.grad is not None and value.grad.any()
     ]
     assert any('cls' in name for name in trained_)
-    assert not any('fc_reg' in name or 'reg_branch' in name for name in trained_)
+    assert not any(
+        'fc_reg' in name or 'reg_branch' in name for name in trained_
+    )

@@ -6,20 +6,10 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
-from torch.testing import assert_close
 
-from mmwkd.distillers.categories import category_logits
 from mmwkd.distillers.predictions import (
-    Predictions,
     box_predictions,
-    check_predictions,
-    dense_boxes,
-    observed_predictions,
-    pick,
-    predict_boxes,
-    prediction_head,
 )
-from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
 from tests.test_families import CANNOT_PREDICT, PAIRS, SIZES, tiny
 
 DENSE = [
@@ -43,9 +33,10 @@ def boxes_of_head(head, outputs, metas):
     """Boxes of mmdet's own prediction, before boxes are suppressed."""
     cfg = copy.deepcopy(head.test_cfg)
     cfg.update(score_thr=0.0, nms_pre=5, conf_thr=-1, min_bbox_size=-1)
-    votes = 'score_voting' in cfg  # needs suppression
+    votes = hasattr(head, 'with_score_voting')  # needs suppression
     if votes:
-        cfg.update(score_voting=False, nms=dict(type='nms', iou_threshold=1))
+        head.with_score_voting = False
+        cfg.nms.iou_threshold = 1.0
     results = head.predict_by_feat(
         *outputs, batch_img_metas=metas, cfg=cfg, with_nms=votes
     )

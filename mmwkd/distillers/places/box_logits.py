@@ -59,7 +59,7 @@ class BoxLogitPlace(ConfidentLogitPlace):
         check_at_least(1, max_boxes=max_boxes)
         self._max_boxes = max_boxes
         check_roi_head('teacher', pair.teacher.detector)
-        check_predictions(pair.student)
+        check_predictions('student', pair.student)
         head = box_heads(pair.teacher.detector)[-1]
         student_head = prediction_head(pair.student)
         assert student_head is not None  # checked above

@@ -67,8 +67,8 @@ class MatchedLogitPlace(ConfidentLogitPlace):
         check_at_least(1, max_matches=max_matches)
         self._max_matches = max_matches
         check_same_size(pair, self.title)
-        check_predictions(pair.student)
-        check_predictions(pair.teacher.detector)
+        check_predictions('student', pair.student)
+        check_predictions('teacher', pair.teacher.detector)
         student_head = prediction_head(pair.student)
         head = prediction_head(pair.teacher.detector)
         assert student_head is not None  # checked above
