@@ -74,7 +74,7 @@ def test_every_code_block_is_run(project, output):
         'my_dense_head.py',
         'my_box_loss.py',
         'my_place.py',
-        'my_teacher.py',
+        'my_outside_teacher.py',
         'my_distillation.py',
         'try_it.py',
     }
@@ -172,7 +172,7 @@ GENERATOR = torch.Generator().manual_seed(0)
 
 
 def test_a_teacher_from_outside_mmdet_teaches(project, output):
-    importlib.import_module('my_teacher')
+    importlib.import_module('my_outside_teacher')
     teacher = dict(
         type='OutsideTeacher',
         model=f'{__name__}:Outside',

@@ -79,7 +79,7 @@ class DetectorDistiller(BaseDetector):
 
             - ``logit_loss``: Loss on class logits, such as ``WKDLogitLoss``:
               of RoIs between two-stage detectors, of locations between dense
-              ones.
+              ones with the same anchors, of boxes between any others.
             - ``neck_loss``: Loss on the neck's maps, such as
               ``WKDFeatureLoss``; averaged over levels.
             - ``roi_loss``: Loss on the maps fed to the box head (RoIAlign
@@ -95,6 +95,12 @@ class DetectorDistiller(BaseDetector):
             - ``max_locations``: Between dense heads, the locations of each
               image whose logits are compared: those where the teacher is most
               confident of an object, weighted with its confidence. 512 by
+              default.
+            - ``max_boxes``: Where the teacher alone has a RoI head, the boxes
+              of each image that the student is most confident of, whose
+              logits are compared. 512 by default.
+            - ``max_matches``: For any other pair, the predictions of the
+              teacher for each image that meet the student's closest. 300 by
               default.
 
             Other places add entries of their own, see
@@ -243,15 +249,15 @@ class DetectorDistiller(BaseDetector):
             The student's own losses, and what both detectors made of the
             images and of the student's RoIs.
         """
-        shapes = image_shapes(batch_inputs, batch_data_samples)
+        shapes = None
+        if self._needs.student_predictions:
+            shapes = image_shapes(batch_inputs, batch_data_samples)
         with capture(
             self.student,
             roi_stages=self._needs.rois,
             scores=self._needs.dense_scores,
             image_sizes=(
-                sizes_of(shapes, batch_inputs)
-                if self._needs.student_predictions
-                else None
+                None if shapes is None else sizes_of(shapes, batch_inputs)
             ),
             modules=self._watched_modules(self.student),
         ) as captured:

@@ -1,6 +1,7 @@
 """Boxes and scores are those that a detector predicts."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from mmengine.structures import InstanceData
 
 from mmwkd.distillers.predictions import (
     box_predictions,
+    check_predictions,
+    dense_boxes,
 )
 from tests.test_families import CANNOT_PREDICT, PAIRS, SIZES, tiny
 
@@ -72,3 +75,14 @@ def test_boxes_of_dense_heads_are_those_that_mmdet_decodes(config):
                 .amax(dim=2)
             )
             assert distance.amin(dim=1).max() < 0.01 * side
+
+
+def test_heads_of_unknown_kind_are_refused():
+    with pytest.raises(ValueError, match='type Linear box by box: .*register'):
+        dense_boxes(torch.nn.Linear(1, 1), ())
+    with pytest.raises(ValueError, match='heads of type NoneType'):
+        check_predictions('teacher', SimpleNamespace())
+    head = MODELS.get('GARetinaHead')
+    guided = head.__new__(head)  # it chooses its anchors itself
+    with pytest.raises(ValueError, match='heads of type GARetinaHead: .*use'):
+        check_predictions('teacher', SimpleNamespace(bbox_head=guided))
