@@ -414,7 +414,7 @@ def _per_prior(pred: Tensor, width: int) -> Tensor:
 # --- detectors ----------------------------------------------------------
 
 
-def prediction_head(detector: BaseDetector) -> nn.Module | None:
+def prediction_head(detector: BaseDetector) -> Any:
     """The head that says what a detector predicts; None if it has none."""
     if getattr(detector, 'with_roi_head', False):
         return _last(detector.roi_head.bbox_head)
@@ -499,7 +499,7 @@ def predict_boxes(
     detector: BaseDetector,
     neck_feats: Sequence[Tensor],
     shapes: Sequence[tuple[int, int]],
-    batch_shape: tuple[int, int],
+    batch_shape: tuple[int, ...],
 ) -> Predictions:
     """Run the heads of a detector in eval mode behind its neck.
 

@@ -266,7 +266,7 @@ class FrozenTeacher:
                 None
                 if shapes is None
                 else predict_boxes(
-                    self.detector, neck_feats, shapes, inputs.shape[-2:]
+                    self.detector, neck_feats, shapes, tuple(inputs.shape[-2:])
                 )
             )
         return TeacherPass(

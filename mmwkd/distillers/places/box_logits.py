@@ -61,9 +61,7 @@ class BoxLogitPlace(ConfidentLogitPlace):
         check_roi_head('teacher', pair.teacher.detector)
         check_predictions('student', pair.student)
         head = box_heads(pair.teacher.detector)[-1]
-        student_head = prediction_head(pair.student)
-        assert student_head is not None  # checked above
-        check_num_classes('the head', student_head, head)
+        check_num_classes('the head', prediction_head(pair.student), head)
         self.num_classes = head.num_classes
         bind_classes(
             loss, pair.teacher, head.num_classes, classifier_rows(head)

@@ -69,11 +69,8 @@ class MatchedLogitPlace(ConfidentLogitPlace):
         check_same_size(pair, self.title)
         check_predictions('student', pair.student)
         check_predictions('teacher', pair.teacher.detector)
-        student_head = prediction_head(pair.student)
         head = prediction_head(pair.teacher.detector)
-        assert student_head is not None  # checked above
-        assert head is not None  # checked above
-        check_num_classes('the head', student_head, head)
+        check_num_classes('the head', prediction_head(pair.student), head)
         self.num_classes = head.num_classes
         bind_classes(
             loss, pair.teacher, head.num_classes, classifier_rows(head)
