@@ -9,6 +9,10 @@ REQUIREMENTS ?= requirements.txt
 TORCH_OPENMMLAB ?= torch==2.1.2
 VENV_OPENMMLAB ?= .venv-openmmlab
 DEMO_DIR ?= work_dirs/demo
+# where SYSTEM=1 finds what it does not install
+PLACES = import os, torch, mmcv, mmdet; \
+  print("\n".join({os.path.dirname(os.path.dirname(m.__file__)) \
+  for m in (torch, mmcv, mmdet)}))
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
@@ -22,12 +26,25 @@ env: $(STAMP)
 $(STAMP): $(REQUIREMENTS) pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) \
 	  else "mmwkd needs Python 3.10 or newer, found %d.%d: set PYTHON" % v[:2])'
+ifdef SYSTEM
+	@$(PYTHON) -W ignore -c 'import torch, mmcv.ops, mmdet' || { echo 'SYSTEM=1' \
+	  'needs a PYTHON that has torch, mmcv with operators and mmdet, and' \
+	  '$(PYTHON) has not: set PYTHON, or leave SYSTEM out'; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -W ignore -c '$(PLACES)' | \
+	  cat > $$(echo $(VENV)/lib/python3*/site-packages)/system.pth
+	@echo '[1/1] mmwkd, beside the torch, mmcv and mmdet that are there'
+	@$(BIN)/pip install -q 'setuptools>=77,<81'
+else
+	@echo 'make env: 15 to 30 minutes on 2 cores the first time, nearly all of' \
+	  'it to compile mmcv,'
+	@echo 'and a minute once pip has kept that; 2 GB of disk, more with CUDA.'
+	@echo 'Where mmdet runs already: make env SYSTEM=1 PYTHON=.../python'
 	@echo '[1/3] $(TORCH)'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -q 'setuptools>=77,<81' wheel ninja
 	@$(BIN)/pip install -q '$(TORCH)'
-	@echo '[2/3] mmcv, mmdet: mmcv compiles its operators, 11 to 18 minutes' \
-	  'on 2 cores the first time'
+	@echo '[2/3] mmcv, mmdet'
 	@PYTHONUNBUFFERED=1 $(BIN)/pip install -v --no-build-isolation \
 	  -r $(REQUIREMENTS) 2>&1 | tee $(VENV)/install.log | \
 	  $(PYTHON) -u tools/install_progress.py || \
@@ -36,6 +53,7 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 	  'that was compiled for another torch: run pip cache remove "*mmcv*",' \
 	  'remove $(VENV) and start again'; exit 1; }
 	@echo '[3/3] mmwkd'
+endif
 	@$(BIN)/pip install -q --no-build-isolation -e '.[dev]'
 	@touch $@
 
@@ -60,6 +78,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
@@ -72,6 +91,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/step.py --pair r18-from-r101 --rounds 5
 	$(BIN)/python benchmarks/step.py --pair r18-from-r101 --rounds 5 \
 	  --teacher-options
+	$(BIN)/python benchmarks/vocabulary.py
 	$(BIN)/python benchmarks/growth.py
 
 clean:

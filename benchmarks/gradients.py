@@ -1,16 +1,12 @@
-"""Gradient norms of each loss of a distiller, to choose ``loss_weight``.
+"""Which RoIs the gradients of losses on logits are of.
 
     python benchmarks/gradients.py CONFIG [--student FILE] [--batches N]
 
-Losses of other units cannot be compared, what they do to the student can:
-for each loss, the norm of its gradient with respect to the student's backbone
-and neck, averaged over batches of the config's training data. Nothing is
-trained. A student at its start has noisy losses; --student takes a checkpoint
-of its baseline, after a few hundred iterations, say.
-
-Of the terms on logits, a second table says which RoIs their gradients are of:
-the norm of the gradient with respect to the logits of a RoI, in the mean over
-foreground and over background, and what background has of the sum.
+For each term, the norm of its gradient with respect to the logits of a RoI,
+in the mean over foreground and over background, and what background has of
+the sum, over batches of the config's training data. Nothing is trained.
+--student takes a checkpoint of the student's baseline. ``mmwkd gradients``
+compares whole losses.
 """
 
 import argparse
@@ -43,34 +39,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     parser.add_argument(
-        '--out', type=Path, default=Path('work_dirs/bench/gradients.json')
+        '--out', type=Path, default=Path('work_dirs/bench/gradients_rois.json')
     )
     return parser.parse_args()
-
-
-def gradient_norms(
-    distiller: DetectorDistiller, batch: dict[str, Any]
-) -> dict[str, tuple[float, float]]:
-    """Value and gradient norm of each loss on one batch."""
-    data = distiller.data_preprocessor(batch, training=True)
-    student = distiller.student
-    shared = [
-        parameter
-        for name, parameter in student.named_parameters()
-        if name.startswith(('backbone.', 'neck.')) and parameter.requires_grad
-    ]
-    norms: dict[str, tuple[float, float]] = {}
-    for name, loss in distiller(**data, mode='loss').items():
-        if 'loss' not in name:
-            continue
-        if isinstance(loss, (list, tuple)):  # one of each level
-            loss = sum(loss)
-        grads = torch.autograd.grad(
-            loss, shared, retain_graph=True, allow_unused=True
-        )
-        norm = torch.stack([g.norm() for g in grads if g is not None]).norm()
-        norms[name] = float(loss.detach()), float(norm)
-    return norms
 
 
 def roi_norms(
@@ -83,18 +54,21 @@ def roi_norms(
         ``''`` the numbers of RoIs.
     """
     data = distiller.data_preprocessor(batch, training=True)
-    _, seen, taught = distiller.observe(data['inputs'], data['data_samples'])
-    mine, theirs, target = distiller.compared_logits(seen, taught)
-    mine = mine.detach().requires_grad_()
+    _, step = distiller.observe(data['inputs'], data['data_samples'])
+    rows = distiller.compared_logits(step)
+    logits = rows.student_logits.detach().requires_grad_()
+    target = rows.target
     terms = {
-        'cross-entropy': F.cross_entropy(mine, target, reduction='none'),
-        **distiller.distillation_losses['logit'].terms(mine, theirs, target),
+        'cross-entropy': F.cross_entropy(logits, target, reduction='none'),
+        **distiller.distillation_losses['logit'].terms(
+            logits, rows.teacher_logits, target
+        ),
     }
-    background = target == mine.shape[1] - 1
+    background = target == logits.shape[1] - 1
     sides = torch.stack([~background, background]).float()  # (2, R)
     sums = {'': sides.sum(dim=1)}
     for name, term in terms.items():
-        (grad,) = torch.autograd.grad(term.sum(), mine, retain_graph=True)
+        (grad,) = torch.autograd.grad(term.sum(), logits, retain_graph=True)
         sums[name] = sides @ grad.norm(dim=1)
     return sums
 
@@ -131,27 +105,11 @@ def main() -> None:
     distiller.to('cuda' if torch.cuda.is_available() else 'cpu').train()
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     batches = list(islice(loader, args.batches))
-    runs = [gradient_norms(distiller, batch) for batch in batches]
-    means = {
-        name: torch.tensor([run[name] for run in runs]).mean(dim=0).tolist()
-        for name in runs[0]
-    }
-    rows = [
-        {
-            'loss': name,
-            'value': value,
-            'gradient norm': norm,
-            'of loss_cls': norm / means['loss_cls'][1],
-        }
-        for name, (value, norm) in means.items()
-    ]
-    report(f'{args.config.stem}, {len(runs)} batches', rows, args.out)
-    if 'logit' in distiller.places:
-        report(
-            'gradients at the logits of a RoI',
-            roi_rows(distiller, batches),
-            args.out.with_name(f'{args.out.stem}_rois{args.out.suffix}'),
-        )
+    report(
+        f'{args.config.stem}, {len(batches)} batches',
+        roi_rows(distiller, batches),
+        args.out,
+    )
 
 
 if __name__ == '__main__':

@@ -107,17 +107,17 @@ def exponent(rows: list[dict[str, Any]], key: str) -> float | None:
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(10, 7), layout='constrained')
     for axes, axis in zip(figure.subplots(2, 2).flat, AXES, strict=True):
-        mine = [row for row in rows if row['axis'] == axis]
+        axis_rows = [row for row in rows if row['axis'] == axis]
         for key, marker in (('ms', 'o'), ('peak MiB', 's')):
-            slope = exponent(mine, key)
+            slope = exponent(axis_rows, key)
             label = key if slope is None else f'{key}, exponent {slope:.2f}'
             axes.loglog(
-                [row['value'] for row in mine],
-                [row[key] for row in mine],
+                [row['value'] for row in axis_rows],
+                [row[key] for row in axis_rows],
                 marker=marker,
                 label=label,
             )
-        ticks = [row['value'] for row in mine]
+        ticks = [row['value'] for row in axis_rows]
         axes.set_xticks(ticks, labels=map(str, ticks))
         axes.minorticks_off()
         axes.set_xlabel(axis)

@@ -58,7 +58,7 @@ class Watch(Hook):
     """Look at the process after every ``interval`` iterations.
 
     Attributes:
-        rows: What was seen, in order.
+        rows: What was measured, in order.
     """
 
     priority = 'LOWEST'  # so that every other hook is done

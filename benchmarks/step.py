@@ -104,14 +104,17 @@ def models(pair: str) -> tuple[ConfigDict, ConfigDict | str]:
 
 
 class Step:
-    """A distiller's step and its parts, on two images."""
+    """A distiller's step and its parts, on images of one size."""
 
     def __init__(
-        self, distiller: DetectorDistiller, size: tuple[int, int]
+        self,
+        distiller: DetectorDistiller,
+        size: tuple[int, int],
+        num_images: int = 2,
     ) -> None:
         self.distiller = distiller
         self.batch = distiller.data_preprocessor(
-            tiny_batch([size] * 2, num_classes=80, boxes_per_image=8),
+            tiny_batch([size] * num_images, num_classes=80, boxes_per_image=8),
             training=True,
         )
         self.rois: list[torch.Tensor] = []

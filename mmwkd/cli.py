@@ -1,37 +1,140 @@
-"""Command lines that are made from the parameters of functions."""
+"""The commands, and command lines made from the parameters of functions."""
 
 from __future__ import annotations
 
+import difflib
 import functools
+import importlib
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, get_type_hints
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
-from mmwkd.extras import needs_extra
+from mmwkd.quiet import quiet
 
 _ERROR, _INTERRUPTED = 2, 130
 
 
+class _Command(NamedTuple):
+    place: str  # 'module:function', or a tool of mmdet
+    summary: str
+
+
+COMMANDS = {
+    'distil': _Command(
+        'mmwkd.distil:distil',
+        'look at a student and a teacher, and write the config that distils',
+    ),
+    'train': _Command('train.py', 'train a config: the options of mmdet'),
+    'test': _Command('test.py', 'score a checkpoint: the options of mmdet'),
+    'export': _Command(
+        'mmwkd.export:export', 'write the student as plain mmdet has it'
+    ),
+    'gradients': _Command(
+        'mmwkd.gradients:gradients',
+        "compare the gradient of each loss with that of the student's own",
+    ),
+    'cost estimate': _Command(
+        'mmwkd.costs.estimate:cost_estimate',
+        "estimate how related a teacher's categories are",
+    ),
+    'cost inspect': _Command(
+        'mmwkd.costs.inspection:cost_inspect',
+        'show how good a cost matrix is',
+    ),
+    'cost transport': _Command(
+        'mmwkd.costs.transport_inspection:cost_transport',
+        'show what entropic transport does, and choose reg',
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one of the commands.
+
+    Args:
+        arguments: Words of the command line; None for the process's own.
+
+    Returns:
+        Exit code, as :func:`run` does.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ('-h', '--help', 'help'):
+        print(_overview())
+        return 0 if words else _ERROR
+    if words[0] == '--version':
+        from mmwkd.version import __version__
+
+        print(f'mmwkd {__version__}')
+        return 0
+    length = 2 if words[0] == 'cost' else 1
+    name, rest = ' '.join(words[:length]), words[length:]
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        advice = f'did you mean {near[0]!r}? ' if near else ''
+        print(
+            f'error: there is no command {name!r}; {advice}mmwkd --help '
+            'lists them',
+            file=sys.stderr,
+        )
+        return _ERROR
+    if not sys.warnoptions:  # those of others, which users cannot mend
+        warnings.simplefilter('ignore')
+    if COMMANDS[name].place.endswith('.py'):
+        return _run_tool(COMMANDS[name].place, rest)
+    training: list[str] = []
+    code = _guarded(lambda: training.extend(_run_command(name, rest) or ()))
+    return _run_tool('train.py', training) if training else code
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [
+        f'  {name:{width}}  {command.summary}'
+        for name, command in COMMANDS.items()
+    ]
+    return '\n'.join(
+        [
+            'usage: mmwkd COMMAND ...',
+            '',
+            'Distil MMDetection detectors with Wasserstein distances.',
+            '',
+            *lines,
+            '',
+            'mmwkd COMMAND --help says more.',
+        ]
+    )
+
+
 def run(
-    function: Callable[..., Any], arguments: Sequence[str] | None = None
+    function: Callable[..., Any] | str,
+    arguments: Sequence[str] | None = None,
 ) -> int:
     """Call a function with the arguments of a command line.
 
-    Parameters before the ``/`` are positional, all others are options.
-    Dataclasses among these give an option for each of their fields. Help
-    texts are those of the docstrings.
+    Parameters before the ``/`` are positional, all others are options;
+    words that are neither are given to ``*`` parameters. Dataclasses give
+    an option for each of their fields. Help texts are those of the
+    docstrings.
 
     Args:
-        function: What to call. It prints its results itself.
+        function: What to call, which prints its results itself; or its
+            address as 'module:name', so that a package that its module lacks
+            is an error like any other.
         arguments: Words of the command line; None for the process's own.
 
     Returns:
         Exit code: 0, 2 after an error that is one sentence on the standard
         error, 130 after Ctrl-C.
     """
+    return _guarded(lambda: _parse(_loaded(function), arguments)())
+
+
+def _guarded(call: Callable[[], Any]) -> int:
     try:
-        call = _parse(function, arguments)
         call()
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
@@ -42,33 +145,74 @@ def run(
     return 0
 
 
-def _parse(
-    function: Callable[..., Any], arguments: Sequence[str] | None
-) -> Callable[[], Any]:
-    with needs_extra('cost'):
-        import tyro
+def _run_command(name: str, arguments: Sequence[str]) -> list[str] | None:
+    """Run a command; the command line of train.py, if it is to follow."""
+    function = _loaded(COMMANDS[name].place)
+    result = _parse(function, arguments, prog=f'mmwkd {name}')()
+    return result if name == 'distil' else None
 
-    parameters = inspect.signature(function).parameters
+
+def _loaded(function: Callable[..., Any] | str) -> Callable[..., Any]:
+    if not isinstance(function, str):
+        return function
+    with quiet():
+        importlib.import_module('mmdet.utils').register_all_modules()
+        return resolve_name(function)
+
+
+def _run_tool(name: str, arguments: Sequence[str]) -> int:
+    """Run a tool of mmdet, whose errors keep their tracebacks."""
+    config = next(iter(arguments), '-')
+    if not config.startswith('-') and not Path(config).is_file():
+        print(f'error: config {config} does not exist', file=sys.stderr)
+        return _ERROR
+    with quiet():
+        from mmwkd.mmdet_tools import run_mmdet_tool
+    try:
+        run_mmdet_tool(name, arguments)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0
+
+
+def _parse(
+    function: Callable[..., Any],
+    arguments: Sequence[str] | None,
+    prog: str | None = None,
+) -> Callable[[], Any]:
+    import tyro
+
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
     types = get_type_hints(function)
-    for name, parameter in parameters.items():
+    for parameter in parameters:
         if parameter.kind is parameter.POSITIONAL_ONLY:
-            metavar = name.upper()
+            metavar = parameter.name.upper()
             if parameter.default is not parameter.empty:
                 metavar = f'[{metavar}]'
-            types[name] = Annotated[
-                types[name], tyro.conf.arg(metavar=metavar)
+            types[parameter.name] = Annotated[
+                types[parameter.name], tyro.conf.arg(metavar=metavar)
             ]
+    others = [p for p in parameters if p.kind is p.VAR_POSITIONAL]
 
     # the call itself stays out of the parser, which words errors anew
     @functools.wraps(function)
-    def bound(*args: Any, **kwargs: Any) -> Callable[[], Any]:
+    def bound(*args: Any, **kwargs: Any) -> Callable[..., Any]:
         return functools.partial(function, *args, **kwargs)
 
     del bound.__wrapped__
     bound.__annotations__ = types
-    bound.__signature__ = inspect.signature(function)  # type: ignore
-    return tyro.cli(
+    bound.__signature__ = signature.replace(  # type: ignore
+        parameters=[p for p in parameters if p not in others]
+    )
+    parse = functools.partial(
+        tyro.cli,
         bound,
         args=arguments,
+        prog=prog,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
+    if not others:
+        return parse()
+    call, unknown = parse(return_unknown_args=True)
+    return functools.partial(call, *unknown)

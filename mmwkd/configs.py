@@ -253,13 +253,12 @@ def first_difference(classes: Sequence[str], expected: Sequence[str]) -> str:
 
 def _metainfos(dataset: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What each member is, and its metainfo."""
-    inner = getattr(dataset, 'dataset', None)
     members = getattr(dataset, 'datasets', None)
-    if isinstance(members, Sequence) and members:
+    if not isinstance(members, Sequence):
+        members = [getattr(dataset, 'dataset', None)]
+    if members and all(map(_is_dataset, members)):
         for member in members:
             yield from _metainfos(member)
-    elif hasattr(inner, '__getitem__') or hasattr(inner, 'metainfo'):
-        yield from _metainfos(inner)
     else:
         metainfo = getattr(dataset, 'metainfo', None) or {}
         file = getattr(dataset, 'ann_file', '')
@@ -268,6 +267,10 @@ def _metainfos(dataset: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
         several = [metainfo] if isinstance(metainfo, Mapping) else metainfo
         for item in several:
             yield name, item
+
+
+def _is_dataset(value: Any) -> bool:
+    return any(hasattr(value, n) for n in ('metainfo', 'dataset', 'datasets'))
 
 
 def without_pretrained(node: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ def mmdet_tool(name: str) -> Path:
     return path
 
 
-def run_mmdet_tool(name: str) -> None:
-    """Run a tool of mmdet on the arguments of this process.
+def run_mmdet_tool(name: str, arguments: Sequence[str] | None = None) -> None:
+    """Run a tool of mmdet.
 
     Configs need ``custom_imports`` for the tool to know mmwkd when it is run
     directly; through here they do not. Launched by torchrun on a machine
@@ -43,6 +44,7 @@ def run_mmdet_tool(name: str) -> None:
 
     Args:
         name: File name, such as 'train.py'.
+        arguments: Its command line; None for that of this process.
     """
     import mmwkd  # noqa: F401  registers the components
 
@@ -51,6 +53,8 @@ def run_mmdet_tool(name: str) -> None:
         and not torch.cuda.is_available()
     ):
         distributed.init_process_group('gloo')
+    if arguments is not None:
+        sys.argv[1:] = arguments
     code: Any = None
     try:
         runpy.run_path(str(mmdet_tool(name)), run_name='__main__')

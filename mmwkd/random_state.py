@@ -1,21 +1,55 @@
-"""Draw random numbers without a trace in what is drawn later."""
+"""States of the random number generators of a process, as plain data."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 
 
+def generator_states() -> dict[str, Any]:
+    """States of Python's, NumPy's and torch's generators.
+
+    Returns:
+        Tensors, numbers and strings alone, so that a file of them is read
+        without executing anything. ``cuda`` is that of the current device;
+        None before CUDA is used.
+
+    Example:
+        >>> states = generator_states()
+        >>> first = random.random()
+        >>> restore_generators(states)
+        >>> random.random() == first
+        True
+    """
+    state: Any = np.random.get_state()
+    name, keys, *rest = state
+    has_cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return dict(
+        python=random.getstate(),
+        numpy=(name, torch.tensor(keys.astype(np.int64)), *rest),
+        torch=torch.get_rng_state(),
+        cuda=torch.cuda.get_rng_state() if has_cuda else None,
+    )
+
+
+def restore_generators(states: dict[str, Any]) -> None:
+    """Put the generators where :func:`generator_states` found them."""
+    random.setstate(states['python'])
+    name, keys, *rest = states['numpy']
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states['torch'].cpu())
+    if states['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states['cuda'].cpu())
+
+
 @contextmanager
 def restored_generators() -> Iterator[None]:
-    """Put the generators of Python, NumPy and torch back at the end.
-
-    Those are the generators that building models and loading data draw from,
-    which both happen on the CPU.
+    """Put all generators back at the end, as if nothing had been drawn.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -24,10 +58,8 @@ def restored_generators() -> Iterator[None]:
         >>> bool(torch.rand(1) == first)
         True
     """
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+    states = generator_states()
+    try:
+        yield
+    finally:
+        restore_generators(states)

@@ -229,7 +229,9 @@ def _comparison(dataset: str, *rows: str) -> str:
 
 def _against(dataset: str) -> str:
     """What each rival lacks to our method, seed by seed."""
-    lines = [('rival', f'{OURS} minus rival', '95 % interval', 'seeds')]
+    lines: list[tuple[str, ...]] = [
+        ('rival', f'{OURS} minus rival', '95 % interval', 'seeds')
+    ]
     rivals = (*MAIN, *RIVALS, *BESIDE[dataset])
     for row in _summary(dataset, rivals, OURS).rows:
         if row.difference is None:
@@ -271,7 +273,7 @@ def _pair(dataset: str, row: str, other: str) -> Pair | None:
 
 def _stop() -> str:
     """What the stop at half does to each method, and ours beside it."""
-    lines = [
+    lines: list[tuple[str, ...]] = [
         (
             'dataset',
             'method',
@@ -300,7 +302,7 @@ def _stop() -> str:
 
 def _same_place() -> str:
     """WKD beside each rival on the same tensors, seed by seed."""
-    lines = [
+    lines: list[tuple[str, ...]] = [
         ('on', 'dataset', 'WKD', 'box AP', 'rival', 'box AP')
         + ('difference', '95 % interval', 'seeds')
     ]
@@ -318,7 +320,7 @@ def _same_place() -> str:
 
 def _again() -> str:
     """Rivals with the stop, and ours beside each, for other teachers."""
-    lines = [
+    lines: list[tuple[str, ...]] = [
         ('dataset', 'ours', 'box AP', 'rival', 'box AP', 'difference')
         + ('95 % interval', 'seeds')
     ]
@@ -340,7 +342,9 @@ def _again() -> str:
 
 def _changes() -> str:
     """What each variant gains over the method that it varies."""
-    lines = [('variant', 'minus', 'difference', '95 % interval', 'seeds')]
+    lines: list[tuple[str, ...]] = [
+        ('variant', 'minus', 'difference', '95 % interval', 'seeds')
+    ]
     changes = [(row, row.partition('_')[0]) for row in VARIANTS if '_' in row]
     # a full covariance of one cell, beside the diagonal of one cell
     changes.append(('wkd-f-roi_full', 'wkd-f-roi_grid-1'))
@@ -356,7 +360,7 @@ def _equal_time() -> str:
 
     The gap, too, is that of the student that trained longer.
     """
-    lines = [
+    lines: list[tuple[str, ...]] = [
         ('dataset', 'method', 'box AP', 'student alone for as long')
         + ('difference', '95 % interval', 'gap closed', 'seeds')
     ]
@@ -364,7 +368,8 @@ def _equal_time() -> str:
         pair = _pair(dataset, method, longer)
         whole = _summary(dataset)
         ceilings = {row.name: row.ap.mean for row in whole.rows}
-        ceilings['teacher'] = whole.teacher_ap
+        if whole.teacher_ap is not None:
+            ceilings['teacher'] = whole.teacher_ap
         if pair is None or teacher not in ceilings:
             continue
         closed = (pair.ap - pair.other_ap) / (
@@ -390,7 +395,7 @@ def _tuning() -> str:
         method, _, weight = name.rpartition('_')
         if method and name in recorded:
             tried.setdefault(method, {})[float(weight)] = recorded[name]
-    lines = [('method', 'weight: box AP')]
+    lines: list[tuple[str, ...]] = [('method', 'weight: box AP')]
     for method, rows in tried.items():
         shared = set.intersection(*(set(row.aps) for row in rows.values()))
         aps = {
@@ -437,7 +442,9 @@ def _scans() -> list[Scan]:
 
 
 def _sensitivity() -> str:
-    lines = [('hyper-parameter', 'value', 'box AP', 'std', 'seeds')]
+    lines: list[tuple[str, ...]] = [
+        ('hyper-parameter', 'value', 'box AP', 'std', 'seeds')
+    ]
     for name, aps, chosen in _scans():
         for value, values in sorted(aps.items()):
             std = f'{stdev(values):.1f}' if len(values) > 1 else NONE

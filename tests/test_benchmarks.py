@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,34 +98,6 @@ def test_unrelated_files_are_refused(tmp_path):
     assert 'have no row in common' in result.stderr
 
 
-def test_gradient_norms_scale_with_the_weight_of_a_loss():
-    from gradients import gradient_norms
-    from mmdet.registry import MODELS
-
-    from mmwkd.testing import tiny_batch, tiny_retinanet
-
-    def norms(weight):
-        torch.manual_seed(0)
-        distiller = MODELS.build(
-            dict(
-                type='DetectorDistiller',
-                student=tiny_retinanet(),
-                teacher=dict(config=tiny_retinanet(), allow_random=True),
-                logit_loss=dict(type='KDLoss', loss_weight=weight),
-            )
-        )
-        return gradient_norms(distiller, tiny_batch())
-
-    once, twice = norms(1.0), norms(2.0)
-    assert set(once) == {'loss_cls', 'loss_bbox', 'loss_kd_logit_kl'}
-    assert_close(twice['loss_cls'], once['loss_cls'])
-    for before, after in zip(
-        once['loss_kd_logit_kl'], twice['loss_kd_logit_kl'], strict=True
-    ):
-        assert after == pytest.approx(2 * before, rel=1e-4)
-        assert before > 0
-
-
 def test_gradients_of_rois_are_told_apart():
     from gradients import roi_norms, roi_rows
     from mmdet.registry import MODELS
@@ -145,7 +118,7 @@ def test_gradients_of_rois_are_told_apart():
     compared = distiller.compared_logits
 
     def compared_logits(*args):
-        seen['logits'], _, seen['target'] = compared(*args)
+        seen['logits'], _, seen['target'] = compared(*args)[:3]
         return compared(*args)
 
     distiller.compared_logits = compared_logits
@@ -160,3 +133,65 @@ def test_gradients_of_rois_are_told_apart():
     assert set(sums) == {'', 'cross-entropy', 'transport', 'target'}
     for row in roi_rows(distiller, [batch]):
         assert 0 < row['share of background'] < 1
+
+
+def test_the_pack_for_a_gpu_runs_dry(tmp_path):
+    out = tmp_path / 'gpu.json'
+    result = subprocess.run(
+        [sys.executable, 'gpu.py', '--dry-run', '--out', out],
+        cwd=FOLDER,
+        env=os.environ | {'PYTHONPATH': str(FOLDER.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    parts = json.loads(out.read_text())
+    assert parts.pop('toy') is True
+    assert 'device' in parts.pop('machine')
+    assert list(parts) == ['agreement', 'losses', 'graphs', 'steps']
+    for name, rows in parts.items():
+        assert rows, name
+        assert [row['error'] for row in rows if 'error' in row] == []
+    worst = {
+        kind: max(
+            max(row['error of the value'], row['error of the gradient'])
+            for row in parts['agreement']
+            if row['dtype'] == kind
+        )
+        for kind in ('float32', 'TF32 allowed', 'float16')
+    }
+    assert worst['float32'] < 1e-4
+    assert worst['TF32 allowed'] < 1e-4
+    assert worst['float16'] < 1e-2
+
+
+def test_a_part_that_fails_or_takes_too_long_leaves_its_rows(monkeypatch):
+    import gpu
+
+    def endless(setting):
+        while True:
+            yield {'row': setting.toy}
+
+    def broken(setting):
+        yield {'row': 1}
+        raise RuntimeError('out of memory')
+
+    parts = {'endless': (endless, 1), 'broken': (broken, 1)}
+    monkeypatch.setattr(gpu, 'PARTS', parts)
+    setting = gpu.Setting('cpu', toy=True)
+    assert list(gpu.measure('endless', setting, 0)) == [
+        {'row': True},
+        {'error': 'cut off after 0 s'},
+    ]
+    assert list(gpu.measure('broken', setting, 9))[-1] == {
+        'error': 'RuntimeError: out of memory'
+    }
+
+
+def test_a_whole_vocabulary_is_its_own_measure():
+    from vocabulary import Vocabulary
+
+    vocabulary = Vocabulary(40, 6)
+    assert_close(vocabulary.differentiate(40), vocabulary.differentiate(None))
+    value, _ = vocabulary.differentiate(8)
+    assert not torch.equal(value, vocabulary.differentiate(None)[0])

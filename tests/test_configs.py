@@ -1,13 +1,19 @@
-"""Every config of the project builds, and nothing in it is unread."""
+"""Every config of the project starts training, and nothing is unread."""
 
 import re
+import sys
 from pathlib import Path
 
 import mmdet
 import pytest
+import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.fileio import load
+from mmengine.runner import Runner, checkpoint
+
+from mmwkd.configs import is_distiller, read_model, without_pretrained
+from mmwkd.testing import shrink
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 LEAVES = sorted(
@@ -69,41 +75,92 @@ INHERITED = {
 }
 
 
-def without_downloads(node):
-    """Let a model build on a machine without a network."""
-    if isinstance(node, dict):
-        if dict.get(node, 'init_cfg', {}) and (
-            'checkpoint' in (node['init_cfg'] or {})
-        ):
-            node['init_cfg'] = None
-        for value in node.values():
-            without_downloads(value)
-    return node
+@pytest.fixture
+def fetched(monkeypatch):
+    """URLs that mmengine downloads, where there is no torchvision."""
+    urls = []
+
+    def load_url(url, **options):
+        urls.append(url)
+        return {'backbone.unknown': torch.zeros(1)}
+
+    monkeypatch.setattr(checkpoint, 'load_url', load_url)
+    monkeypatch.setitem(sys.modules, 'torchvision', None)
+    return urls
+
+
+# the widths of these are not all proportional to one number
+FACTORS = {'MobileNetV2': 1, 'CSPNeXt': 2}
+
+
+def small(model):
+    """A narrow detector that starts from the same weights."""
+    factor = FACTORS.get(model.backbone.type, 8)
+    shrunk = shrink(model, num_classes=80, factor=factor)
+    shrunk.backbone.init_cfg = model.backbone.get('init_cfg')
+    return shrunk
+
+
+def with_small_detectors(model):
+    if not is_distiller(model):
+        return small(model)
+    model.student = small(model.student)
+    return with_random_teacher(model, small)
+
+
+def with_random_teacher(model, change=without_pretrained):
+    if isinstance(model.teacher.config, str) and '::' not in (
+        model.teacher.config
+    ):
+        model.teacher.config = str(CONFIGS.parent / model.teacher.config)
+    assert model.teacher.pop('checkpoint').endswith('.pth')
+    config = change(read_model(model.teacher.config))
+    model.teacher.update(config=config, allow_random=True)
+    return model
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
-def test_config_builds(path):
+def test_training_starts_up_to_its_downloads(path, fetched, tmp_path):
+    """What mmdet's train.py does, with narrow detectors."""
     cfg = Config.fromfile(path)
-    model = without_downloads(cfg.model)
-    if model.type == 'DetectorDistiller':
-        assert model.teacher.checkpoint.endswith('.pth')
-        model.teacher.update(checkpoint=None, allow_random=True)
-        if not Path(model.teacher.config).is_absolute() and (
-            '::' not in model.teacher.config
-        ):
-            model.teacher.config = str(CONFIGS.parent / model.teacher.config)
-    detector = MODELS.build(model)
-    if model.type == 'DetectorDistiller':
-        places = {
-            name.removesuffix('_loss')
-            for name in model
-            if name.endswith('_loss')
-        }
-        assert set(detector.places) == places
+    assert set(cfg) <= READ | INHERITED
     batch = re.search(r'_(\d+)xb(\d+)-', path.stem)  # GPUs, images on each
     sizes = [int(batch[1]) * int(batch[2])] if batch else [8, 16]
     assert cfg.auto_scale_lr.base_batch_size in sizes
-    assert set(cfg) <= READ | INHERITED
+    places = {
+        name.removesuffix('_loss')
+        for name in cfg.model
+        if name.endswith('_loss')
+    }
+    if path.stem.endswith('_coco'):
+        cfg.model = with_small_detectors(cfg.model)
+    elif is_distiller(cfg.model):
+        cfg.model = with_random_teacher(cfg.model)
+    cfg.work_dir, cfg.log_level = str(tmp_path), 'ERROR'
+    cfg.experiment_name = path.stem
+    model = Runner.from_cfg(cfg).model
+    assert set(getattr(model, 'places', ())) == places
+    if path.stem.endswith('_coco'):
+        model.init_weights()
+        assert len(fetched) == 1  # the student's backbone
+        assert fetched[0].startswith('https://')
+
+
+FULL_WIDTH = [
+    'faster_rcnn/wkd-lf_faster-rcnn_r18-from-r101_fpn_1x_coco',
+    'cascade_rcnn/wkd-lf_cascade-rcnn_r50-from-r101_fpn_1x_coco',
+    'mask_rcnn/wkd-lf_mask-rcnn_r18-from-r50_fpn_1x_coco',
+    'retinanet/wkd-ln_retinanet_r18-from-r50_fpn_1x_coco',
+    'gfl/wkd-ln_gfl_r50-from-r101_fpn_1x_coco',
+    'rtmdet/wkd-ln_rtmdet_tiny-from-s_8xb32-300e_coco',
+]
+
+
+@pytest.mark.parametrize('name', FULL_WIDTH)
+def test_a_pair_of_each_family_is_built_as_it_is(name):
+    model = Config.fromfile(CONFIGS / f'{name}.py').model
+    without_pretrained(model.student)
+    MODELS.build(with_random_teacher(model))
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
@@ -118,6 +175,8 @@ PLACES = {
     'wkd-f-roi': {'roi_loss'},
     'wkd-lf': {'logit_loss', 'roi_loss'},
     'wkd-lf-neck': {'logit_loss', 'roi_loss', 'neck_loss'},
+    'wkd-ln': {'logit_loss', 'neck_loss'},
+    'bkd': {'logit_loss'},
     'kd': {'logit_loss'},
     'dkd': {'logit_loss'},
     'nkd': {'logit_loss'},
@@ -133,14 +192,7 @@ PLACES = {
     'emd-roi': {'roi_loss'},
     'box': {'box_loss'},
 }
-# dense heads have no RoIs
-DENSE_PLACES = {
-    **PLACES,
-    'bkd': {'logit_loss'},
-    'wkd-lf': {'logit_loss', 'neck_loss'},
-    'wkd-ln': {'logit_loss', 'neck_loss'},
-}
-DENSE_METHODS = ('wkd-l', 'wkd-f', 'wkd-lf', 'kd', 'bkd')
+DENSE_METHODS = ('wkd-l', 'wkd-f', 'wkd-ln', 'kd', 'bkd')
 # where losses are named otherwise
 METHODS = {'box': {'l1'}, 'kd-pkd-roi': {'kd', 'pkd'}}
 
@@ -154,8 +206,7 @@ def test_name_says_which_losses(path):
     model = Config.fromfile(path).model
     method = path.stem.split('_')[0].removesuffix('-fast')
     places = {name for name in model if name.endswith('_loss')}
-    two_stage = 'roi_head' in model.student
-    assert places == (PLACES if two_stage else DENSE_PLACES)[method]
+    assert places == PLACES[method]
     losses = {MODELS.get(model[place].type).method for place in places}
     assert losses == METHODS.get(method, {method.split('-')[0]})
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from mmdet.registry import DATASETS
+from torch.utils.data import Subset
 
 from mmwkd.configs import class_names, dataset_classes, metainfo_classes
 
@@ -127,3 +128,10 @@ def test_a_dataset_without_classes_states_none(member):
     dataset = DATASETS.build(node)
     # mmdet's own list of COCO stands in
     assert len(dataset_classes(dataset)) == 80
+
+
+def test_attributes_that_are_no_datasets_hide_nothing(member):
+    dataset = DATASETS.build(member())
+    dataset.dataset, dataset.datasets = 'its name', ['a', 'b']
+    assert dataset_classes(dataset) == CLASSES
+    assert dataset_classes(Subset(Subset(dataset, [0]), [0])) == CLASSES

@@ -8,7 +8,7 @@ import pytest
 import mmwkd
 from mmwkd.extras import needs_extra
 
-EXTRAS = {'jinja2', 'matplotlib', 'ot', 'seaborn', 'sklearn', 'tyro'}
+EXTRAS = {'jinja2', 'matplotlib', 'ot', 'seaborn', 'sklearn'}
 ROOT = Path(mmwkd.__file__).parents[1]
 
 
@@ -52,23 +52,25 @@ def imports_of(module):
 
 def reached_from(module):
     """Packages that an import of a module of ours needs."""
-    seen, left = set(), [module]
+    visited, left = set(), [module]
     while left:
         name = left.pop()
-        if name in seen:
+        if name in visited:
             continue
-        seen.add(name)
+        visited.add(name)
         if name.partition('.')[0] == 'mmwkd':
             parents = name.split('.')
             left += ['.'.join(parents[:n]) for n in range(1, len(parents))]
             left += imports_of(name)
-    return {name.partition('.')[0] for name in seen}
+    return {name.partition('.')[0] for name in visited}
 
 
 def test_importing_the_package_needs_no_extra():
     assert {'torch', 'mmdet'} <= reached_from('mmwkd')
     assert not EXTRAS & reached_from('mmwkd')
     assert not EXTRAS & reached_from('mmwkd.cli')
+    assert not EXTRAS & reached_from('mmwkd.distil')
+    assert not EXTRAS & reached_from('mmwkd.gradients')
     assert not EXTRAS & reached_from('mmwkd.costs.estimate')
     assert {'seaborn', 'ot'} <= reached_from(
         'mmwkd.costs.transport_inspection'

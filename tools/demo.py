@@ -81,21 +81,26 @@ def main() -> int:
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),
     ):
-        from studies.demo.console import Display
-        from studies.demo.pipeline import NUM_STEPS, Options, run_demo
+        from studies.demo.pipeline import (
+            NUM_STEPS,
+            Options,
+            run_demo,
+            show_results,
+        )
+        from studies.grid.console import Steps
 
-    display = Display(console, NUM_STEPS)
+    steps = Steps(console, NUM_STEPS)
     command = shlex.join(['python', 'tools/demo.py', *sys.argv[1:]])
     try:
         options = Options(repo=REPO, command=command, **vars(args))
-        results, outputs = run_demo(options, display)
+        results, outputs = run_demo(options, steps)
     except (ValueError, RuntimeError) as error:
         console.print(str(error), style='red', markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print('interrupted; the same command continues')
         return 130
-    display.results(results, outputs._asdict())
+    show_results(steps, results, outputs)
     return 0
 
 

@@ -4,7 +4,6 @@ import sys
 
 import mmwkd  # noqa: F401  registers the components
 from mmwkd.cli import run
-from mmwkd.costs.estimate import cost_estimate
 
 if __name__ == '__main__':
-    sys.exit(run(cost_estimate))
+    sys.exit(run('mmwkd.costs.estimate:cost_estimate'))

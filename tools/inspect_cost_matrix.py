@@ -4,7 +4,6 @@ import sys
 
 import mmwkd  # noqa: F401  registers the components
 from mmwkd.cli import run
-from mmwkd.costs.inspection import cost_inspect
 
 if __name__ == '__main__':
-    sys.exit(run(cost_inspect))
+    sys.exit(run('mmwkd.costs.inspection:cost_inspect'))

@@ -4,7 +4,6 @@ import sys
 
 import mmwkd  # noqa: F401  registers the components
 from mmwkd.cli import run
-from mmwkd.costs.transport_inspection import cost_transport
 
 if __name__ == '__main__':
-    sys.exit(run(cost_transport))
+    sys.exit(run('mmwkd.costs.transport_inspection:cost_transport'))

@@ -2,21 +2,30 @@
 
 import re
 import sys
+import time
 
 STEP = re.compile(r'^\s*\[(\d+)/(\d+)\]')
 
 
 def main() -> None:
-    """Print one line per tenth of a compilation, and pip's own milestones."""
-    last_tenth = -1
+    """Print a line that moves, or one per tenth where nobody watches it."""
+    begin, last_tenth = time.monotonic(), -1
+    watched = sys.stdout.isatty()
     for line in sys.stdin:
         step = STEP.match(line)
         if step:
             done, total = map(int, step.groups())
+            minutes, seconds = divmod(int(time.monotonic() - begin), 60)
+            text = (
+                f'  mmcv: compiled {done} of {total} files, '
+                f'{minutes}:{seconds:02d}'
+            )
             tenth = 10 * done // total
-            if tenth != last_tenth:
-                print(f'  compiled {done} of {total} files', flush=True)
-                last_tenth = tenth
+            if watched:
+                print(f'\r{text} ', end='\n' * (done == total), flush=True)
+            elif tenth != last_tenth:
+                print(text, flush=True)
+            last_tenth = tenth
         elif line.startswith(('Successfully', 'ERROR', 'error:')):
             print(' ', line.strip()[:160], flush=True)
 

@@ -4,8 +4,10 @@ _base_ = [
     '../_base_/losses/wkd.py',
 ]
 
-custom_imports = dict(imports=['mmwkd'])
-default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))
+default_hooks = dict(
+    checkpoint=dict(type='SafeCheckpointHook'),
+    preemption=dict(type='PreemptionHook'),
+)
 student = _base_.model
 model = dict(
     _delete_=True,

@@ -6,7 +6,6 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from PIL import Image, ImageOps
 
 from mmwkd.files import read_json
 
-_MAX_ASPECT = 2.0  # of a crop that is still easy to look at
+_MAX_ASPECT = 2.0  # of an object that is still easy to look at
 _MARGIN = 0.05  # of the box, shown around it
 THUMBNAIL_SIZE = 128  # pixels
 
@@ -26,8 +25,7 @@ class Crop(NamedTuple):
     box: tuple[float, float, float, float]  # x, y, width, height in pixels
 
 
-@dataclass(frozen=True)
-class CategoryAnnotations:
+class CategoryAnnotations(NamedTuple):
     """What is known of the categories of an annotation file."""
 
     supercategories: Mapping[str, str] | None  # None where the file has none
@@ -39,9 +37,7 @@ def read_annotations(
 ) -> CategoryAnnotations:
     """Read supercategories and find an object to show for each category.
 
-    Boxes that mmdet leaves out too, because they are not finite, smaller
-    than a pixel or outside their image, show nothing. Of the others it is
-    the largest one among those that are no crowd, are not cut by the
+    It is the largest one among those that are no crowd, are not cut by the
     border and are not much longer than wide; where there is none, the
     largest of the others.
 
@@ -62,7 +58,7 @@ def read_annotations(
     try:
         document = read_json(path)
         categories = {item['name']: item for item in document['categories']}
-        crops = _best_crops(document, set(classes))
+        crops = _best_crops(document)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f'{path} is no annotation file in COCO format: {error!r}'
@@ -76,13 +72,12 @@ def read_annotations(
             'annotations of the dataset that the matrix was made for'
         )
     supercategories = {
-        name: str(categories[name]['supercategory'])
+        name: str(categories[name].get('supercategory', ''))
         for name in classes
-        if categories[name].get('supercategory')
     }
     return CategoryAnnotations(
-        supercategories if len(supercategories) == len(classes) else None,
-        crops,
+        supercategories if all(supercategories.values()) else None,
+        {name: crops[name] for name in classes if name in crops},
     )
 
 
@@ -104,7 +99,7 @@ def cut_thumbnails(
         file = Path(folder) / crop.file_name
         try:
             with Image.open(file) as image:
-                thumbnails[name] = _cut(image.convert('RGB'), crop)
+                thumbnails[name] = _cut(image.convert('RGB'), crop.box)
         except (
             OSError,
             SyntaxError,
@@ -118,66 +113,38 @@ def cut_thumbnails(
     return thumbnails
 
 
-def _best_crops(
-    document: Mapping[str, Any], classes: set[str]
-) -> dict[str, Crop]:
+def _cut(image: Image.Image, box: tuple[float, ...]) -> Image.Image:
+    x, y, width, height = box
+    half = (0.5 + _MARGIN) * max(width, height)
+    left, top = max(x + width / 2 - half, 0), max(y + height / 2 - half, 0)
+    right = min(x + width / 2 + half, image.width)
+    bottom = min(y + height / 2 + half, image.height)
+    corners = (round(left), round(top), round(right), round(bottom))
+    return ImageOps.pad(
+        image.crop(corners), 2 * (THUMBNAIL_SIZE,), color='white'
+    )
+
+
+def _best_crops(document: Mapping[str, Any]) -> dict[str, Crop]:
     names = {item['id']: item['name'] for item in document['categories']}
     images = {item['id']: item for item in document['images']}
     best: dict[str, tuple[tuple[Any, ...], Crop]] = {}
     for annotation in document['annotations']:
         name = names[annotation['category_id']]
-        if name not in classes:
-            continue
         image = images[annotation['image_id']]
-        if not _shows_something(annotation['bbox'], image):
-            continue
-        rank = _rank(annotation, image)
+        x, y, width, height = box = annotation['bbox']
+        right, bottom = image['width'] - x, image['height'] - y
+        if not (
+            all(map(math.isfinite, box))
+            and min(width, height, width + x, height + y) >= 1
+            and min(right, bottom) > 0
+        ):
+            continue  # mmdet leaves it out too
+        is_whole = min(x, y, right - width, bottom - height) >= 1
+        is_short = max(width, height) <= _MAX_ASPECT * min(width, height)
+        # the shown part of an occluded object, where it is known
+        area = width * height * annotation.get('visible', 1)
+        rank = (not annotation.get('iscrowd', 0), is_whole, is_short, area)
         if name not in best or rank > best[name][0]:
-            crop = Crop(image['file_name'], tuple(annotation['bbox']))
-            best[name] = (rank, crop)
+            best[name] = (rank, Crop(image['file_name'], tuple(box)))
     return {name: crop for name, (_, crop) in best.items()}
-
-
-def _shows_something(box: Sequence[float], image: Mapping[str, Any]) -> bool:
-    x, y, width, height = box
-    return (
-        all(map(math.isfinite, box))
-        and min(width, height) >= 1
-        and -width < x < image['width']
-        and -height < y < image['height']
-    )
-
-
-def _rank(
-    annotation: Mapping[str, Any], image: Mapping[str, Any]
-) -> tuple[Any, ...]:
-    """Sorts objects by how well they show their category."""
-    x, y, width, height = annotation['bbox']
-    is_cut = (
-        x < 1
-        or y < 1
-        or x + width > image['width'] - 1
-        or y + height > image['height'] - 1
-    )
-    is_long = max(width, height) > _MAX_ASPECT * min(width, height)
-    # the shown part of an occluded object, where it is known
-    area = width * height * annotation.get('visible', 1)
-    return not annotation.get('iscrowd', 0), not is_cut, not is_long, area
-
-
-def _cut(image: Image.Image, crop: Crop) -> Image.Image:
-    x, y, width, height = crop.box
-    side = (1 + 2 * _MARGIN) * max(width, height, 1)
-    left, top = x + width / 2 - side / 2, y + height / 2 - side / 2
-    box = (
-        max(round(left), 0),
-        max(round(top), 0),
-        min(round(left + side), image.width),
-        min(round(top + side), image.height),
-    )
-    return ImageOps.pad(
-        image.crop(box),
-        (THUMBNAIL_SIZE, THUMBNAIL_SIZE),
-        method=Image.Resampling.BICUBIC,
-        color='white',
-    )

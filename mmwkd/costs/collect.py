@@ -7,11 +7,10 @@ G ground truths of an image.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from mmwkd.costs.statistics import ClassStatistics, hash_key, sample_keys
 from mmwkd.distillers.alignment import Probe, check_roi_head
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.teacher import FrozenTeacher
+from mmwkd.functional.checks import check_at_least
 
 FeatureTensor = Literal['fc', 'logits', 'roi']
 Split = Literal['train', 'val']
@@ -68,14 +68,11 @@ class CollectOptions:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        for name, smallest in dict(
-            min_size=0, negatives=0, max_images=1, batch_size=1, num_workers=0
-        ).items():
-            value = getattr(self, name)
-            if value is not None and not value >= smallest:
-                raise ValueError(
-                    f'{name} must be at least {smallest}, got {value}'
-                )
+        check_at_least(0, min_size=self.min_size, negatives=self.negatives)
+        check_at_least(0, num_workers=self.num_workers)
+        check_at_least(1, batch_size=self.batch_size)
+        if self.max_images is not None:
+            check_at_least(1, max_images=self.max_images)
         for name, choices in dict(
             tensor=get_args(FeatureTensor), split=get_args(Split)
         ).items():
@@ -99,13 +96,6 @@ def build_dataset(config: Config, split: Split) -> BaseDataset:
     """Dataset of a split with its annotations and the test-time pipeline.
 
     Every image comes once: wrappers that repeat or mix images are dropped.
-
-    Args:
-        config: Config with the dataloader of the split.
-        split: 'train' or 'val'.
-
-    Returns:
-        The dataset.
 
     Raises:
         ValueError: If the config lacks a dataloader, or the dataset is empty.
@@ -137,12 +127,6 @@ def annotated_pipeline(
     mmdet's test pipelines load annotations behind ``Resize``, as scores are
     computed in the original image. Here they are loaded before it, so that
     every transform takes the boxes along to where the teacher looks.
-
-    Args:
-        pipeline: A test pipeline.
-
-    Returns:
-        The pipeline with ``LoadAnnotations`` right behind the image.
 
     Raises:
         ValueError: If the pipeline does not load an image.
@@ -179,18 +163,7 @@ def annotated_pipeline(
 
 
 def num_features(teacher: FrozenTeacher, tensor: FeatureTensor) -> int:
-    """D of a tensor of :class:`CollectOptions`.
-
-    Args:
-        teacher: The teacher.
-        tensor: Name of the tensor.
-
-    Returns:
-        Number of features.
-
-    Raises:
-        ValueError: If the teacher has no such tensor.
-    """
+    """D of a tensor of :class:`CollectOptions`; ValueError if it has none."""
     check_roi_head('teacher', teacher.detector)
     head = box_heads(teacher.detector)[-1]
     classifier = getattr(head, 'fc_cls', None)
@@ -332,8 +305,8 @@ def collect_statistics(
         collate_fn=_collate,
     )
     for batch in tqdm(batches, unit='batch', disable=rank != 0):
-        if isinstance(batch, _Unreadable):
-            raise ValueError(batch.message)
+        if isinstance(batch, str):
+            raise ValueError(batch)
         _add_batch(statistics, teacher, batch, options)
     statistics.all_reduce()
     return statistics
@@ -342,18 +315,7 @@ def collect_statistics(
 def check_dataset(
     teacher: FrozenTeacher, dataset: BaseDataset
 ) -> tuple[str, ...]:
-    """Refuse a dataset of other classes than the teacher's.
-
-    Args:
-        teacher: The teacher.
-        dataset: Dataset from :func:`build_dataset`.
-
-    Returns:
-        The foreground classes.
-
-    Raises:
-        ValueError: If names, their order or their number differ.
-    """
+    """Foreground classes of a dataset, which must be the teacher's."""
     classes = dataset_classes(dataset) or ()
     teacher.check_classes(classes)
     known = box_heads(teacher.detector)[-1].num_classes
@@ -365,14 +327,11 @@ def check_dataset(
     return classes
 
 
-class _Unreadable(NamedTuple):
-    """Takes the place of an image: errors of workers come as tracebacks."""
-
-    message: str
-
-
 class _Readable(Dataset):
-    """Images of a dataset, or why they cannot be read."""
+    """Images of a dataset, or why they cannot be read.
+
+    An error of a worker would come with its traceback in the message.
+    """
 
     def __init__(self, dataset: BaseDataset) -> None:
         self._dataset = dataset
@@ -383,17 +342,15 @@ class _Readable(Dataset):
         except Exception as error:  # of any step of any pipeline
             path = self._dataset.get_data_info(index).get('img_path')
             reason = str(error).partition('\n')[0]
-            return _Unreadable(
+            return (
                 f'image {path} cannot be used '
                 f'({type(error).__name__}: {reason})'
             )
 
 
 def _collate(samples: Sequence[Any]) -> Any:
-    for sample in samples:
-        if isinstance(sample, _Unreadable):
-            return sample
-    return pseudo_collate(samples)
+    failures = (sample for sample in samples if isinstance(sample, str))
+    return next(failures, None) or pseudo_collate(samples)
 
 
 @torch.no_grad()
@@ -417,7 +374,10 @@ def _add_batch(
             dict(inputs=list(inputs), data_samples=list(samples)), False
         )
         neck_feats = teacher.neck_feats(data['inputs'])
-        with _input_of(head.fc_cls) as fc:
+        fc: list[Tensor] = []
+        with head.fc_cls.register_forward_pre_hook(
+            lambda module, args, seen=fc: seen.append(args[0])
+        ):
             # of several stages the last has the best classifier
             stage = teacher.roi_stage(
                 neck_feats, len(box_heads(detector)) - 1, rois, logits=True
@@ -440,19 +400,6 @@ def _add_batch(
             probabilities=stage.logits.softmax(dim=1),
             keys=torch.cat([boxes.keys for boxes in chosen]).to(device),
         )
-
-
-@contextmanager
-def _input_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Observe what a module is called with."""
-    inputs: list[Tensor] = []
-    handle = module.register_forward_pre_hook(
-        lambda module, args: inputs.append(args[0])
-    )
-    try:
-        yield inputs
-    finally:
-        handle.remove()
 
 
 def _image_order(dataset: BaseDataset, options: CollectOptions) -> list[int]:

@@ -7,7 +7,7 @@ samples.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -42,6 +42,7 @@ from mmwkd.functional import (
     confusion_interrelation,
     paired_cka_interrelation,
 )
+from mmwkd.functional.checks import check_at_least
 from mmwkd.ranks import local_rank
 from mmwkd.version import __version__
 
@@ -104,22 +105,10 @@ class EstimateOptions:
                 f'estimator must be one of {", ".join(ESTIMATORS)}, got '
                 f'{self.estimator!r}'
             )
-        for name in ('cap', 'min_samples'):
-            if getattr(self, name) < 2:
-                raise ValueError(
-                    f'{name} must be at least 2, got {getattr(self, name)}'
-                )
+        check_at_least(2, cap=self.cap, min_samples=self.min_samples)
 
 
 _ESTIMATE, _COLLECT = EstimateOptions(), CollectOptions()
-
-
-class LoadedTeacher(NamedTuple):
-    """A config that was read once, and the teacher in it."""
-
-    config: Config  # with the datasets
-    teacher: FrozenTeacher  # on its device
-    name: str  # of the teacher's config, to be recorded
 
 
 def cost_estimate(
@@ -161,8 +150,20 @@ def cost_estimate(
     """
     out = Path(out)
     check_writable(out, force=force)
-    loaded = load_teacher(config, checkpoint, cfg_options, device)
-    matrix = estimate_cost_matrix(loaded, estimate, collect)
+    register_all_modules()
+    loaded = read_config(config, cfg_options)
+    device = _join_ranks(device)
+    options = teacher_options(loaded, checkpoint, name=config)
+    teacher = build_teacher(options)
+    teacher.detector.to(device)
+    named = options['config']
+    matrix = estimate_cost_matrix(
+        loaded,
+        teacher,
+        estimate,
+        collect,
+        name=named if isinstance(named, str) else config,
+    )
     if dist.get_rank() == 0:
         matrix.save(out, force=force)
         print(f'{out}: {len(matrix.categories)} categories')
@@ -171,16 +172,21 @@ def cost_estimate(
 
 
 def estimate_cost_matrix(
-    loaded: LoadedTeacher,
+    config: Config,
+    teacher: FrozenTeacher,
     options: EstimateOptions = _ESTIMATE,
     collect: CollectOptions = _COLLECT,
+    *,
+    name: str = '',
 ) -> CostMatrix:
     """Estimate a cost matrix of a teacher.
 
     Args:
-        loaded: The teacher, and the config with the datasets.
+        config: Config with the datasets.
+        teacher: The teacher, on the device to run on.
         options: How interrelations are estimated.
         collect: What is measured, and on which boxes.
+        name: Name of the teacher's config, to be recorded.
 
     Returns:
         The matrix.
@@ -188,8 +194,48 @@ def estimate_cost_matrix(
     Raises:
         ValueError: If the teacher or the dataset do not allow it.
     """
-    config, teacher, name = loaded
-    record: dict[str, Any] = dict(
+    estimator = ESTIMATORS[options.estimator]
+    interrelation = _classifier_interrelation(teacher)
+    measured: dict[str, Any] = {}
+    if estimator.formula is None:
+        classes = _known_classes(teacher, config)
+    else:
+        dataset = build_dataset(config, collect.split)
+        classes = check_dataset(teacher, dataset)
+        statistics = collect_statistics(
+            teacher,
+            dataset,
+            collect,
+            confusion=estimator.confusion,
+            cap=options.cap if estimator.keeps_samples else 0,
+        )
+        enough = statistics.counts >= options.min_samples
+        interrelation = interrelation_of(
+            estimator, statistics, enough, fallback=interrelation
+        )
+        few = (~enough).nonzero().flatten().tolist()
+        fallback = [(*classes, BACKGROUND)[i] for i in few]
+        if fallback and dist.get_rank() == 0:
+            print_log(
+                f'mmwkd: {len(fallback)} categories have fewer than '
+                f'{options.min_samples} samples; their relations are those '
+                f'of the classifier weights: {", ".join(fallback)}',
+                'current',
+                level=30,
+            )
+        recorded = dataclasses.asdict(collect)
+        del recorded['batch_size'], recorded['num_workers']  # speed alone
+        recorded.update(
+            min_samples=options.min_samples,
+            cap=statistics.cap,
+            fallback=fallback,
+        )
+        measured = dict(
+            options=recorded, samples=statistics.counts.cpu().numpy()
+        )
+    return CostMatrix(
+        categories=(*classes, BACKGROUND),
+        interrelation=interrelation.float().cpu().numpy(),
         estimator=options.estimator,
         teacher_config=name,
         checkpoint_sha256=teacher.sha256,
@@ -201,51 +247,7 @@ def estimate_cost_matrix(
             'mmcv': mmcv.__version__,
             'mmdet': mmdet.__version__,
         },
-    )
-    estimator = ESTIMATORS[options.estimator]
-    from_classifier = _classifier_interrelation(teacher)
-    if estimator.formula is None:
-        return CostMatrix(
-            categories=(*_known_classes(teacher, config), BACKGROUND),
-            interrelation=_as_stored(from_classifier),
-            **record,
-        )
-    dataset = build_dataset(config, collect.split)
-    categories = (*check_dataset(teacher, dataset), BACKGROUND)
-    statistics = collect_statistics(
-        teacher,
-        dataset,
-        collect,
-        confusion=estimator.confusion,
-        cap=options.cap if estimator.keeps_samples else 0,
-    )
-    enough = statistics.counts >= options.min_samples
-    fallback = [categories[i] for i in (~enough).nonzero().flatten().tolist()]
-    if fallback and dist.get_rank() == 0:
-        print_log(
-            f'mmwkd: {len(fallback)} categories have fewer than '
-            f'{options.min_samples} samples; their relations are those of '
-            f'the classifier weights: {", ".join(fallback)}',
-            'current',
-            level=30,
-        )
-    measured = dataclasses.asdict(collect)
-    del measured['batch_size'], measured['num_workers']  # speed alone
-    return CostMatrix(
-        categories=categories,
-        interrelation=_as_stored(
-            interrelation_of(
-                estimator, statistics, enough, fallback=from_classifier
-            )
-        ),
-        options=dict(
-            **measured,
-            min_samples=options.min_samples,
-            cap=statistics.cap,
-            fallback=fallback,
-        ),
-        samples=statistics.counts.cpu().numpy(),
-        **record,
+        **measured,
     )
 
 
@@ -284,41 +286,6 @@ def interrelation_of(
     return result
 
 
-def load_teacher(
-    config: str,
-    checkpoint: str | None = None,
-    cfg_options: Sequence[str] = (),
-    device: str | None = None,
-) -> LoadedTeacher:
-    """Read a config and build the teacher in it; joins ranks of torchrun.
-
-    Args:
-        config: Config of a detector, or of a distiller, whose teacher is
-            taken.
-        checkpoint: Weights of the detector; None for those that the
-            distiller's config names.
-        cfg_options: Changes to the config, as key=value.
-        device: Such as 'cuda:0'; None for a GPU where there is one.
-
-    Returns:
-        The config and the teacher on its device.
-
-    Raises:
-        FileNotFoundError: If a file does not exist.
-        ValueError: If the config has no teacher with weights.
-    """
-    register_all_modules()
-    loaded = read_config(config, cfg_options)
-    device = _join_ranks(device)
-    options = teacher_options(loaded, checkpoint, name=str(config))
-    teacher = build_teacher(options)
-    teacher.detector.to(device)
-    name = options['config']
-    return LoadedTeacher(
-        loaded, teacher, name if isinstance(name, str) else str(config)
-    )
-
-
 def _classifier_interrelation(teacher: FrozenTeacher) -> Tensor:
     check_roi_head('teacher', teacher.detector)
     head = box_heads(teacher.detector)[-1]
@@ -342,10 +309,6 @@ def _known_classes(teacher: FrozenTeacher, config: Config) -> tuple[str, ...]:
             f'{len(teacher.classes)} names'
         )
     return teacher.classes
-
-
-def _as_stored(interrelation: Tensor) -> np.ndarray:
-    return interrelation.float().cpu().numpy()
 
 
 def _join_ranks(device: str | None) -> str:

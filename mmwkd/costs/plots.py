@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ from mmwkd.extras import needs_extra
 
 with needs_extra('cost'):
     import matplotlib as mpl
+    import pandas as pd
     import seaborn as sns
     from matplotlib import pyplot as plt
     from matplotlib.axes import Axes
@@ -34,18 +36,8 @@ TEXT, FAINT, LINE = '#1d2330', '#667085', '#c9cfda'
 # Dark and light, warm and cold by turns, so that colour-blind eyes keep most
 # of them apart; names stand beside colours in every picture.
 _PALETTE = (
-    '#0077bb',
-    '#ee7733',
-    '#117733',
-    '#aa4499',
-    '#ddcc77',
-    '#332288',
-    '#88ccee',
-    '#882255',
-    '#44aa99',
-    '#cc6677',
-    '#999933',
-    '#7a4a1e',
+    *('#0077bb', '#ee7733', '#117733', '#aa4499', '#ddcc77', '#332288'),
+    *('#88ccee', '#882255', '#44aa99', '#cc6677', '#999933', '#7a4a1e'),
 )
 _NO_GROUP = '#98a2b3'
 
@@ -80,14 +72,7 @@ def group_colours(
 
 
 def cluster(matrix: CostMatrix) -> np.ndarray:
-    """Hierarchical clustering by average distance, leaves in optimal order.
-
-    Args:
-        matrix: The matrix.
-
-    Returns:
-        SciPy's linkage, of shape (K - 1, 4).
-    """
+    """Clustering by average distance: SciPy's linkage, (K - 1, 4)."""
     return linkage(
         squareform(distances(matrix), checks=False),
         method='average',
@@ -115,54 +100,51 @@ def draw_heatmap(
     """
     size = len(matrix.categories)
     tree = cluster(matrix)
-    cost = matrix.cost(kappa).numpy()
+    names = [short_name(name) for name in matrix.categories]
+    cost = pd.DataFrame(matrix.cost(kappa).numpy(), names, names)
     colours, legend = group_colours(matrix.categories, supercategories)
     side = float(np.clip(size * _LABEL_PITCH, 4.0, _MAX_SIDE / 2))  # inches
-    names = np.array([short_name(name) for name in matrix.categories])
     # every n-th name where there is no room for all
     step = max(1, math.ceil(size * _LABEL_PITCH / side - 1e-6))
-    with picture_style():
+    with picture_style(), _deep_recursion(size):
         grid = sns.clustermap(
             cost,
             row_linkage=tree,
             col_linkage=tree,
             row_colors=colours,
-            figsize=(side, side),
-            cbar_pos=(0, 0, 0.1, 0.1),  # placed below
-            cbar_kws=dict(orientation='horizontal'),
+            figsize=(side + 2, side + 1),
+            dendrogram_ratio=(1.6 / (side + 2), 1 / (side + 1)),
+            colors_ratio=0.16 / (side + 2),
+            cbar_pos=(0.02, 1 - 0.3 / (side + 1), 1.2 / (side + 2), 0.02),
+            cbar_kws=dict(
+                orientation='horizontal', label=f'cost at kappa {kappa:g}'
+            ),
             cmap='cividis',
             vmin=0,
-            vmax=max(float(cost.max()), 1e-6),
-            xticklabels=False,
-            yticklabels=False,
-            rasterized=True,
+            vmax=max(float(cost.max(axis=None)), 1e-6),
+            xticklabels=step,
+            yticklabels=step,
         )
-        order = grid.dendrogram_row.reordered_ind
-        shown = np.arange(0, size, step)
-        labels = names[order][shown]
-        grid.ax_col_dendrogram.remove()
-        # in units of the matrix, which is square; the names stand outside
-        inch = 1 / side
-        grid.ax_heatmap.set_position((0, 0, 1, 1))
-        grid.ax_row_colors.set_position((-0.2 * inch, 0, 0.16 * inch, 1))
-        grid.ax_row_dendrogram.set_position((-1.8 * inch, 0, 1.6 * inch, 1))
-        grid.ax_cbar.set_position(
-            (-1.8 * inch, 1 + 0.4 * inch, 1.5 * inch, 0.12 * inch)
-        )
-        grid.ax_cbar.set_title(
-            f'cost at kappa {kappa:g}', fontsize=_FONT_SIZE, loc='left'
-        )
-        grid.ax_heatmap.set_xticks(shown + 0.5, labels, rotation=90)
-        grid.ax_heatmap.set_yticks(shown + 0.5, labels, rotation=0)
+        grid.ax_col_dendrogram.clear()
+        grid.ax_col_dendrogram.set_axis_off()
         if legend:
-            grid.figure.legend(
+            grid.ax_col_dendrogram.legend(
                 handles=_handles(legend),
                 loc='lower left',
-                bbox_to_anchor=(0, 1 + 0.1 * inch),
-                borderaxespad=0,
                 ncols=max(1, int(side / 1.5)),
             )
         return to_png(grid.figure)
+
+
+@contextmanager
+def _deep_recursion(depth: int) -> Iterator[None]:
+    """SciPy draws a tree by a function that calls itself at each level."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + 2 * depth)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def draw_map(

@@ -7,6 +7,7 @@ a batch.
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,13 +56,10 @@ class ClassStatistics:
     ) -> None:
         self.confusion, self.cap = confusion, cap
         size, width = num_categories, num_features
-
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(shape, dtype=torch.float64, device=device)
-
+        double: Any = dict(dtype=torch.float64, device=device)
         self.counts = torch.zeros(size, dtype=torch.int64, device=device)
-        self.means = zeros(size, width)
-        self.probabilities = zeros(*(2 * (size * confusion,)))
+        self.means = torch.zeros(size, width, **double)
+        self.probabilities = torch.zeros(2 * (size * confusion,), **double)
         self.keys = torch.full((size, cap), _NO_KEY, device=device)
         self.samples = torch.zeros(size, cap, width, device=device)
 
@@ -70,29 +68,20 @@ class ClassStatistics:
         features: Tensor,
         labels: Tensor,
         *,
-        probabilities: Tensor | None = None,
-        keys: Tensor | None = None,
+        probabilities: Tensor,
+        keys: Tensor,
     ) -> None:
         """Add a batch.
 
         Args:
             features: Features of the samples, of shape (R, D).
             labels: Their categories, of shape (R,).
-            probabilities: Predicted probabilities, of shape (R, K); for
-                confusion.
-            keys: Key of each sample, not negative, of shape (R,); to keep
-                samples.
-
-        Raises:
-            ValueError: If probabilities or keys are needed and missing.
+            probabilities: Predicted probabilities, of shape (R, K).
+            keys: Key of each sample, not negative, of shape (R,).
         """
         if self.confusion:
-            if probabilities is None:
-                raise ValueError('confusion needs probabilities')
             self.probabilities.index_add_(0, labels, probabilities.double())
         if self.cap:
-            if keys is None:
-                raise ValueError('keeping samples needs their keys')
             self._keep_smallest(features.float(), labels, keys)
 
         features = features.double()
@@ -161,15 +150,7 @@ def hash_key(*values: object) -> int:
 
 
 def sample_keys(key: int, num: int) -> Tensor:
-    """Keys of the samples of an image, from the key of the image.
-
-    Args:
-        key: Key of the image, from :func:`hash_key`.
-        num: Number of samples.
-
-    Returns:
-        Keys that are not negative, int64, of shape (num,).
-    """
+    """Keys of samples of an image, not negative, from its key; (num,)."""
     words = np.random.PCG64(key).random_raw(num) >> np.uint64(1)
     return torch.from_numpy(words.astype(np.int64))
 

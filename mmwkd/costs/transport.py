@@ -17,7 +17,6 @@ from torch import Tensor
 
 from mmwkd.extras import needs_extra
 from mmwkd.functional import Domain, sinkhorn_cost
-from mmwkd.functional.checks import check_at_least, check_positive
 
 with needs_extra('cost'):
     import ot
@@ -89,12 +88,7 @@ def transport_plans(
 
     Returns:
         Plans, float64; entry (r, i, j) moves from i to j, (R, K, K).
-
-    Raises:
-        ValueError: If ``reg`` or ``num_iters`` is not positive.
     """
-    check_positive(reg=reg)
-    check_at_least(1, num_iters=num_iters)
     num_rois, size = source.shape
     part = torch.ones(num_rois, size, dtype=torch.bool)
     if excluded is not None:
@@ -154,22 +148,17 @@ def transport_errors(
     """Measure Sinkhorn against exact transport over a grid of options.
 
     Args:
-        source: Histograms that sum to 1, of shape (R, K), R > 0.
-        sink: Histograms that sum to 1, of shape (R, K).
-        cost: Ground cost, of shape (K, K).
-        excluded: Category of each row that takes no part, of shape (R,).
+        source: See :func:`transport_plans`.
+        sink: See :func:`transport_plans`.
+        cost: See :func:`transport_plans`.
+        excluded: See :func:`transport_plans`.
         regs: Values of reg.
         num_iters: Numbers of iterations.
         domain: Arithmetic of the loss that is measured beside.
 
     Returns:
         Means over the RoIs.
-
-    Raises:
-        ValueError: If there are no RoIs.
     """
-    if len(source) == 0:
-        raise ValueError('there are no RoIs to measure transport on')
     regs, num_iters = tuple(sorted(regs)), tuple(sorted(num_iters))
     source, sink = _double(source), _double(sink)
     shape = len(regs), len(num_iters)

@@ -1,11 +1,27 @@
-"""Show what the entropic transport of WKD-L does on some RoIs."""
+"""Show what the entropic transport of WKD-L does on some RoIs.
+
+Shapes: R RoIs, K categories, background included and last.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import torch
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.runner import Runner, set_random_seed
+from torch import Tensor
+
+from mmwkd.configs import (
+    dataset_classes,
+    is_distiller,
+    read_config,
+    type_name,
+)
+from mmwkd.costs.cost_matrix import BACKGROUND
 from mmwkd.costs.plots import short_name
-from mmwkd.costs.roi_logits import TransportSubject, subject_from_config
 from mmwkd.costs.transport import (
     NUM_ITERS,
     REGS,
@@ -14,9 +30,30 @@ from mmwkd.costs.transport import (
     transport_plans,
 )
 from mmwkd.costs.transport_plots import draw_errors, draw_plans
+from mmwkd.distillers import DetectorDistiller
+from mmwkd.distillers.checkpoint import load_strictly, read_weights
 from mmwkd.files import atomic_write, check_writable
 from mmwkd.functional.checks import check_at_least
 from mmwkd.functional.logit_distillation import class_distribution
+from mmwkd.losses import WKDLogitLoss
+
+_PICTURES = ('plans.png', 'errors.png')
+
+
+class RoILogits(NamedTuple):
+    """Logits of both detectors on the same RoIs."""
+
+    student_logits: Tensor  # (R, K)
+    teacher_logits: Tensor  # (R, K)
+    target: Tensor  # (R,), label of each RoI
+
+
+class TransportSubject(NamedTuple):
+    """What there is to look at: RoIs, the bound loss, and names."""
+
+    logits: RoILogits
+    loss: WKDLogitLoss
+    categories: tuple[str, ...]  # K
 
 
 def cost_transport(
@@ -66,28 +103,135 @@ def cost_transport(
     check_at_least(
         1, num_images=num_images, num_rois=num_rois, num_plans=num_plans
     )
-    for path in _pictures(out_dir):
-        check_writable(path, force=force)
+    for name in _PICTURES:
+        check_writable(out_dir / name, force=force)
     overridden = dict(
-        temperature=temperature, kappa=kappa, reg=reg, num_iters=num_iters
+        cost=None if cost is None else str(cost),
+        temperature=temperature,
+        kappa=kappa,
+        reg=reg,
+        num_iters=num_iters,
     )
-    options = {k: v for k, v in overridden.items() if v is not None}
     subject = subject_from_config(
         config,
         checkpoint,
-        cost=cost,
         num_images=num_images,
         num_rois=num_rois,
         seed=seed,
-        **options,
+        **{k: v for k, v in overridden.items() if v is not None},
     )
     return inspect_transport(
         subject, out_dir, num_plans=num_plans, force=force
     )
 
 
-def _pictures(out_dir: Path) -> tuple[Path, Path]:
-    return out_dir / 'plans.png', out_dir / 'errors.png'
+def subject_from_config(
+    config: str,
+    checkpoint: str | None = None,
+    *,
+    num_images: int = 8,
+    num_rois: int = 32,
+    seed: int = 0,
+    **loss_options: Any,
+) -> TransportSubject:
+    """Run a distiller on a few training images and take foreground RoIs.
+
+    Both detectors are in eval mode, and nothing is trained.
+
+    Args:
+        config: See :func:`cost_transport`.
+        checkpoint: See :func:`cost_transport`.
+        num_images: See :func:`cost_transport`.
+        num_rois: RoIs to take at most, spread over the images.
+        seed: See :func:`cost_transport`.
+        **loss_options: Options of the ``logit_loss`` to override.
+
+    Returns:
+        What to look at.
+
+    Raises:
+        ValueError: See :func:`cost_transport`.
+    """
+    register_all_modules(init_default_scope=True)
+    cfg = read_config(config)
+    if not is_distiller(cfg.get('model', {})) or not cfg.model.get(
+        'logit_loss'
+    ):
+        raise ValueError(
+            f'{config} has no DetectorDistiller with a logit_loss, whose '
+            'transport could be inspected'
+        )
+    name = type_name(cfg.model.logit_loss)
+    if name != 'WKDLogitLoss':
+        raise ValueError(
+            f'the logit_loss of {config} is a {name}, '
+            'which transports nothing; WKDLogitLoss does'
+        )
+    cfg.model.logit_loss.update(loss_options)
+    set_random_seed(seed)
+    distiller = MODELS.build(cfg.model)
+    if checkpoint is None:
+        distiller.init_weights()
+    else:
+        load_strictly(
+            distiller.student,
+            read_weights(checkpoint, 'checkpoint'),
+            checkpoint,
+            'checkpoint',
+        )
+    loader = Runner.build_dataloader(
+        dict(
+            cfg.train_dataloader,
+            batch_size=num_images,
+            num_workers=0,
+            persistent_workers=False,
+        ),
+        seed=seed,
+    )
+    classes = dataset_classes(loader.dataset) or ()
+    loss = distiller.distillation_losses['logit']
+    loss.check_classes(classes)
+    # again: building a student draws more or less with other weights
+    set_random_seed(seed)
+    logits = observe_logits(distiller, next(iter(loader)), num_rois)
+    return TransportSubject(logits, loss, (*classes, BACKGROUND))
+
+
+@torch.no_grad()
+def observe_logits(
+    distiller: DetectorDistiller, batch: dict[str, Any], num_rois: int
+) -> RoILogits:
+    """Logits on foreground RoIs of a batch, by the distiller's own capture.
+
+    Of a cascade, the last stage is looked at.
+
+    Args:
+        distiller: A distiller with a ``logit_loss``; left in eval mode.
+        batch: Unprocessed batch, as the dataloader yields it.
+        num_rois: RoIs to take at most, spread over the batch.
+
+    Returns:
+        The logits.
+
+    Raises:
+        ValueError: If no sampled RoI is of an object.
+    """
+    distiller.eval()
+    data = distiller.data_preprocessor(batch, training=True)
+    _, step = distiller.observe(data['inputs'], data['data_samples'])
+    student_logits, teacher_logits, target, _ = distiller.compared_logits(step)
+    found = (target < student_logits.shape[1] - 1).nonzero().flatten()
+    if len(found) == 0:
+        raise ValueError(
+            'no sampled RoI is of an object; try more images (--num-images)'
+        )
+    spread = torch.linspace(0, len(found) - 1, min(num_rois, len(found)))
+    rows = found[spread.round().long().to(found.device)]
+    return RoILogits(
+        student_logits[rows].float().cpu(),
+        teacher_logits[rows].float().cpu(),
+        target[rows].cpu(),
+    )
 
 
 def inspect_transport(
@@ -108,13 +252,13 @@ def inspect_transport(
     Returns:
         See :func:`cost_transport`.
     """
-    logits, loss = subject.logits, subject.loss
+    (student_logits, teacher_logits, target), loss, categories = subject
     assert loss.ground_cost is not None  # a subject's loss is bound
     cost = loss.ground_cost.cpu()
-    excluded = logits.target if loss.separate_target else None
+    excluded = target if loss.separate_target else None
     source, sink = (
         class_distribution(side, excluded, loss.temperature)
-        for side in (logits.student_logits, logits.teacher_logits)
+        for side in (student_logits, teacher_logits)
     )
     errors = transport_errors(
         source,
@@ -137,30 +281,25 @@ def inspect_transport(
     )
     values = (plans * cost).sum(dim=(1, 2))
     titles = [
-        f'target {short_name(subject.categories[logits.target[row]])}: '
-        f'cost {value:.3f}, exact '
-        f'{exact[row]:.3f}'
+        f'target {short_name(categories[target[row]])}: '
+        f'cost {value:.3f}, exact {exact[row]:.3f}'
         for row, value in zip(shown.tolist(), values.tolist(), strict=True)
     ]
     pictures = (
-        draw_plans(
-            source[shown], sink[shown], plans, subject.categories, titles
-        ),
+        draw_plans(source[shown], sink[shown], plans, categories, titles),
         draw_errors(errors, reg=loss.reg, num_iters=loss.num_iters),
     )
-    row, column = (
-        errors.regs.index(loss.reg),
-        errors.num_iters.index(loss.num_iters),
-    )
+    at = errors.regs.index(loss.reg), errors.num_iters.index(loss.num_iters)
     print(
         f'{len(source)} RoIs, reg {loss.reg:g}, {loss.num_iters} iterations: '
-        f'the cost is {100 * errors.bias[row, column]:+.0f} % off the exact '
-        f'{errors.exact:.4g}, and {100 * errors.violations[row, column]:.1f} '
-        "% of the mass misses the teacher's distribution"
+        f'the cost differs by {100 * errors.bias[at]:+.0f} % from '
+        f'the exact {errors.exact:.4g}, and '
+        f'{100 * errors.violations[at]:.1f} % of the mass misses the '
+        "teacher's distribution"
     )
-    paths = _pictures(out_dir)
-    for path, picture in zip(paths, pictures, strict=True):
+    plans_file, errors_file = (out_dir / name for name in _PICTURES)
+    for path, picture in zip((plans_file, errors_file), pictures, strict=True):
         with atomic_write(path, force=force) as file:
             file.write(picture)
         print(path)
-    return paths
+    return plans_file, errors_file

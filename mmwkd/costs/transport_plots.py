@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -110,9 +111,11 @@ def _draw_plan(
         cmap='Greys',
         vmin=0,
         cbar=False,
+        xticklabels=names,
+        yticklabels=names,
     )
-    centre.set_xticks(ticks + 0.5, names, rotation=90)
-    centre.set_yticks(ticks + 0.5, names, rotation=0)
+    centre.tick_params(axis='x', rotation=90)
+    centre.tick_params(axis='y', rotation=0)
 
 
 def draw_errors(
@@ -122,47 +125,38 @@ def draw_errors(
 
     Args:
         errors: What was measured.
-        reg: The loss's own option, outlined.
-        num_iters: The loss's own option, outlined.
+        reg: The loss's own option, one of the measured, outlined.
+        num_iters: The same of its iterations.
 
     Returns:
         A PNG.
     """
     with picture_style():
         figure = Figure(figsize=(12.5, 5.2), layout='constrained')
-        left, right = figure.subplots(1, 2)
+        axes = figure.subplots(1, 2)
         _draw_grid(
-            left,
+            axes[0],
             errors,
             100 * errors.bias,
+            f'cost against the exact {errors.exact:.4g}, in percent',
             cmap='RdBu_r',
             norm=Normalize(-100, 100, clip=True),
             fmt='+.0f',
         )
-        left.set_title(
-            f'cost against the exact {errors.exact:.4g}, in percent',
-            loc='left',
-            fontsize=10,
-        )
         _draw_grid(
-            right,
+            axes[1],
             errors,
             100 * errors.violations,
+            "mass that misses the teacher's distribution, in percent",
             cmap='YlOrBr',
             norm=LogNorm(0.01, 100, clip=True),
             fmt='.1f',
         )
-        right.set_title(
-            "mass that misses the teacher's distribution, in percent",
-            loc='left',
-            fontsize=10,
-        )
-        if reg in errors.regs and num_iters in errors.num_iters:
-            corner = errors.num_iters.index(num_iters), errors.regs.index(reg)
-            for axes in (left, right):
-                axes.add_patch(
-                    Rectangle(corner, 1, 1, fill=False, lw=2.5, clip_on=False)
-                )
+        corner = errors.num_iters.index(num_iters), errors.regs.index(reg)
+        for grid in axes:
+            grid.add_patch(
+                Rectangle(corner, 1, 1, fill=False, lw=2.5, clip_on=False)
+            )
         figure.supxlabel(
             "outlined: the loss's own options; crossed out: the loss itself "
             'is more than 1 % off these values',
@@ -176,23 +170,20 @@ def _draw_grid(
     axes: Axes,
     errors: TransportErrors,
     percent: np.ndarray,
-    *,
-    cmap: str,
-    norm: Normalize,
-    fmt: str,
+    title: str,
+    **options: Any,
 ) -> None:
     sns.heatmap(
         percent,
         ax=axes,
         annot=True,
-        fmt=fmt,
-        cmap=cmap,
-        norm=norm,
         cbar=False,
         xticklabels=[str(n) for n in errors.num_iters],
         yticklabels=[f'{reg:g}' for reg in errors.regs],
+        **options,
     )
     axes.set(xlabel='iterations', ylabel='reg')
+    axes.set_title(title, loc='left', fontsize=10)
     axes.tick_params(axis='y', rotation=0)
     for i, j in np.argwhere(~errors.loss_is_accurate):
         axes.plot(

@@ -5,9 +5,14 @@ Shapes: R RoIs, C foreground categories.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from torch import Tensor
+
+# how far mmdet's coder stretches a RoI at most
+_WH_RATIO_CLIP = 16 / 1000
 
 
 def deltas_of_label(deltas: Tensor, labels: Tensor) -> Tensor:
@@ -43,6 +48,23 @@ def recode(
     Returns:
         Deltas of the same boxes, of shape (R, 4).
     """
-    boxes = rois[:, 1:].float()
-    decoded = source.decode(boxes, deltas.float())
-    return target.encode(boxes, decoded)
+    if not (_is_affine(source) and _is_affine(target)):
+        boxes = rois[:, 1:].float()
+        return target.encode(boxes, source.decode(boxes, deltas.float()))
+    largest = abs(math.log(_WH_RATIO_CLIP))
+    columns = []
+    for index, column in enumerate(deltas.float().unbind(dim=1)):
+        value = column * source.stds[index] + source.means[index]
+        if index >= 2:  # what decoding would clip: log of width and height
+            value = value.clamp(-largest, largest)
+        columns.append((value - target.means[index]) / target.stds[index])
+    return torch.stack(columns, dim=1)
+
+
+def _is_affine(coder: DeltaXYWHBBoxCoder) -> bool:
+    """Whether offsets and stretches of a RoI are coded by scale and mean.
+
+    Numbers go to the device with the operators that use them; the coders
+    would copy their means and scales from the host, in every step.
+    """
+    return type(coder) is DeltaXYWHBBoxCoder and not coder.add_ctr_clamp

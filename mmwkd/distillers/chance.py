@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmwkd.distillers.late import LateValues
+
 
 class ChanceCheck:
     """Warn once, after the first batches, if the teacher merely guesses.
@@ -20,8 +22,9 @@ class ChanceCheck:
     Judged is the mean cross-entropy of the teacher's logits on the labels
     of foreground RoIs. Guessing among all categories has log K; a trained
     teacher is far below it, one that was not loaded, or that sees other
-    pixels or other classes, near or above. Sums stay on the device: the host
-    waits for it once, at the last of these batches, and never after.
+    pixels or other classes, near or above. Sums stay on the device and are
+    judged when they have come to the host, on a GPU a step or two after the
+    last of these batches: the host waits for nothing.
 
     Args:
         num_batches: Batches that are judged together.
@@ -35,6 +38,7 @@ class ChanceCheck:
         self.tolerance = tolerance
         self._num_seen = 0
         self._sums: Tensor | float = 0.0  # (2,), cross-entropy and RoIs
+        self._late: LateValues | None = None  # the sums, when complete
 
     @torch.no_grad()
     def __call__(self, logits: Tensor, labels: Tensor) -> None:
@@ -45,6 +49,7 @@ class ChanceCheck:
             labels: Labels of the same RoIs, (R,).
         """
         if self._num_seen == self.num_batches:
+            self._judge_when_ready()
             return
         self._num_seen += 1
         num_categories = logits.shape[1]
@@ -55,11 +60,17 @@ class ChanceCheck:
         counted = foreground.to(judged.dtype)
         self._sums = self._sums + torch.stack([judged, counted]).sum(dim=1)
         if self._num_seen == self.num_batches:
-            total, num_rois = self._sums.tolist()
-            self._sums = 0.0
-            self._judge(total / max(num_rois, 1), num_categories)
+            self._num_categories = num_categories
+            self._late = LateValues(self._sums)
+            self._judge_when_ready()
 
-    def _judge(self, mean: float, num_categories: int) -> None:
+    def _judge_when_ready(self) -> None:
+        if self._late is None or not self._late.ready():
+            return
+        sums, self._late = self._late, None
+        total, num_rois = sums.tolist()
+        mean = total / max(num_rois, 1)
+        num_categories = self._num_categories
         chance = math.log(num_categories)
         if mean < self.tolerance * chance:
             return

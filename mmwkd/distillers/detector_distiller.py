@@ -29,6 +29,7 @@ from mmwkd.configs import metainfo_classes
 from mmwkd.distillers.adapters import zero_of
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.capture import capture
+from mmwkd.distillers.finite import FiniteCheck
 from mmwkd.distillers.pixels import (
     PixelAdapter,
     content_sizes,
@@ -45,10 +46,8 @@ from mmwkd.distillers.places import (
 )
 from mmwkd.distillers.plain_state import as_plain_student, from_plain_student
 from mmwkd.distillers.refusals import (
-    broken_boxes,
     check_batch,
     explain,
-    refuse_non_finite,
     refuse_shards,
 )
 from mmwkd.distillers.student_weights import without_torchvision
@@ -156,6 +155,7 @@ class DetectorDistiller(BaseDetector):
             or_, (place.needs for place in self._places.values()), Needs()
         )
         self._factors = dict.fromkeys(self._places, 1.0)
+        self._check_finite = FiniteCheck()
         self._dataset_checked = False
         self._shards_checked = False
         self._register_state_dict_hook(as_plain_student)
@@ -215,8 +215,9 @@ class DetectorDistiller(BaseDetector):
         Raises:
             ValueError: If a ground truth is not finite, naming the image, or
                 if FSDP has split the parameters.
-            FloatingPointError: If the teacher's output is not finite, naming
-                the tensor and the images.
+            FloatingPointError: If the teacher's output is not finite, or was
+                not in one of the last steps, naming the tensor and the
+                images.
         """
         self.check_dataset()
         self._check_shards()
@@ -230,10 +231,11 @@ class DetectorDistiller(BaseDetector):
             explain(error, batch_data_samples)
             raise
         distillation = self._distil(step)
-        if not torch.stack(list(distillation.values())).isfinite().all():
-            if sentence := broken_boxes(batch_data_samples):
-                raise ValueError(sentence)
-            refuse_non_finite(step.teacher, batch_data_samples)
+        self._check_finite(
+            distillation.values(),
+            step.teacher.named_tensors(),
+            batch_data_samples,
+        )
         return losses | distillation
 
     def observe(

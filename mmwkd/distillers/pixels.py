@@ -109,10 +109,12 @@ class PixelAdapter:
         if self._flip:
             mean_s, std_s = mean_s[::-1], std_s[::-1]
         # teacher = student * scale + shift, in the teacher's channel order
-        self._scale = [s / t for s, t in zip(std_s, std_t, strict=True)]
-        self._shift = [
+        scale = [s / t for s, t in zip(std_s, std_t, strict=True)]
+        shift = [
             (a - b) / t for a, b, t in zip(mean_s, mean_t, std_t, strict=True)
         ]
+        self._affine = torch.tensor([scale, shift], dtype=torch.float64)
+        self._placed = self._affine  # as the images need it
         self._same_values = (
             not self._flip and mean_s == mean_t and std_s == std_t
         )
@@ -147,8 +149,13 @@ class PixelAdapter:
         adapted = inputs.new_full(
             (*inputs.shape[:2], height, width), self._pad_value
         )
-        scale = inputs.new_tensor(self._scale)[:, None, None]
-        shift = inputs.new_tensor(self._shift)[:, None, None]
+        if (self._placed.device, self._placed.dtype) != (
+            inputs.device,
+            inputs.dtype,
+        ):
+            # once: a copy from the host in every step would stop the device
+            self._placed = self._affine.to(inputs)
+        scale, shift = self._placed[..., None, None]
         for target, image, (h, w) in zip(adapted, inputs, shapes, strict=True):
             image = image[:, :h, :w]
             if self._flip:

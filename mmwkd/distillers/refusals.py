@@ -10,7 +10,6 @@ from typing import Any
 from mmdet.models.detectors import BaseDetector
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.logging import print_log
-from torch import Tensor
 
 from mmwkd.distillers.capture import TrainingPass
 from mmwkd.distillers.teacher import TeacherPass
@@ -47,8 +46,8 @@ def broken_boxes(data_samples: Any) -> str | None:
         boxes = getattr(getattr(sample, 'gt_instances', None), 'bboxes', None)
         if boxes is not None and not get_box_tensor(boxes).isfinite().all():
             return (
-                f'a box in the annotations of {_file_of(sample)} is not '
-                'finite; correct or remove it'
+                f'a box in the annotations of the image {_file_of(sample)} '
+                'is not finite; correct or remove it'
             )
     return None
 
@@ -72,9 +71,16 @@ def explain(error: BaseException, data_samples: Any) -> None:
         print_log(f'mmwkd: {sentence}', 'current', level=logging.ERROR)
 
 
+def files_of(data_samples: Any) -> list[str]:
+    """Names of the files of a batch, as far as its samples tell them."""
+    if not isinstance(data_samples, Sequence):
+        return ['of this batch']
+    return [_file_of(sample) for sample in data_samples]
+
+
 def _file_of(sample: Any) -> str:
     metainfo = getattr(sample, 'metainfo', {})
-    return str(metainfo.get('img_path', 'an image of unknown file'))
+    return str(metainfo.get('img_path', 'of unknown file'))
 
 
 def refuse_shards(student: BaseDetector) -> None:
@@ -87,35 +93,3 @@ def refuse_shards(student: BaseDetector) -> None:
             "plain student's keys, and FSDP wants those of the wrapped "
             'module; use DDP (MMDistributedDataParallel) instead'
         )
-
-
-def refuse_non_finite(teacher: TeacherPass, data_samples: Any) -> None:
-    """Stop if it is the teacher's doing; the student's overflow is not."""
-    tensors = {
-        f'neck feature map {level}': feat
-        for level, feat in enumerate(teacher.neck_feats)
-    }
-    for index, stage in enumerate(teacher.stages):
-        tensors[f'RoI feature maps of stage {index}'] = stage.feats
-        if stage.logits is not None:
-            tensors[f'class logits of stage {index}'] = stage.logits
-        if isinstance(stage.deltas, Tensor):  # SABL predicts buckets
-            tensors[f'box deltas of stage {index}'] = stage.deltas
-    for level, scores in enumerate(teacher.dense_scores):
-        tensors[f'class scores of level {level}'] = scores
-    if teacher.predictions is not None:
-        tensors['predicted boxes'] = teacher.predictions.boxes
-        for level, scores in enumerate(teacher.predictions.scores):
-            tensors[f'class scores of level {level}'] = scores
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            files = (
-                [_file_of(sample) for sample in data_samples]
-                if isinstance(data_samples, Sequence)
-                else ['of this batch']
-            )
-            raise FloatingPointError(
-                f"the teacher's {name} is not finite on the images "
-                f'{", ".join(files)}; check the checkpoint, its '
-                'normalisation, and whether it fits half precision'
-            )

@@ -115,6 +115,25 @@ class TeacherPass:
     # of further modules, by the names they were asked for with
     outputs: Mapping[str, Any] = field(default_factory=dict)
 
+    def named_tensors(self) -> dict[str, Tensor]:
+        """Its tensors by what they are called in messages."""
+        tensors = {
+            f'neck feature map {level}': feats
+            for level, feats in enumerate(self.neck_feats)
+        }
+        for index, stage in enumerate(self.stages):
+            tensors[f'RoI feature maps of stage {index}'] = stage.feats
+            if stage.logits is not None:
+                tensors[f'class logits of stage {index}'] = stage.logits
+            if isinstance(stage.deltas, Tensor):  # SABL predicts buckets
+                tensors[f'box deltas of stage {index}'] = stage.deltas
+        levels = self.dense_scores
+        if self.predictions is not None:
+            levels = self.predictions.scores
+        for level, scores in enumerate(levels):
+            tensors[f'class scores of level {level}'] = scores
+        return tensors
+
 
 class FrozenTeacher:
     """A trained detector in eval mode without gradients.

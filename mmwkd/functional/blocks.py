@@ -5,7 +5,7 @@ Shapes: N maps, D channels, (H, W) positions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,9 +16,9 @@ from mmwkd.functional.precision import computing_dtype
 
 # Entries of a block: what a step may hold beside the maps, in a few tensors.
 _ENTRIES = 2**25
-# Half-precision maps are cast block by block. A block is smaller there, so
-# that its copies do not outweigh what the maps save.
-_HALF_ENTRIES = 2**23
+# Half-precision maps are cast block by block: to a quarter of a block, so that
+# the copies do not outweigh what the maps save.
+_CAST_FACTOR = 4
 
 
 def sum_over_channels(
@@ -68,7 +68,7 @@ def _compute(
 ) -> Tensor:
     dtype = computing_dtype(student)
     whole = student.dtype == dtype
-    entries = (_ENTRIES if whole else _HALF_ENTRIES) / factor
+    entries = _ENTRIES / (factor if whole else max(factor, _CAST_FACTOR))
     size = student.shape[dim]
     step = max(1, int(entries * size / max(1, student.numel())))
     if size == 0 or (whole and step >= size):
@@ -85,14 +85,16 @@ class _InBlocks(torch.autograd.Function):
         term: Callable[..., Tensor],
         dim: int,
         step: int,
-        *arguments: Tensor | None,
+        student: Tensor,
+        *constants: Tensor | None,
     ) -> Tensor:
-        ctx.save_for_backward(*arguments)
+        ctx.save_for_backward(student, *constants)
         ctx.split = term, dim, step
-        parts = [term(*block) for _, block in _blocks(dim, step, arguments)]
+        blocks = _blocks(dim, step, student, constants)
+        parts = (term(*block) for _, block in blocks)
         if dim == 0:
-            return torch.cat(parts)
-        return torch.stack(parts).sum(dim=0)
+            return torch.cat(list(parts))
+        return sum(parts, start=next(parts))
 
     @staticmethod
     @first_order
@@ -100,9 +102,7 @@ class _InBlocks(torch.autograd.Function):
         term, dim, step = ctx.split
         student, *constants = ctx.saved_tensors
         gradient = torch.empty_like(student)
-        for place, (block, *others) in _blocks(
-            dim, step, (student, *constants)
-        ):
+        for place, (block, *others) in _blocks(dim, step, student, constants):
             with torch.enable_grad():
                 block = block.detach().requires_grad_()
                 value = term(block, *others)
@@ -113,31 +113,23 @@ class _InBlocks(torch.autograd.Function):
 
 
 def _blocks(
-    dim: int, step: int, arguments: tuple[Tensor | None, ...]
-) -> Iterator[tuple[tuple[slice, ...], list[Tensor | None]]]:
+    dim: int, step: int, student: Tensor, constants: Sequence[Tensor | None]
+) -> Iterator[tuple[tuple[slice, ...], list[Any]]]:
     """Places of blocks, and the arguments there, in float32 or better."""
-    student = arguments[0]
     size = student.shape[dim]
     for first in range(0, size, step):
         place = (slice(None),) * dim + (slice(first, first + step),)
-        yield (
-            place,
-            _cast(
-                (
-                    # what has one entry is shared
-                    each[place]
-                    if each is not None and each.shape[dim] == size
-                    else each
-                    for each in arguments
-                ),
-                computing_dtype(student),
-            ),
-        )
+        parts = [
+            # what has one entry is shared
+            each[place]
+            if each is not None and each.shape[dim] == size
+            else each
+            for each in (student, *constants)
+        ]
+        yield place, _cast(parts, computing_dtype(student))
 
 
-def _cast(
-    arguments: Iterable[Tensor | None], dtype: torch.dtype
-) -> list[Tensor | None]:
+def _cast(arguments: Iterable[Tensor | None], dtype: torch.dtype) -> list[Any]:
     return [
         each.to(dtype)
         if each is not None and each.is_floating_point()

@@ -229,10 +229,11 @@ def emd_term(
         student_feats,
         teacher_feats.detach(),
         padding_mask(extents, student_feats),
-    )  # (3, N, N)
+    )  # (N, N + 2)
     # a map of zeros has no direction; the minimum keeps its gradient finite
-    student, teacher = products[1:].clamp(min=_MIN_LENGTH**2).sqrt()
-    cost = 1 - products[0] / (student * teacher)  # (N, N)
+    lengths = products[:, -2:].clamp(min=_MIN_LENGTH**2).sqrt()  # (N, 2)
+    cosine = products[:, :-2] / lengths[:, :1] / lengths[:, 1]  # (N, N)
+    cost = 1 - cosine
     plan = sinkhorn_plan(cost, reg=reg, num_iters=num_iters)
     return len(cost) * (plan * cost).sum(dim=1)
 
@@ -326,15 +327,14 @@ def _channel_correlation(feats: Tensor, eps: float) -> Tensor:
 def _inner_products(
     student: Tensor, teacher: Tensor, padding: Tensor | None
 ) -> Tensor:
-    """Of all pairs, of students and of teachers with themselves, (3, N, N)."""
+    """Of all pairs of maps, and of students and teachers with themselves.
+
+    Returns:
+        The products side by side, of shape (N, N + 2).
+    """
     student, teacher = (
         feats.flatten(1) for feats in _blank(padding, student, teacher)
     )
-    inner = matrix_product(student, teacher.T)  # (N, N)
-    return torch.stack(
-        [
-            inner,
-            student.square().sum(dim=1)[:, None].expand_as(inner),
-            teacher.square().sum(dim=1).expand_as(inner),
-        ]
-    )
+    squares = [each.square().sum(dim=1) for each in (student, teacher)]
+    pairs = matrix_product(student, teacher.T)  # (N, N)
+    return torch.cat([pairs, torch.stack(squares, dim=1)], dim=1)

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from mmwkd.functional.checks import check_logits, check_positive
 from mmwkd.functional.logit_distillation import target_term
-from mmwkd.functional.precision import full_precision
+from mmwkd.functional.precision import computing_dtype, with_exact_products
 
 
-@full_precision
+@with_exact_products
 def kd_term(
     student_logits: Tensor,
     teacher_logits: Tensor,
@@ -43,15 +43,14 @@ def kd_term(
     """
     check_logits(student_logits, teacher_logits)
     check_positive(temperature=temperature)
-    teacher_logits = teacher_logits.detach().to(student_logits)
     log_p, log_q = (
-        F.log_softmax(logits / temperature, dim=1)
-        for logits in (student_logits, teacher_logits)
+        F.log_softmax(_soften(logits, temperature, student_logits), dim=1)
+        for logits in (student_logits, teacher_logits.detach())
     )
     return temperature**2 * _kl(log_p, log_q)
 
 
-@full_precision
+@with_exact_products
 def dkd_terms(
     student_logits: Tensor,
     teacher_logits: Tensor,
@@ -83,16 +82,17 @@ def dkd_terms(
     """
     check_logits(student_logits, teacher_logits, target)
     check_positive(temperature=temperature)
-    teacher_logits = teacher_logits.detach().to(student_logits)
-    p_target, p_others = _decouple(student_logits / temperature, target)
-    q_target, q_others = _decouple(teacher_logits / temperature, target)
+    (p_target, p_others), (q_target, q_others) = (
+        _decouple(_soften(logits, temperature, student_logits), target)
+        for logits in (student_logits, teacher_logits.detach())
+    )
     return (
         temperature**2 * _kl(p_target, q_target),
         temperature**2 * _kl(p_others, q_others),
     )
 
 
-@full_precision
+@with_exact_products
 def nkd_terms(
     student_logits: Tensor,
     teacher_logits: Tensor,
@@ -125,13 +125,22 @@ def nkd_terms(
     """
     check_logits(student_logits, teacher_logits, target)
     check_positive(temperature=temperature)
-    teacher_logits = teacher_logits.detach().to(student_logits)
-    _, log_p = _decouple(student_logits / temperature, target)
-    _, log_q = _decouple(teacher_logits / temperature, target)
+    (_, log_p), (_, log_q) = (
+        _decouple(_soften(logits, temperature, student_logits), target)
+        for logits in (student_logits, teacher_logits.detach())
+    )
     return (
         target_term(student_logits, teacher_logits, target),
         -(temperature**2) * (log_q.exp() * log_p).sum(dim=1),
     )
+
+
+def _soften(logits: Tensor, temperature: float, student: Tensor) -> Tensor:
+    """Logits over the temperature, in the student's float32 or better.
+
+    Cast here, a copy of half-precision logits does not outlive its use.
+    """
+    return logits.to(computing_dtype(student)) / temperature
 
 
 def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -14,11 +14,11 @@ from mmwkd.functional.checks import (
     check_logits,
     check_positive,
 )
-from mmwkd.functional.precision import full_precision
+from mmwkd.functional.precision import computing_dtype, with_exact_products
 from mmwkd.functional.sinkhorn import Domain, sinkhorn_cost
 
 
-@full_precision
+@with_exact_products
 def target_term(
     student_logits: Tensor,
     teacher_logits: Tensor,
@@ -40,12 +40,13 @@ def target_term(
     """
     check_logits(student_logits, teacher_logits, target)
     index = target[:, None].long()
-    log_p = F.log_softmax(student_logits, dim=1).gather(1, index)  # (R, 1)
-    q = F.softmax(teacher_logits.detach(), dim=1).gather(1, index)  # (R, 1)
-    return -(q * log_p).squeeze(1)
+    dtype = computing_dtype(student_logits)
+    log_p = F.log_softmax(student_logits, dim=1, dtype=dtype)  # (R, K)
+    q = F.softmax(teacher_logits.detach(), dim=1, dtype=dtype)  # (R, K)
+    return -(q.gather(1, index) * log_p.gather(1, index)).squeeze(1)
 
 
-@full_precision
+@with_exact_products
 def transport_term(
     student_logits: Tensor,
     teacher_logits: Tensor,
@@ -56,6 +57,7 @@ def transport_term(
     reg: float = 0.05,
     num_iters: int = 10,
     domain: Domain = 'plain',
+    max_categories: int | None = None,
 ) -> Tensor:
     r"""Discrete Wasserstein distance between class distributions.
 
@@ -84,6 +86,8 @@ def transport_term(
         domain: 'plain' for the reference iterations, accurate while
             ``cost / reg`` stays below about 20; 'log' for a slower form that
             needs no such limit, computed in float64.
+        max_categories: Categories whose costs are kept one by one, see
+            :func:`mmwkd.functional.sinkhorn_cost`; None for all.
 
     Returns:
         Distance of each RoI, of shape (R,).
@@ -101,15 +105,14 @@ def transport_term(
     check_positive(temperature=temperature, reg=reg)
     check_at_least(1, num_iters=num_iters)
 
-    dtype = torch.float64 if domain == 'log' else student_logits.dtype
-    p = class_distribution(
-        student_logits.to(dtype), target, temperature
-    )  # (R, K)
-    q = class_distribution(
-        teacher_logits.detach().to(dtype), target, temperature
+    own_dtype = computing_dtype(student_logits)
+    dtype = torch.float64 if domain == 'log' else own_dtype
+    p, q = (
+        class_distribution(logits.to(dtype), target, temperature)  # (R, K)
+        for logits in (student_logits, teacher_logits.detach())
     )
     if target is not None and num_categories == 2:
-        return (0 * p).sum(dim=1).to(student_logits.dtype)
+        return (0 * p).sum(dim=1).to(own_dtype)
     distance = sinkhorn_cost(
         p,
         q,
@@ -118,8 +121,9 @@ def transport_term(
         reg=reg,
         num_iters=num_iters,
         domain=domain,
+        max_categories=max_categories,
     )
-    return distance.to(student_logits.dtype)
+    return distance.to(own_dtype)
 
 
 def class_distribution(

@@ -31,10 +31,8 @@ def exact_products(device_type: str) -> Iterator[None]:
             precision = torch.get_float32_matmul_precision()
         except RuntimeError:  # set by the switches of a backend
             with contextlib.ExitStack() as stack:
-                for switch in (
-                    torch.backends.cuda.matmul,
-                    torch.backends.mkldnn.matmul,
-                ):
+                for backend in (torch.backends.cuda, torch.backends.mkldnn):
+                    switch: Any = backend.matmul
                     stack.callback(
                         setattr,
                         switch,

@@ -14,7 +14,11 @@ from mmwkd.functional.checks import (
     check_logits,
     check_positive,
 )
-from mmwkd.functional.precision import full_precision
+from mmwkd.functional.precision import (
+    computing_dtype,
+    full_precision,
+    with_exact_products,
+)
 
 
 def append_background(logits: Tensor) -> Tensor:
@@ -64,7 +68,7 @@ def joint_logit(first: Tensor, second: Tensor) -> Tensor:
     return -torch.logaddexp(either, -first - second)
 
 
-@full_precision
+@with_exact_products
 def binary_kd_term(
     student_logits: Tensor,
     teacher_logits: Tensor,
@@ -92,16 +96,16 @@ def binary_kd_term(
     """
     check_logits(student_logits, teacher_logits)
     check_positive(temperature=temperature)
-    mine, theirs = (
-        (logits[:, :-1] - logits[:, -1:]) / temperature  # (R, C)
-        for logits in (
-            student_logits,
-            teacher_logits.detach().to(student_logits),
-        )
+    dtype = computing_dtype(student_logits)
+    student, teacher = (
+        (logits[:, :-1].to(dtype) - logits[:, -1:]) / temperature  # (R, C)
+        for logits in (student_logits, teacher_logits.detach().to(dtype))
     )
-    share = theirs.sigmoid()
+    share = teacher.sigmoid()
     entropy = F.binary_cross_entropy_with_logits(
-        theirs, share, reduction='none'
+        teacher, share, reduction='none'
     )
-    cross = F.binary_cross_entropy_with_logits(mine, share, reduction='none')
+    cross = F.binary_cross_entropy_with_logits(
+        student, share, reduction='none'
+    )
     return temperature**2 * (cross - entropy).sum(dim=1)

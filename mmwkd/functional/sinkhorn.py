@@ -7,6 +7,7 @@ faster than its transpose, and what a block needs stays in the cache.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -30,6 +31,8 @@ _CPU_BLOCK = 256
 # Entries of the (K, B) tensors that a block keeps, at most: enough to fill a
 # device, few enough to bound its memory (0.5 GB in float32).
 _BLOCK_ENTRIES = 2**27
+# Categories of the rest, the most probable ones, that its means are taken of.
+_REST_SAMPLE = 1024
 
 
 @full_precision
@@ -42,6 +45,7 @@ def sinkhorn_cost(
     reg: float = 0.05,
     num_iters: int = 10,
     domain: Domain = 'plain',
+    max_categories: int | None = None,
 ) -> Tensor:
     r"""Cost of the entropic transport plan, without the entropy term.
 
@@ -78,6 +82,11 @@ def sinkhorn_cost(
             scalings held relative to their largest, without guards: equal
             to the former where that is accurate, at about twice its
             time, and accurate while ``cost / reg`` stays below 600.
+        max_categories: Number M of categories whose costs are kept one by
+            one: those that are most probable to any pair. The others keep
+            their own mass, but are all as far from one another, and from a
+            category that is kept, as they are on average. A half-step then
+            takes time in M squared plus K. None for all K.
 
     Returns:
         Transport cost of each pair, of shape (R,).
@@ -91,7 +100,16 @@ def sinkhorn_cost(
     check_at_least(1, num_iters=num_iters)
     if domain not in DOMAINS:
         raise ValueError(f'domain must be one of {DOMAINS}, got {domain!r}')
-    problem = _problem(cost.detach(), reg, num_iters, domain)
+    order = None
+    if max_categories is not None:
+        check_at_least(1, max_categories=max_categories)
+    if max_categories is not None and max_categories < len(cost):
+        order = _most_probable_first(source, sink)  # (K,)
+        source, sink = (x.index_select(1, order) for x in (source, sink))
+        excluded = None if excluded is None else order.argsort()[excluded]
+    problem = _problem(
+        cost.detach(), reg, num_iters, domain, order, max_categories or 0
+    )
     value = _SinkhornCost.apply(source, sink.detach(), excluded, problem)
     return value.to(source.dtype)
 
@@ -112,32 +130,121 @@ def _check_histograms(
         )
 
 
+class _Rest(NamedTuple):
+    """What is left of a matrix where its entries were replaced by means."""
+
+    to_rest: Tensor  # mean from each category to the rest, (M, 1)
+    from_rest: Tensor  # mean from the rest to each category, (1, M)
+    between: Tensor  # mean between two categories of the rest, ()
+    within: Tensor  # mean from a category of the rest to itself, ()
+
+
+class _Kernel(NamedTuple):
+    """A (K, K) matrix, whole in its first M rows and columns."""
+
+    core: Tensor  # (M, M)
+    rest: _Rest | None  # the others; None if M is K
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> _Kernel:
+        """The matrix of a function of each entry."""
+        rest = None
+        if self.rest is not None:
+            rest = _Rest(*(function(part) for part in self.rest))
+        return _Kernel(function(self.core), rest)
+
+    @property
+    def transposed(self) -> _Kernel:
+        """The matrix with rows and columns exchanged."""
+        rest = self.rest
+        if rest is not None:
+            rest = rest._replace(
+                to_rest=rest.from_rest.T, from_rest=rest.to_rest.T
+            )
+        return _Kernel(self.core.T, rest)
+
+    def multiply(
+        self, columns: Tensor, *, out: Tensor, guard: Tensor | None = None
+    ) -> Tensor:
+        """Product with columns (K, B), of the same shape, plus a guard."""
+        if self.rest is None and guard is not None:
+            # a product is added to as fast as it is written
+            return torch.addmm(guard, self.core, columns, out=out)
+        if self.rest is None:
+            return torch.mm(self.core, columns, out=out)
+        to_rest, from_rest, between, within = self.rest
+        count = len(self.core)
+        head, others = columns[:count], columns[count:]
+        total = others.sum(dim=0)  # (B,)
+        torch.mm(self.core, head, out=out[:count]).addcmul_(to_rest, total)
+        shared = (from_rest @ head).addcmul_(between, total)  # (1, B)
+        torch.mul(others, within - between, out=out[count:]).add_(shared)
+        return out if guard is None else out.add_(guard)
+
+
 class _Problem(NamedTuple):
     """What all pairs share."""
 
-    kernel: Tensor  # G = exp(-c / reg), (K, K)
-    kernel_cost: Tensor  # G * c, (K, K)
+    kernel: _Kernel  # G = exp(-c / reg)
+    kernel_cost: _Kernel  # G * c
     guard: Tensor  # keeps divisors from 0, ()
     num_iters: int
     rescale: bool  # whether scalings are held relative to their largest
 
 
+def _most_probable_first(source: Tensor, sink: Tensor) -> Tensor:
+    """Categories in the order of their largest mass in any pair, (K,)."""
+    # a broken pair has a say in its own cost alone
+    mass = torch.maximum(source.detach(), sink).nan_to_num(0)
+    if len(mass) == 0:
+        return torch.arange(mass.shape[1], device=mass.device)
+    return mass.amax(dim=0).argsort(descending=True)
+
+
 def _problem(
-    cost: Tensor, reg: float, num_iters: int, domain: Domain
+    cost: Tensor,
+    reg: float,
+    num_iters: int,
+    domain: Domain,
+    order: Tensor | None,
+    count: int,
 ) -> _Problem:
-    if domain == 'log':
-        cost = cost.double().clamp(min=0)
-        guard = torch.finfo(cost.dtype).tiny
-    else:
-        cost = cost.clamp(min=0) + _GUARD
-        guard = _GUARD
-    kernel = (-cost / reg).exp()
+    dtype = torch.float64 if domain == 'log' else cost.dtype
+    offset = 0 if domain == 'log' else _GUARD
+    guard = torch.finfo(dtype).tiny if domain == 'log' else _GUARD
+
+    cost_matrix = _with_means(cost.to(dtype), order, count).map(
+        lambda part: part.clamp(min=0) + offset
+    )
+    kernel = cost_matrix.map(lambda part: (-part / reg).exp())
+    kernel_cost = cost_matrix.map(lambda part: (-part / reg).exp() * part)
     return _Problem(
         kernel,
-        kernel * cost,
-        cost.new_tensor(guard),
+        kernel_cost,
+        torch.full((), guard, dtype=dtype, device=cost.device),
         num_iters,
         rescale=domain == 'log',
+    )
+
+
+def _with_means(cost: Tensor, order: Tensor | None, count: int) -> _Kernel:
+    """A cost, of which the categories behind a count have but their means."""
+    if order is None:
+        return _Kernel(cost, None)
+    kept, rest = order[:count], order[count:]
+    rows = cost[kept]  # (M, K)
+    # the most probable of the rest matter most, and are enough for a mean
+    near = rest[:_REST_SAMPLE]
+    between = cost[near][:, near]
+    diagonal = between.diagonal()
+    num_pairs = len(near) * (len(near) - 1)
+    return _Kernel(
+        rows[:, kept],
+        _Rest(
+            to_rest=rows[:, rest].mean(dim=1, keepdim=True),
+            from_rest=cost[:, kept][rest].mean(dim=0, keepdim=True),
+            between=(between.sum() - diagonal.sum()) / max(1, num_pairs),
+            within=diagonal.mean(),
+        ),
     )
 
 
@@ -182,6 +289,10 @@ def sinkhorn_plan(
     return u[:, None] * kernel * v
 
 
+# three tensors (K, B) of each iteration that the derivative needs
+History = list[tuple[Tensor, ...]]
+
+
 class _SinkhornCost(torch.autograd.Function):
     """Blocks of pairs, their costs and the gradients of these."""
 
@@ -194,28 +305,34 @@ class _SinkhornCost(torch.autograd.Function):
         problem: _Problem,
     ) -> Tensor:
         num_pairs, num_categories = source.shape
-        value = problem.kernel.new_empty(num_pairs)
+        value = problem.kernel.core.new_empty(num_pairs)
         gradient = (
             torch.empty_like(source, memory_format=torch.contiguous_format)
             if ctx.needs_input_grad[0]
             else None
         )
         # an iteration leaves three tensors to the backward pass
-        kept = 3 * (problem.num_iters if gradient is not None else 1)
-        step = max(1, _BLOCK_ENTRIES // (kept * num_categories))
+        kept = problem.num_iters if gradient is not None else 1
+        step = max(1, _BLOCK_ENTRIES // (3 * kept * num_categories))
         if source.device.type == 'cpu':
             step = min(step, _CPU_BLOCK)
-        workspace = value.new_empty(
-            kept * num_categories * min(step, num_pairs)
-        )
+        history: History = []
         for first in range(0, num_pairs, step):
             rows = slice(first, first + step)
+            size = min(step, num_pairs - first)
+            if not history or history[0][0].shape[1] != size:
+                shape = num_categories, size
+                history.clear()  # before there is another: it is large
+                history = [
+                    tuple(value.new_empty(shape) for _ in range(3))
+                    for _ in range(kept)
+                ]
             block = _iterate(
                 source[rows].T.to(value.dtype).contiguous(),  # (K, B)
                 sink[rows].T.to(value.dtype).contiguous(),  # (K, B)
                 None if excluded is None else excluded[rows],
                 problem,
-                workspace,
+                history,
                 differentiate=gradient is not None,
             )
             value[rows] = block[0]
@@ -239,7 +356,7 @@ def _iterate(
     q: Tensor,
     excluded: Tensor | None,
     problem: _Problem,
-    workspace: Tensor,
+    history: History,
     *,
     differentiate: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -272,8 +389,8 @@ def _iterate(
         q: Sink histograms, of shape (K, B).
         excluded: Category that takes no part, of shape (B,).
         problem: What all pairs share.
-        workspace: Room for three tensors of each iteration that the
-            derivative needs, or of one iteration without it.
+        history: Room for v_k / a_k, 1 / b_k and u_k of each iteration, or of
+            one where there is no derivative.
         differentiate: Whether the derivative is wanted.
 
     Returns:
@@ -282,23 +399,21 @@ def _iterate(
     """
     kernel, kernel_cost, guard, num_iters, rescale = problem
     last = num_iters - 1
-    kept = num_iters if differentiate else 1
-    # v_k / a_k, 1 / b_k and u_k of each iteration
-    history = workspace[: kept * 3 * p.numel()].view(kept, 3, *p.shape)
+    transposed = kernel.transposed
     v, u = torch.empty_like(p), p
     for step in range(num_iters):
-        a, inverse_b, next_u = history[step % kept]
+        a, inverse_b, next_u = history[step % len(history)]
         if step == 0:
             _first_divisor(excluded, kernel, out=a).add_(guard)
         else:
-            torch.mm(kernel.T, u, out=a).add_(guard)
+            transposed.multiply(u, out=a, guard=guard)
         torch.div(q, a, out=v)
         if rescale:
             v /= v.amax(dim=0)
-        torch.mm(kernel, v, out=inverse_b).add_(guard).reciprocal_()
+        kernel.multiply(v, out=inverse_b, guard=guard).reciprocal_()
         u = torch.mul(p, inverse_b, out=next_u)
         torch.div(v, a, out=a)
-    grad_u = kernel_cost @ v  # (K, B)
+    grad_u = kernel_cost.multiply(v, out=torch.empty_like(v))  # (K, B)
     value = (u * grad_u).sum(dim=0)  # (B,)
     if not differentiate:
         return value, p
@@ -311,19 +426,26 @@ def _iterate(
         grad_p.add_(grad_u)
         if step == 0:
             break
-        torch.mm(kernel.T, grad_u.mul_(u), out=grad_v)
+        transposed.multiply(grad_u.mul_(u), out=grad_v)
         if step == last:
-            grad_v.addmm_(kernel_cost.T, u, alpha=-1)
-        torch.mm(kernel, grad_v.mul_(ratio), out=grad_u)
+            grad_v.sub_(kernel_cost.transposed.multiply(u, out=grad_u))
+        kernel.multiply(grad_v.mul_(ratio), out=grad_u)
     return value, grad_p
 
 
 def _first_divisor(
-    excluded: Tensor | None, kernel: Tensor, *, out: Tensor
+    excluded: Tensor | None, kernel: _Kernel, *, out: Tensor
 ) -> Tensor:
     """Product of the kernel with a uniform u, a sum over its rows, (K, B)."""
-    sums = kernel.sum(dim=0)[:, None]  # (K, 1)
+    ones = torch.ones_like(out[:, :1])
+    sums = kernel.transposed.multiply(ones, out=torch.empty_like(ones))
     if excluded is None:
-        return out.copy_(sums).div_(len(kernel))
-    torch.sub(sums, kernel[excluded].T, out=out)
-    return out.div_(len(kernel) - 1)
+        return out.copy_(sums).div_(len(out))
+    if kernel.rest is None:
+        rows = kernel.core[excluded].T  # (K, B)
+    else:
+        chosen = torch.zeros_like(out)
+        chosen.scatter_(0, excluded[None].long(), 1)
+        rows = kernel.transposed.multiply(chosen, out=torch.empty_like(out))
+    torch.sub(sums, rows, out=out)
+    return out.div_(len(out) - 1)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from mmdet.registry import HOOKS
 from mmengine.dist import barrier, get_world_size
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import distributed
+from torch.utils.data import DataLoader
 
 from mmwkd.hooks.safe_checkpoint_hook import SafeCheckpointHook
 
@@ -67,6 +71,11 @@ class PreemptionHook(Hook):
                 'process; leave it out here'
             )
         self._agreement = Agreement()
+        loops = [runner.train_loop]
+        if runner.val_loop is not None:
+            loops.append(runner.val_loop)
+        for loop in loops:
+            _shield_workers(loop.dataloader, self.signals)
         self._before = {
             number: signal.signal(number, self._note)
             for number in self.signals
@@ -74,7 +83,7 @@ class PreemptionHook(Hook):
 
     def _note(self, number: int, frame: Any) -> None:
         self._came = True
-        # the signal may have ended workers of a data loader, for which torch
+        # where it has ended a worker of a data loader all the same, torch
         # would raise an error in the middle of the step
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
@@ -97,6 +106,9 @@ class PreemptionHook(Hook):
     ) -> None:
         """Stop within a validation, which is then repeated."""
         if batch_idx < self._num_val_iters and self._must_stop():
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):  # it lent its averages
+                    hook.after_val_epoch(runner)
             self._stop(runner, iteration=runner.iter, validating=True)
 
     def after_train(self, runner: Runner) -> None:
@@ -135,6 +147,38 @@ class PreemptionHook(Hook):
             'PreemptionHook saves with SafeCheckpointHook, which the run does '
             "not have: set default_hooks.checkpoint.type='SafeCheckpointHook'"
         )
+
+
+def _shield_workers(
+    loader: DataLoader, signals: Sequence[signal.Signals]
+) -> None:
+    """Keep a data loader's workers at work when all processes get a signal.
+
+    Only from an exit of this process on does a SIGTERM end them again, as
+    multiprocessing has it. Workers that run already are left alone.
+    """
+    context = loader.multiprocessing_context or multiprocessing
+    leaving = context.Event()
+    atexit.register(leaving.set)
+    loader.worker_init_fn = partial(
+        _init_worker, loader.worker_init_fn, leaving, signals
+    )
+
+
+def _init_worker(
+    init: Callable[[int], None] | None,
+    leaving: Any,
+    signals: Sequence[signal.Signals],
+    worker_id: int,
+) -> None:
+    def obey(number: int, frame: Any) -> None:
+        if leaving.is_set():
+            os._exit(0)
+
+    for number in signals:
+        signal.signal(number, obey)
+    if init is not None:
+        init(worker_id)
 
 
 def _ends_a_stretch(runner: Runner) -> bool:

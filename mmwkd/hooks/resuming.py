@@ -17,7 +17,7 @@ from typing import Any
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmwkd.hooks.generators import restore_generators
+from mmwkd.random_state import restore_generators
 
 PROGRESS = 'mmwkd_progress'
 """Entry of a checkpoint."""

@@ -17,8 +17,8 @@ from mmengine.runner import Runner
 
 from mmwkd.distillers.checkpoint import find_damage
 from mmwkd.files import atomic_write, remove_leftovers
-from mmwkd.hooks.generators import generator_states, restore_generators
 from mmwkd.hooks.resuming import PROGRESS, go_on, progress
+from mmwkd.random_state import generator_states, restore_generators
 
 
 @HOOKS.register_module()

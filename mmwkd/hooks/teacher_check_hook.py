@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sized
-from contextlib import contextmanager
+from collections.abc import Sized
 from typing import Any, ClassVar, cast
 
 import torch
@@ -19,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.hooks.distiller import distiller_of
-from mmwkd.hooks.generators import generator_states, restore_generators
+from mmwkd.random_state import restored_generators
 
 
 @HOOKS.register_module()
@@ -73,7 +72,7 @@ class TeacherCheckHook(Hook):
             )
         distiller.check_dataset()  # says more than a low AP would
         runner.logger.info('mmwkd: scoring the teacher before training')
-        with _rng_kept():
+        with restored_generators():
             ap, num_images = teacher_ap(
                 distiller,
                 runner.val_dataloader,
@@ -182,13 +181,3 @@ def _restrict(evaluator: Evaluator, img_ids: list[Any]) -> None:
     for metric in evaluator.metrics:
         if isinstance(metric, CocoMetric):
             metric.img_ids = img_ids
-
-
-@contextmanager
-def _rng_kept() -> Iterator[None]:
-    """Leave all random number generators as they were."""
-    states = generator_states()
-    try:
-        yield
-    finally:
-        restore_generators(states)

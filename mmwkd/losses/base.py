@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 from mmdet.models.losses.utils import weight_reduce_loss
@@ -151,9 +151,34 @@ class DistillationLoss(nn.Module):
             labels != background, label_weights * self.background_weight
         )
 
-    def _reduced_sum(self, terms: dict[str, Tensor], **kwargs: Any) -> Tensor:
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: Reduction | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            student: What is compared of the student, see :meth:`terms`.
+            teacher: What it is compared with, of the same shape.
+            weight: Weight of each element, of shape (N,).
+            avg_factor: Divisor of the mean; the number of elements if None.
+            reduction_override: Reduction to use instead of the configured.
+            **options: Further arguments of :meth:`terms`.
+
+        Returns:
+            Loss of shape (), or (N,) for the reduction 'none'.
+        """
+        terms = self.terms(student, teacher, **options)
+        return self._reduced_sum(terms, weight, avg_factor, reduction_override)
+
+    def _reduced_sum(self, terms: dict[str, Tensor], *how: Any) -> Tensor:
         return sum(
-            (self.reduce(term, **kwargs) for term in terms.values()),
+            (self.reduce(term, *how) for term in terms.values()),
             start=next(iter(terms.values())).new_zeros(()),
         )
 
@@ -197,12 +222,8 @@ class LogitLoss(DistillationLoss):
         Returns:
             Loss of shape (), or (R,) for the reduction 'none'.
         """
-        return self._reduced_sum(
-            self.terms(student_logits, teacher_logits, target),
-            weight=weight,
-            avg_factor=avg_factor,
-            reduction_override=reduction_override,
-        )
+        terms = self.terms(student_logits, teacher_logits, target)
+        return self._reduced_sum(terms, weight, avg_factor, reduction_override)
 
 
 class FeatureLoss(DistillationLoss):
@@ -217,6 +238,13 @@ class FeatureLoss(DistillationLoss):
 
     compares = 'features'
 
+    term: ClassVar[Callable[..., Tensor]]
+    """Function of maps, ``extents`` and ``term_options``, where there is one
+    term alone."""
+
+    term_options: ClassVar[tuple[str, ...]] = ()
+    """Attributes that the function takes."""
+
     def __init__(
         self, *, levels: Sequence[int] | None = None, **kwargs: Any
     ) -> None:
@@ -225,36 +253,28 @@ class FeatureLoss(DistillationLoss):
             raise ValueError(f'levels must be unique, got {list(levels)}')
         self.levels = None if levels is None else tuple(levels)
 
-    def forward(
+    def terms(
         self,
         student_feats: Tensor,
         teacher_feats: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: Reduction | None = None,
         extents: Tensor | None = None,
-    ) -> Tensor:
-        """Compute the loss.
+    ) -> dict[str, Tensor]:
+        """Summands of the loss by name, each of shape (N,).
 
         Args:
             student_feats: Maps of the student, adapted to the teacher's
                 channels, of shape (N, D, H, W).
             teacher_feats: Maps of the teacher, of the same shape.
-            weight: Weight of each map, of shape (N,).
-            avg_factor: Divisor of the mean; the number of maps if None.
-            reduction_override: Reduction to use instead of the configured.
             extents: Height and width of each map's own content, in
                 positions, of shape (N, 2): the rest is padding and takes no
                 part. None if maps are content alone.
 
         Returns:
-            Loss of shape (), or (N,) for the reduction 'none'.
+            The term, under the one name of ``term_names``.
         """
-        # a loss that cannot tell padding serves maps without it
-        options = {} if extents is None else {'extents': extents}
-        return self._reduced_sum(
-            self.terms(student_feats, teacher_feats, **options),
-            weight=weight,
-            avg_factor=avg_factor,
-            reduction_override=reduction_override,
+        (name,) = self.term_names
+        options = {each: getattr(self, each) for each in self.term_options}
+        term = self.term(
+            student_feats, teacher_feats, extents=extents, **options
         )
+        return {name: term}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmwkd.functional import smooth_l1_term
 from mmwkd.functional.checks import check_positive
-from mmwkd.losses.base import DistillationLoss, Reduction
+from mmwkd.losses.base import DistillationLoss
 
 
 @MODELS.register_module()
@@ -45,30 +45,3 @@ class BoxDistillationLoss(DistillationLoss):
                 student_deltas, teacher_deltas, beta=self.beta
             )
         }
-
-    def forward(
-        self,
-        student_deltas: Tensor,
-        teacher_deltas: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: Reduction | None = None,
-    ) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            student_deltas: Box deltas of the student, of shape (R, 4).
-            teacher_deltas: The teacher's, in the student's coding, (R, 4).
-            weight: Weight of each RoI, of shape (R,).
-            avg_factor: Divisor of the mean; the number of RoIs if None.
-            reduction_override: Reduction to use instead of the configured.
-
-        Returns:
-            Loss of shape (), or (R,) for the reduction 'none'.
-        """
-        return self._reduced_sum(
-            self.terms(student_deltas, teacher_deltas),
-            weight=weight,
-            avg_factor=avg_factor,
-            reduction_override=reduction_override,
-        )

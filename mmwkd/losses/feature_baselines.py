@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from mmdet.registry import MODELS
-from torch import Tensor
 
 from mmwkd.functional import (
     cwd_term,
@@ -31,17 +30,7 @@ class FitNetLoss(FeatureLoss):
 
     method = 'fitnet'
     term_names = ('mse',)
-
-    def terms(
-        self,
-        student_feats: Tensor,
-        teacher_feats: Tensor,
-        extents: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Mean squared error of each map, of shape (N,)."""
-        return {
-            'mse': fitnet_term(student_feats, teacher_feats, extents=extents)
-        }
+    term = staticmethod(fitnet_term)
 
 
 @MODELS.register_module()
@@ -57,23 +46,13 @@ class PKDLoss(FeatureLoss):
 
     method = 'pkd'
     term_names = ('pearson',)
+    term = staticmethod(pkd_term)
+    term_options = ('eps',)
 
     def __init__(self, *, eps: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_positive(eps=eps)
         self.eps = eps
-
-    def terms(
-        self,
-        student_feats: Tensor,
-        teacher_feats: Tensor,
-        extents: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Share of each map in 1 - r, of shape (N,)."""
-        pearson = pkd_term(
-            student_feats, teacher_feats, eps=self.eps, extents=extents
-        )
-        return {'pearson': pearson}
 
 
 @MODELS.register_module()
@@ -89,26 +68,13 @@ class CWDLoss(FeatureLoss):
 
     method = 'cwd'
     term_names = ('kl',)
+    term = staticmethod(cwd_term)
+    term_options = ('temperature',)
 
     def __init__(self, *, temperature: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_positive(temperature=temperature)
         self.temperature = temperature
-
-    def terms(
-        self,
-        student_feats: Tensor,
-        teacher_feats: Tensor,
-        extents: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Divergence of each map, of shape (N,)."""
-        kl = cwd_term(
-            student_feats,
-            teacher_feats,
-            temperature=self.temperature,
-            extents=extents,
-        )
-        return {'kl': kl}
 
 
 @MODELS.register_module()
@@ -124,23 +90,13 @@ class ICKDLoss(FeatureLoss):
 
     method = 'ickd'
     term_names = ('correlation',)
+    term = staticmethod(ickd_term)
+    term_options = ('eps',)
 
     def __init__(self, *, eps: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_positive(eps=eps)
         self.eps = eps
-
-    def terms(
-        self,
-        student_feats: Tensor,
-        teacher_feats: Tensor,
-        extents: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Difference of each map, of shape (N,)."""
-        correlation = ickd_term(
-            student_feats, teacher_feats, eps=self.eps, extents=extents
-        )
-        return {'correlation': correlation}
 
 
 @MODELS.register_module()
@@ -158,6 +114,8 @@ class EMDLoss(FeatureLoss):
 
     method = 'emd'
     term_names = ('transport',)
+    term = staticmethod(emd_term)
+    term_options = ('reg', 'num_iters')
 
     def __init__(
         self, *, reg: float = 0.1, num_iters: int = 10, **kwargs: Any
@@ -167,19 +125,3 @@ class EMDLoss(FeatureLoss):
         check_at_least(1, num_iters=num_iters)
         self.reg = reg
         self.num_iters = num_iters
-
-    def terms(
-        self,
-        student_feats: Tensor,
-        teacher_feats: Tensor,
-        extents: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Transport cost of each map, of shape (N,)."""
-        transport = emd_term(
-            student_feats,
-            teacher_feats,
-            reg=self.reg,
-            num_iters=self.num_iters,
-            extents=extents,
-        )
-        return {'transport': transport}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from mmdet.registry import MODELS
 from torch import Tensor
@@ -14,7 +14,7 @@ from mmwkd.functional.checks import (
     check_positive,
 )
 from mmwkd.functional.gaussian import COVARIANCES, Covariance
-from mmwkd.losses.base import FeatureLoss, Reduction
+from mmwkd.losses.base import FeatureLoss
 
 
 @MODELS.register_module()
@@ -31,13 +31,8 @@ class WKDFeatureLoss(FeatureLoss):
         ratio: Weight r of the mean term against the covariance term.
         covariance: 'diag' or 'full'.
         grid: Number of cells along each side of a map.
-        levels: Levels of the student's neck to distil; None for all that
-            the teacher has too. For ``neck_loss`` alone.
         eps: Added to the variances of 'diag'.
-        background_weight: Weight of RoIs whose label is background. For
-            ``roi_loss`` alone.
-        loss_weight: Factor of the whole loss.
-        reduction: 'none', 'mean' or 'sum' over maps.
+        **kwargs: Options of every loss on features.
     """
 
     method = 'wkd'
@@ -49,18 +44,10 @@ class WKDFeatureLoss(FeatureLoss):
         ratio: float = 2.0,
         covariance: Covariance = 'diag',
         grid: int = 1,
-        levels: Sequence[int] | None = None,
         eps: float = 1e-5,
-        background_weight: float = 1.0,
-        loss_weight: float = 1.0,
-        reduction: Reduction = 'mean',
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            levels=levels,
-            loss_weight=loss_weight,
-            reduction=reduction,
-            background_weight=background_weight,
-        )
+        super().__init__(**kwargs)
         check_not_negative(ratio=ratio)
         if covariance not in COVARIANCES:
             raise ValueError(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from typing import Any
 
 from mmdet.registry import MODELS
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmwkd.costs import CostMatrix
@@ -22,12 +25,16 @@ from mmwkd.functional.checks import (
     check_not_negative,
     check_positive,
 )
-from mmwkd.losses.base import LogitLoss, Reduction
+from mmwkd.losses.base import LogitLoss
 
 # largest cost / reg at which Sinkhorn's gradients are those of the transport:
 # beyond, the kernel exp(-cost / reg) sinks below the guard of 1e-8 of the
 # reference formulation, or leaves the range of float64
 _MAX_EXPONENT = {'plain': 20, 'log': 600}
+
+_ROIS_OF_IMAGE = 512
+# forward and backward pass of Faster R-CNN with ResNet-18 on 800 x 1333
+_OPERATIONS_OF_STUDENT = 1e12
 
 
 @MODELS.register_module()
@@ -62,9 +69,10 @@ class WKDLogitLoss(LogitLoss):
             2.
         domain: 'plain', or 'log' for a smaller ``reg``, which takes about
             twice the time and needs more iterations to come to its limit.
-        background_weight: Weight of RoIs whose label is background.
-        loss_weight: Factor of the whole loss.
-        reduction: 'none', 'mean' or 'sum' over RoIs.
+        max_categories: Categories whose costs are kept one by one, for large
+            vocabularies, whose transport takes time in K squared; see
+            :func:`mmwkd.functional.sinkhorn_cost`. None for all.
+        **kwargs: Options of every loss on logits.
     """
 
     method = 'wkd'
@@ -81,18 +89,15 @@ class WKDLogitLoss(LogitLoss):
         reg: float = 0.1,
         num_iters: int = 20,
         domain: Domain = 'plain',
-        background_weight: float = 1.0,
-        loss_weight: float = 1.0,
-        reduction: Reduction = 'mean',
+        max_categories: int | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            loss_weight=loss_weight,
-            reduction=reduction,
-            background_weight=background_weight,
-        )
+        super().__init__(**kwargs)
         check_positive(temperature=temperature, kappa=kappa, reg=reg)
         check_not_negative(gamma=gamma)
         check_at_least(1, num_iters=num_iters)
+        if max_categories is not None:
+            check_at_least(1, max_categories=max_categories)
         if domain not in DOMAINS:
             raise ValueError(
                 f'domain must be one of {DOMAINS}, got {domain!r}'
@@ -105,6 +110,7 @@ class WKDLogitLoss(LogitLoss):
         self.reg = reg
         self.num_iters = num_iters
         self.domain = domain
+        self.max_categories = max_categories
         self.cost_matrix: CostMatrix | None = None
         self.register_buffer('ground_cost', None, persistent=False)
 
@@ -160,6 +166,26 @@ class WKDLogitLoss(LogitLoss):
                 f'least {smallest_reg:.3g}{remedy}'
             )
         self.ground_cost = ground_cost
+        self._warn_of_size(num_categories)
+
+    def _warn_of_size(self, num_categories: int) -> None:
+        """Say so where the transport outweighs the step of a student."""
+        if self.max_categories is not None:
+            return
+        # 4n - 1 products of n iterations and their derivative
+        products = 4 * self.num_iters - 1
+        operations = _ROIS_OF_IMAGE * products * 2 * num_categories**2
+        if operations < _OPERATIONS_OF_STUDENT:
+            return
+        print_log(
+            f'mmwkd: WKDLogitLoss moves mass between {num_categories} '
+            f'categories, which takes {operations / 1e12:.1f} TFLOP for the '
+            f'{_ROIS_OF_IMAGE} RoIs of an image, more than a step of a small '
+            'student: set max_categories=256 to keep the costs of the most '
+            'probable categories alone',
+            'current',
+            level=logging.WARNING,
+        )
 
     def check_classes(self, classes: Sequence[str]) -> None:
         """Refuse a dataset of other classes than the cost matrix file."""
@@ -191,6 +217,7 @@ class WKDLogitLoss(LogitLoss):
             reg=self.reg,
             num_iters=self.num_iters,
             domain=self.domain,
+            max_categories=self.max_categories,
         )
         terms = {'transport': self.gamma * transport}
         if self.separate_target:

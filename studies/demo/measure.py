@@ -113,11 +113,6 @@ def check_promise(measured: float, in_training: float, title: str) -> None:
         )
 
 
-def count_parameters(detector: BaseDetector) -> int:
-    """Number of weights."""
-    return sum(weight.numel() for weight in detector.parameters())
-
-
 def count_gflops(
     detector: BaseDetector, config: Config, *, num_images: int = 4
 ) -> float | None:

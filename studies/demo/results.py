@@ -13,6 +13,13 @@ from studies.grid.machine import Machine
 
 SCHEMA = 1
 
+# of the three trainings, by role
+TITLES = {
+    'teacher': 'teacher',
+    'baseline': 'student, alone',
+    'distilled': 'student, distilled',
+}
+
 UNITS = {
     'ap': 'COCO box AP in percent, IoU 0.50 to 0.95',
     'parameters': 'number of weights',
@@ -101,42 +108,25 @@ def verdict(results: Results) -> Verdict:
     """Say what the numbers say, also where they are disappointing."""
     teacher, baseline, distilled = (m.accuracy.ap for m in results.models)
     gain, gap = results.gain, results.gap_closed
-    alone = f'In this run the student alone reaches {baseline:.1f} box AP; '
-    if gap is None:
-        leads = (
-            f'The teacher ({teacher:.1f} AP) is not better than the student '
-            f'alone ({baseline:.1f} AP), so there is no gap to close: train '
-            'it for longer.'
-        )
-    else:
-        leads = ''
-
-    if gain > 0:
-        closed = (
-            ''
-            if gap is None
-            else f' This closes {100 * gap:.0f} % of the gap to its teacher '
-            f'({teacher:.1f} AP).'
-        )
-        return Verdict(
-            f'+{gain:.1f} box AP from distillation',
-            f'{alone}taught by the larger detector, the same student reaches '
-            f'{distilled:.1f}.{closed} {leads}'.strip(),
-            'good',
-        )
-    if gain < 0:
-        return Verdict(
-            f'\N{MINUS SIGN}{-gain:.1f} box AP: distillation did not help',
-            f'{alone}with the teacher ({teacher:.1f} AP) it does '
-            f'worse: {distilled:.1f}. {leads}'.strip(),
-            'bad',
-        )
-    return Verdict(
-        'No difference in box AP',
-        f'{alone}with the teacher ({teacher:.1f} AP) it reaches the same. '
-        f'{leads}'.strip(),
-        'even',
+    text = (
+        f'In this run the student alone reaches {baseline:.1f} box AP and the '
+        f'distilled one {distilled:.1f}; the teacher has {teacher:.1f}.'
     )
+    if gap is None:
+        text += (
+            ' It is not better than the student alone, so there is no gap to '
+            'close: train it for longer.'
+        )
+    elif gain > 0:
+        text += f' This closes {100 * gap:.0f} % of the gap.'
+    if gain > 0:
+        headline, tone = f'+{gain:.1f} box AP from distillation', 'good'
+    elif gain < 0:
+        minus = f'\N{MINUS SIGN}{-gain:.1f} box AP'
+        headline, tone = f'{minus}: distillation did not help', 'bad'
+    else:
+        headline, tone = 'No difference in box AP', 'even'
+    return Verdict(headline, text, tone)
 
 
 def table_rows(results: Results) -> list[tuple[str, ...]]:
@@ -177,10 +167,7 @@ def write_results(results: Results, path: Path) -> None:
 def to_json(results: Results) -> dict[str, Any]:
     """The results as plain data, derived numbers and units included."""
     document = asdict(results)
-    models = {
-        role: document.pop(role)
-        for role in ('teacher', 'baseline', 'distilled')
-    }
+    models = {role: document.pop(role) for role in TITLES}
     for model in models.values():
         model['accuracy'] = model['accuracy']._asdict()
     return {

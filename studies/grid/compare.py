@@ -119,12 +119,12 @@ def compare(
         failed = carry_out(runs, workshop, shown)
     planned = {run.key for run in runs}
     records = read_table(table)
-    records = records[[key in planned for key in keys(records)]]
+    records = records.loc[[key in planned for key in keys(records)]]
     _summarise(options, records, folder, console)
     if failed:
-        told = f'{len(failed)} of {len(runs)} runs failed: '
-        told += '; '.join(run.title for run in failed)
-        console.print(Text(told, style='red'), soft_wrap=True)
+        message = f'{len(failed)} of {len(runs)} runs failed: '
+        message += '; '.join(run.title for run in failed)
+        console.print(Text(message, style='red'), soft_wrap=True)
     return not failed
 
 

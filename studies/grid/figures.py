@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mmwkd.costs.plots import to_png
 from studies.grid.summary import (
     Estimate,
     RowSummary,
@@ -77,7 +77,7 @@ def draw_comparison(summary: Summary, theme: Theme = LIGHT) -> bytes:
         for axis in (left, right):
             axis.set_xlabel('box AP, percent')
             axis.xaxis.set_major_locator(MaxNLocator(8))
-        return _png(figure)
+        return to_png(figure)
 
 
 def draw_ap_curves(summary: Summary, theme: Theme = LIGHT) -> bytes:
@@ -121,7 +121,7 @@ def draw_ap_curves(summary: Summary, theme: Theme = LIGHT) -> bytes:
         )
         # in the order of the last values, more or less that of the lines
         figure.legend(loc='outside right upper', handlelength=3.5)
-        return _png(figure)
+        return to_png(figure)
 
 
 class Scan(NamedTuple):
@@ -177,7 +177,7 @@ def draw_sensitivity(
             axis.set_xscale('log')
             axis.set_xticks(values, [f'{value:g}' for value in values])
             axis.minorticks_off()
-        return _png(figure)
+        return to_png(figure)
 
 
 def _baseline(summary: Summary) -> str:
@@ -189,7 +189,7 @@ def _draw_estimate(
     axis: Axes,
     place: int,
     values: Sequence[float],
-    told: Estimate,
+    shown: Estimate,
     colour: str,
     theme: Theme,
 ) -> None:
@@ -203,10 +203,10 @@ def _draw_estimate(
         linewidths=0,
         zorder=2,
     )
-    if told.interval is not None:
-        axis.hlines(place, *told.interval, color=colour, linewidth=1.6)
+    if shown.interval is not None:
+        axis.hlines(place, *shown.interval, color=colour, linewidth=1.6)
     axis.plot(
-        told.mean,
+        shown.mean,
         place,
         marker='D',
         markersize=5.5,
@@ -235,9 +235,3 @@ def _colours(
         for row in sorted(rows, key=lambda row: row.name, reverse=True)
     }
     return [of_name[row.name] for row in rows]
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png')
-    return buffer.getvalue()

@@ -33,7 +33,7 @@ def describe_machine() -> Machine:
         # Not the distribution's: forks install these under other names.
         versions[name] = import_module(name).__version__
     return Machine(
-        cpu=_cpu(),
+        cpu=cpu_name(),
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         system=f'{platform.system()} {platform.machine()}',
@@ -76,7 +76,7 @@ def _git(repo: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
     """The name of the processor, as Linux and macOS tell it."""
     info = Path('/proc/cpuinfo')
     if info.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from argparse import ArgumentParser
@@ -77,9 +78,12 @@ def plan_runs(grid: Grid, repo: Path) -> list[Run]:
     runs = []
     rows = {}
     texts: dict[str, str | None] = {}
+    loaded: dict[str | Distillation, tuple[Config, str | None]] = {}
     for name, row in grid.rows.items():
         where = f'row {name!r}'
-        config, composed = _load(where, row.config, repo)
+        if row.config not in loaded:
+            loaded[row.config] = _load(where, row.config, repo)
+        config, composed = copy.deepcopy(loaded[row.config])
         fitting = {
             key: value
             for key, value in grid.options.items()
@@ -306,14 +310,14 @@ def _check_files(
 
 
 def _check_different(digests: Mapping[str, str]) -> None:
-    seen: dict[str, str] = {}
+    first: dict[str, str] = {}
     for name, digest in digests.items():
-        if digest in seen:
+        if digest in first:
             raise ValueError(
-                f'the rows {seen[digest]!r} and {name!r} are the same '
+                f'the rows {first[digest]!r} and {name!r} are the same '
                 'training: their configs with their options are equal'
             )
-        seen[digest] = name
+        first[digest] = name
 
 
 def _dicts_with(key: str, tree: Any) -> Iterator[Mapping[str, Any]]:

@@ -98,7 +98,7 @@ def table_lines(summary: Summary) -> list[tuple[str, ...]]:
 
 def notes(summary: Summary) -> list[str]:
     """How to read the numbers."""
-    told = [
+    lines = [
         "Box AP is COCO's, in percent, of the last validation.",
         'Differences are to the baseline with the same seed; an interval is '
         "that of Student's t over the seeds, one row at a time: of many "
@@ -110,10 +110,10 @@ def notes(summary: Summary) -> list[str]:
         *summary.notes,
     ]
     if summary.superseded:
-        told.append(
+        lines.append(
             f'{summary.superseded} records of earlier configs were left out.'
         )
-    return told
+    return lines
 
 
 def markdown_table(lines: Sequence[Sequence[str]]) -> str:
@@ -140,11 +140,11 @@ def to_markdown(summary: Summary) -> str:
     )
 
 
-def difference_cells(told: Estimate | None) -> tuple[str, str]:
+def difference_cells(difference: Estimate | None) -> tuple[str, str]:
     """A difference and its interval as text."""
-    if told is None:
+    if difference is None:
         return NONE, NONE
-    if told.interval is None:
-        return f'{told.mean:+.1f}', NONE
-    low, high = told.interval
-    return f'{told.mean:+.1f}', f'{low:+.1f} to {high:+.1f}'
+    if difference.interval is None:
+        return f'{difference.mean:+.1f}', NONE
+    low, high = difference.interval
+    return f'{difference.mean:+.1f}', f'{low:+.1f} to {high:+.1f}'

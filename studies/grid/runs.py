@@ -115,7 +115,8 @@ def hand_over(training: Training) -> str:
         work_dir.mkdir(parents=True)
         _write_stage(work_dir, _Stage(training.fingerprint))
     log = shlex.quote(str(work_dir / 'train.log'))
-    environment = shlex.join(map('='.join, training.environment.items()))
+    variables = {**_KEEP_MEMORY, **training.environment}
+    environment = shlex.join(map('='.join, variables.items()))
     return (
         f'cd {shlex.quote(str(training.cwd))} && env {environment} '
         f'flock -n {log} {shlex.join(training.command)} >> {log} 2>&1 && '
@@ -320,22 +321,21 @@ def _finished(training: Training) -> Finished:
     return Finished(
         checkpoint,
         read_history(training.work_dir),
-        (sum(stage.seconds) or _logged_seconds(training.work_dir)) / 60,
+        sum(stage.seconds or _logged_seconds(training.work_dir)) / 60,
         len(stage.seconds) or 1,
     )
 
 
-def _logged_seconds(work_dir: Path) -> float:
-    """How long the attempts took that another program has started.
+def _logged_seconds(work_dir: Path) -> list[float]:
+    """How long each attempt took that another program has started.
 
     mmengine names the folder of a log by the time at which it began.
     """
-    logs = work_dir.glob('*/vis_data/scalars.json')
-    return sum(
+    return [
         log.stat().st_mtime
         - datetime.strptime(log.parts[-3], '%Y%m%d_%H%M%S').timestamp()
-        for log in logs
-    )
+        for log in work_dir.glob('*/vis_data/scalars.json')
+    ]
 
 
 def _read_stage(work_dir: Path) -> _Stage | None:

@@ -41,7 +41,7 @@ MakeCommand = Callable[[Run, Path], list[str]]
 
 
 class Observer(Protocol):
-    """Is told what happens; from several threads."""
+    """Hears what happens; from several threads."""
 
     def started(self, run: Run) -> None:
         """A run begins, or goes on."""
@@ -143,7 +143,7 @@ def carry_out(
     Args:
         runs: The runs, in the order to start them.
         workshop: Where and how.
-        observer: Who is told.
+        observer: Hears what happens.
 
     Returns:
         The runs that have failed.

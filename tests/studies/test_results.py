@@ -50,11 +50,8 @@ def test_every_row_of_the_grids_is_in_a_table(results):
 
 def test_every_weight_that_was_tried_is_in_the_table(results):
     grid = Config.fromfile(results.GRIDS / 'minicoco_tuning.py')
-    recorded = {
-        record.row
-        for record in read_table(RUNS)
-        if record.dataset == results.TUNING
-    }
+    table = read_table(RUNS)
+    recorded = set(table.row[table.dataset == results.TUNING])
     assert recorded
     assert recorded <= {'teacher', *grid.rows}
 

@@ -20,7 +20,6 @@ from mmwkd.costs.estimate import (
     ESTIMATORS,
     EstimateOptions,
     EstimatorName,
-    LoadedTeacher,
     cost_estimate,
     estimate_cost_matrix,
     interrelation_of,
@@ -120,7 +119,8 @@ def test_categories_with_few_samples_take_the_classifier(
         lambda message, *args, **kwargs: messages.append(message),
     )
     matrix = estimate_cost_matrix(
-        LoadedTeacher(config, teacher, 'teacher.py'),
+        config,
+        teacher,
         collect=CollectOptions(num_workers=0, negatives=0),
     )
     (message,) = messages

@@ -1,4 +1,5 @@
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -73,6 +74,18 @@ def test_supercategories_are_coloured(blocks, families, draw):
 def test_names_are_not_taken_as_formulas(make_matrix, draw):
     names = ('$\\frac{$', 'a$b$c', '$', 'x' * 300, 'background')
     assert num_colours(pixels(draw(make_matrix(categories=names)))) > 10
+
+
+def test_a_tree_of_one_level_per_category_is_drawn(make_matrix):
+    flat = np.full((300, 300), 0.3)
+    np.fill_diagonal(flat, 1)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(300)
+    try:
+        assert num_colours(pixels(draw_heatmap(make_matrix(flat)))) > 5
+        assert sys.getrecursionlimit() == 300
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_pictures_are_the_same_each_time(blocks, families):

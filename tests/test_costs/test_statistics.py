@@ -103,13 +103,6 @@ def test_memory_is_what_is_documented(confusion, cap):
     assert held == documented + K * cap * (4 * D + 8)
 
 
-def test_missing_inputs_are_refused(data):
-    with pytest.raises(ValueError, match='needs probabilities'):
-        statistics_of().update(data['features'], data['labels'])
-    with pytest.raises(ValueError, match='needs their keys'):
-        statistics_of(confusion=False).update(data['features'], data['labels'])
-
-
 def test_keys_are_reproducible_and_spread():
     key = hash_key(0, 17)
     keys = sample_keys(key, 2000)

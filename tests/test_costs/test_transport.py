@@ -8,18 +8,19 @@ from mmengine.config import Config
 from torch.testing import assert_close
 
 from mmwkd.cli import run
-from mmwkd.costs.roi_logits import (
-    RoILogits,
-    TransportSubject,
-    observe_logits,
-    subject_from_config,
-)
 from mmwkd.costs.transport import (
     exact_costs,
     transport_errors,
     transport_plans,
 )
-from mmwkd.costs.transport_inspection import cost_transport, inspect_transport
+from mmwkd.costs.transport_inspection import (
+    RoILogits,
+    TransportSubject,
+    cost_transport,
+    inspect_transport,
+    observe_logits,
+    subject_from_config,
+)
 from mmwkd.costs.transport_plots import draw_errors, draw_plans
 from mmwkd.functional import sinkhorn_cost, transport_term
 from mmwkd.functional.logit_distillation import class_distribution
@@ -117,19 +118,6 @@ def test_plans_of_extreme_and_strided_input():
     assert_close(strided, plan)
 
 
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        (dict(reg=0.0), 'reg must be positive, got 0.0'),
-        (dict(num_iters=0), 'num_iters must be at least 1, got 0'),
-    ],
-)
-def test_bad_options_are_refused(options, message):
-    p, q, cost, _ = problem()
-    with pytest.raises(ValueError, match=message):
-        transport_plans(p, q, cost, **options)
-
-
 # --- exact transport and errors -----------------------------------------
 
 
@@ -180,12 +168,6 @@ def test_equal_sides_have_no_relative_error():
     assert np.isnan(errors.bias).all()
     picture = draw_errors(errors, reg=0.1, num_iters=5)
     assert num_colours(pixels(picture)) > 10
-
-
-def test_no_rois_are_refused():
-    p, q, cost, _ = problem()
-    with pytest.raises(ValueError, match='no RoIs'):
-        transport_errors(p[:0], q[:0], cost)
 
 
 # --- logits of a live pair ----------------------------------------------
@@ -259,7 +241,7 @@ def test_a_config_is_run_on_its_training_images(
 
     make_matrix(size=4).save(tmp_path / 'cost.npz')
     with pytest.raises(ValueError, match='made for other classes'):
-        subject_from_config(str(config), cost=tmp_path / 'cost.npz')
+        subject_from_config(str(config), cost=f'{tmp_path}/cost.npz')
 
 
 def test_the_students_checkpoint_is_loaded(tmp_path, coco, teacher_checkpoint):
@@ -361,7 +343,7 @@ def test_rois_are_drawn_the_same_with_any_checkpoint(
 ):
     drawn = []
     monkeypatch.setattr(
-        'mmwkd.costs.roi_logits.observe_logits',
+        'mmwkd.costs.transport_inspection.observe_logits',
         lambda *_: drawn.append(torch.rand(1).item()),
     )
     config = write_config(

@@ -56,14 +56,18 @@ def test_equal_detectors_are_at_distance_0(build_box, step):
     assert step(distiller)[KEY].abs() < 1e-6
 
 
-@pytest.mark.parametrize('mine', [True, False])
-@pytest.mark.parametrize('theirs', [True, False])
+@pytest.mark.parametrize('student_agnostic', [True, False])
+@pytest.mark.parametrize('teacher_agnostic', [True, False])
 def test_agnostic_heads_meet_class_specific_ones(
-    build_box, step, mine, theirs
+    build_box, step, student_agnostic, teacher_agnostic
 ):
     distiller = build_box(
-        student=with_head(tiny_faster_rcnn(), reg_class_agnostic=mine),
-        teacher=with_head(teacher_config(), reg_class_agnostic=theirs),
+        student=with_head(
+            tiny_faster_rcnn(), reg_class_agnostic=student_agnostic
+        ),
+        teacher=with_head(
+            teacher_config(), reg_class_agnostic=teacher_agnostic
+        ),
     )
     value = step(distiller)[KEY]
     assert value > 0
@@ -79,17 +83,19 @@ def test_heads_of_other_coding_are_compared_by_their_boxes(build_box):
     distiller = build_box(
         teacher=with_head(teacher_config(), bbox_coder=coder)
     )
-    (mine,) = box_heads(distiller.student)
-    (theirs,) = box_heads(distiller.teacher)
+    (student_head,) = box_heads(distiller.student)
+    (teacher_head,) = box_heads(distiller.teacher)
     rois = torch.tensor([[0, 10.0, 10, 50, 40], [1, 0, 5, 20, 60]])
     deltas = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
 
-    recoded = recode(deltas, rois, theirs.bbox_coder, mine.bbox_coder)
+    recoded = recode(
+        deltas, rois, teacher_head.bbox_coder, student_head.bbox_coder
+    )
 
     assert_close(recoded, deltas / 2)
     assert_close(
-        mine.bbox_coder.decode(rois[:, 1:], recoded),
-        theirs.bbox_coder.decode(rois[:, 1:], deltas),
+        student_head.bbox_coder.decode(rois[:, 1:], recoded),
+        teacher_head.bbox_coder.decode(rois[:, 1:], deltas),
     )
 
 

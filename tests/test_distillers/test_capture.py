@@ -16,14 +16,14 @@ def run(detector, **batch_options):
     data = detector.data_preprocessor(
         tiny_batch(**batch_options), training=True
     )
-    with capture(detector, roi_stages=True) as seen:
+    with capture(detector, roi_stages=True) as captured:
         losses = detector.loss(
             **{
                 'batch_inputs': data['inputs'],
                 'batch_data_samples': data['data_samples'],
             }
         )
-    return data['inputs'], losses, seen.record
+    return data['inputs'], losses, captured.record
 
 
 def num_hooks(detector):
@@ -94,9 +94,9 @@ def test_hooks_are_removed(detector):
 def test_record_before_the_end_is_refused(detector):
     with (
         pytest.raises(RuntimeError, match='has not finished'),
-        capture(detector, roi_stages=False) as seen,
+        capture(detector, roi_stages=False) as captured,
     ):
-        seen.record  # noqa: B018
+        captured.record  # noqa: B018
 
 
 @pytest.mark.parametrize('times', [0, 2])
@@ -165,7 +165,7 @@ def test_feature_maps_of_a_detector_without_neck():
     cfg = tiny_faster_rcnn()
     detector = MODELS.build(cfg)
     neck, detector.neck = detector.neck, None
-    with capture(detector, roi_stages=False) as seen:
+    with capture(detector, roi_stages=False) as captured:
         feats = detector.backbone(torch.zeros(1, 3, 64, 64))
-    assert seen.record.neck_feats == tuple(feats)
+    assert captured.record.neck_feats == tuple(feats)
     detector.neck = neck

@@ -168,10 +168,10 @@ def test_compared_logits_are_what_the_loss_is_given(build_dense):
     data = distiller.data_preprocessor(tiny_batch(), training=True)
     distiller(**data, mode='loss')
     _, step = distiller.observe(data['inputs'], data['data_samples'])
-    for mine, given in zip(
+    for compared, given in zip(
         distiller.compared_logits(step)[:3], rows[0], strict=True
     ):
-        assert_close(mine, given)
+        assert_close(compared, given)
 
 
 def test_weights_are_the_teachers_probability_of_an_object(build_dense):

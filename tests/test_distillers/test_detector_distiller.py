@@ -121,17 +121,17 @@ def test_distillation_reaches_student_and_adapters(build, step):
 def test_loss_weight_of_logits_matches_a_mean_over_sampled_rois(build, step):
     """The reduction is that of the head's own classification loss."""
     distiller = build(neck_loss=None, roi_loss=None)
-    seen = {}
+    computed = {}
     loss = distiller.distillation_losses['logit']
     terms = loss.terms
 
     def spy(*args):
-        seen.update(terms(*args))
-        return dict(seen)
+        computed.update(terms(*args))
+        return dict(computed)
 
     loss.terms = spy
     losses = step(distiller)
-    assert_close(losses['loss_wkd_logit_target'], seen['target'].mean())
+    assert_close(losses['loss_wkd_logit_target'], computed['target'].mean())
 
 
 def count_calls(calls, role, detector):
@@ -200,8 +200,10 @@ def test_teacher_is_in_no_module_list_or_state_dict(build):
             *distiller.teacher.buffers(),
         )
     }
-    mine = {id(t) for t in (*distiller.parameters(), *distiller.buffers())}
-    assert not teacher_tensors & mine
+    distiller_tensors = {
+        id(t) for t in (*distiller.parameters(), *distiller.buffers())
+    }
+    assert not teacher_tensors & distiller_tensors
     assert not any(m is distiller.teacher for m in distiller.modules())
     assert not any('teacher' in key for key in distiller.state_dict())
 
@@ -258,10 +260,10 @@ def test_state_dict_is_the_plain_students(build, make):
 
 def test_metadata_versions_are_the_plain_students(build):
     plain = MODELS.build(tiny_faster_rcnn()).state_dict()._metadata
-    mine = build().state_dict()._metadata
+    distiller_metadata = build().state_dict()._metadata
     for name, metadata in plain.items():
         if name:
-            assert mine[name] == metadata, name
+            assert distiller_metadata[name] == metadata, name
 
 
 def test_plain_student_predicts_identically(build):
@@ -269,10 +271,10 @@ def test_plain_student_predicts_identically(build):
     plain = MODELS.build(tiny_faster_rcnn()).eval()
     plain.load_state_dict(distiller.state_dict())
     with torch.no_grad():
-        mine, theirs = (
+        distilled, expected = (
             model.test_step(tiny_batch()) for model in (distiller, plain)
         )
-    for a, b in zip(mine, theirs, strict=True):
+    for a, b in zip(distilled, expected, strict=True):
         for field in ('bboxes', 'scores', 'labels'):
             assert_close(
                 a.pred_instances[field],
@@ -427,15 +429,15 @@ def test_teacher_sees_the_pixels_of_its_own_preprocessor(build, step):
         pad_size_divisor=64,
     )
     distiller = build(teacher=dict(config=config, allow_random=True))
-    seen = []
+    received = []
     distiller.teacher.backbone.register_forward_pre_hook(
-        lambda module, args: seen.append(args[0])
+        lambda module, args: received.append(args[0])
     )
     step(distiller, sizes=[(70, 90), (64, 40)])
     expected = distiller.teacher.data_preprocessor(
         tiny_batch([(70, 90), (64, 40)]), training=True
     )['inputs']
-    assert_close(seen[0], expected, rtol=1e-5, atol=1e-4)
+    assert_close(received[0], expected, rtol=1e-5, atol=1e-4)
 
 
 def neck_adapters(distiller):
@@ -633,10 +635,10 @@ def test_equal_detectors_in_eval_are_at_distance_0(build, step):
 
 def test_teacher_heads_run_on_the_students_rois(build, step):
     distiller = build(neck_loss=None, roi_loss=None)
-    seen = {}
+    received = {}
 
     def remember(role):
-        return lambda module, args: seen.update({role: args[1]})
+        return lambda module, args: received.update({role: args[1]})
 
     for role, detector in (
         ('student', distiller.student),
@@ -646,7 +648,7 @@ def test_teacher_heads_run_on_the_students_rois(build, step):
             remember(role)
         )
     step(distiller)
-    assert torch.equal(seen['student'], seen['teacher'])
+    assert torch.equal(received['student'], received['teacher'])
 
 
 @pytest.fixture
@@ -689,12 +691,12 @@ def stages_run():
     """Record which box heads of a detector run."""
 
     def record(detector):
-        seen = []
+        received = []
         for index, head in enumerate(box_heads(detector)):
             head.register_forward_hook(
-                lambda *args, index=index: seen.append(index)
+                lambda *args, index=index: received.append(index)
             )
-        return seen
+        return received
 
     return record
 
@@ -725,16 +727,16 @@ def test_seesaw_heads_are_compared_by_what_they_predict(build, step):
     )
     batch = tiny_batch()
     data = distiller.data_preprocessor(batch, training=True)
-    _, (seen, taught, _) = distiller.observe(
+    _, (student_pass, teacher_pass, _) = distiller.observe(
         data['inputs'], data['data_samples']
     )
     head = box_heads(distiller.student)[0]
-    (stage,) = seen.stages
+    (stage,) = student_pass.stages
     raw = head(stage.feats)[0]
     torch.testing.assert_close(
         stage.logits.softmax(dim=1), head.loss_cls.get_activation(raw)
     )
-    assert taught.stages[0].logits.shape == stage.logits.shape
+    assert teacher_pass.stages[0].logits.shape == stage.logits.shape
     assert sum(distillation(step(distiller)).values()).isfinite()
 
 

@@ -226,17 +226,17 @@ def test_samples_in_a_mapping_are_passed_on(build):
     """As mmyolo's collate functions make them."""
     distiller = build(logit_loss=None, roi_loss=None)
     student = distiller.student
-    seen = []
+    received = []
 
     def loss(inputs, data_samples):
-        seen.append(data_samples)
+        received.append(data_samples)
         return dict(loss=student.extract_feat(inputs)[0].sum())
 
     student.loss = loss
     inputs = torch.randn(2, 3, 64, 96)
     samples = dict(bboxes_labels=torch.zeros(0, 6))
     losses = distiller.loss(inputs, samples)
-    assert seen == [samples]
+    assert received == [samples]
     assert losses['loss_wkd_neck_mean'].isfinite()
 
 

@@ -38,8 +38,8 @@ def observe(checkpoint, **options):
     torch.manual_seed(0)
     inputs = torch.randn(2, 3, 64, 96)
     rois = torch.tensor([[0.0, 4, 4, 40, 50], [1.0, 10, 0, 90, 60]])
-    taught = frozen.observe(inputs, [rois], logits=True)
-    return [*taught.neck_feats, taught.stages[0].logits]
+    observed = frozen.observe(inputs, [rois], logits=True)
+    return [*observed.neck_feats, observed.stages[0].logits]
 
 
 @pytest.mark.parametrize(
@@ -57,18 +57,28 @@ def observe(checkpoint, **options):
 )
 def test_exact_options_change_rounding_alone(checkpoint, options):
     expected = observe(checkpoint)
-    for mine, theirs in zip(
+    for output, expected_output in zip(
         observe(checkpoint, **options), expected, strict=True
     ):
-        assert_close(mine, theirs, rtol=1e-4, atol=1e-4 * theirs.abs().max())
+        assert_close(
+            output,
+            expected_output,
+            rtol=1e-4,
+            atol=1e-4 * expected_output.abs().max(),
+        )
 
 
 def test_autocast_rounds_and_returns_float32(checkpoint):
     expected = observe(checkpoint)
     actual = observe(checkpoint, autocast='bfloat16')
-    for mine, theirs in zip(actual, expected, strict=True):
-        assert mine.dtype == torch.float32
-        assert_close(mine, theirs, rtol=0, atol=0.05 * theirs.abs().max())
+    for output, expected_output in zip(actual, expected, strict=True):
+        assert output.dtype == torch.float32
+        assert_close(
+            output,
+            expected_output,
+            rtol=0,
+            atol=0.05 * expected_output.abs().max(),
+        )
     assert not torch.equal(actual[0], expected[0])
 
 

@@ -19,13 +19,17 @@ def test_is_mmdets_smooth_l1_summed_over_coordinates(deltas, beta):
 
 
 def test_the_teacher_is_a_constant(deltas):
-    mine, theirs = (d.clone().requires_grad_() for d in deltas)
-    assert torch.autograd.gradcheck(
-        lambda x: smooth_l1_term(x, theirs), (mine,)
+    student_deltas, teacher_deltas = (
+        d.clone().requires_grad_() for d in deltas
     )
-    smooth_l1_term(mine, theirs).sum().backward()
-    assert theirs.grad is None
-    assert_close(smooth_l1_term(theirs, theirs), torch.zeros(6).double())
+    assert torch.autograd.gradcheck(
+        lambda x: smooth_l1_term(x, teacher_deltas), (student_deltas,)
+    )
+    smooth_l1_term(student_deltas, teacher_deltas).sum().backward()
+    assert teacher_deltas.grad is None
+    assert_close(
+        smooth_l1_term(teacher_deltas, teacher_deltas), torch.zeros(6).double()
+    )
 
 
 def test_half_precision_empty_and_strided_input(deltas):

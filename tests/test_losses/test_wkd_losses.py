@@ -13,7 +13,7 @@ from mmwkd.functional import (
     target_term,
     transport_term,
 )
-from mmwkd.losses import WKDFeatureLoss, WKDLogitLoss
+from mmwkd.losses import WKDFeatureLoss, WKDLogitLoss, wkd_logit_loss
 
 
 def bound(**options):
@@ -201,6 +201,7 @@ def test_losses_are_registered():
         (WKDLogitLoss, dict(kappa=-1), 'kappa must be positive, got -1'),
         (WKDLogitLoss, dict(gamma=-1), 'gamma must not be negative'),
         (WKDLogitLoss, dict(num_iters=0), 'num_iters must be at least 1'),
+        (WKDLogitLoss, dict(max_categories=0), 'max_categories must be at'),
         (WKDLogitLoss, dict(domain='exp'), "domain must be one of .* 'exp'"),
         (
             WKDLogitLoss,
@@ -223,3 +224,45 @@ def test_losses_are_registered():
 def test_bad_options_are_refused(cls, options, message):
     with pytest.raises(ValueError, match=message):
         cls(**options)
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    """Messages logged by the loss."""
+    logged = []
+    monkeypatch.setattr(
+        wkd_logit_loss,
+        'print_log',
+        lambda message, *args, **kwargs: logged.append(message),
+    )
+    return logged
+
+
+def test_a_vocabulary_that_outweighs_the_student_is_named(warnings):
+    weight = torch.randn(3600, 2)
+    WKDLogitLoss().bind(weight[:1204], 1204)
+    WKDLogitLoss(max_categories=256).bind(weight, 3600)
+    assert warnings == []
+    WKDLogitLoss().bind(weight, 3600)
+    (message,) = warnings
+    assert '3600 categories, which takes 1.0 TFLOP' in message
+    assert 'max_categories=256' in message
+
+
+def test_categories_may_be_limited():
+    loss, whole = bound(max_categories=2), bound()
+    loss.ground_cost = whole.ground_cost
+    student, teacher, target = logits()
+    assert loss(student, teacher, target) != whole(student, teacher, target)
+    transport = transport_term(
+        student,
+        teacher,
+        loss.ground_cost,
+        target,
+        temperature=2.0,
+        reg=0.1,
+        num_iters=20,
+        max_categories=2,
+    )
+    terms = loss.terms(student, teacher, target)
+    assert_close(terms['transport'], 2.5 * transport)

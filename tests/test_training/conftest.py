@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmwkd.testing import tiny_faster_rcnn
@@ -129,6 +130,22 @@ def dataloader(root, split, batch_size, *, test_mode=False):
 @pytest.fixture
 def run_config(minicoco, teacher_checkpoint, tmp_path):
     """Config of a run: 2 epochs of 4 iterations, validated at the end."""
+    return config_of_run(minicoco, teacher_checkpoint, tmp_path / 'run')
+
+
+@pytest.fixture(scope='session')
+def finished(minicoco, teacher_checkpoint, tmp_path_factory):
+    """Runner of that run, trained; for tests that only look at it."""
+    work_dir = tmp_path_factory.mktemp('finished') / 'run'
+    cfg = config_of_run(minicoco, teacher_checkpoint, work_dir)
+    cfg.experiment_name = 'finished'
+    torch.manual_seed(0)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner
+
+
+def config_of_run(minicoco, teacher_checkpoint, work_dir):
     model = dict(
         type='DetectorDistiller',
         student=student_config(),
@@ -151,7 +168,7 @@ def run_config(minicoco, teacher_checkpoint, tmp_path):
             default_scope='mmdet',
             custom_imports=dict(imports=['mmwkd']),
             model=model,
-            work_dir=str(tmp_path / 'run'),
+            work_dir=str(work_dir),
             train_dataloader=dataloader(minicoco, 'train', 2),
             val_dataloader=dataloader(minicoco, 'val', 2, test_mode=True),
             val_evaluator=evaluator,
@@ -203,6 +220,34 @@ def train(run_config):
         return runner
 
     return run
+
+
+class Spy(Hook):
+    """The images of every iteration, and whether they are flipped."""
+
+    def __init__(self):
+        self.batches = {}
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.batches[runner.iter] = [
+            (sample.img_id, sample.flip)
+            for sample in data_batch['data_samples']
+        ]
+
+
+@pytest.fixture
+def random_run(run_config, train, monkeypatch):
+    """Train with flips and sampled RoIs, on shuffled images."""
+    monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda _: None)
+    student = tiny_faster_rcnn(num_classes=len(CLASSES), num_rois=8)
+    student.train_cfg.rpn.sampler.num = 16
+    run_config.model.student = student
+    loader = run_config.train_dataloader
+    loader.sampler.shuffle = True
+    *load, pack = loader.dataset.pipeline
+    pack.meta_keys = (*pack.meta_keys, 'flip')
+    loader.dataset.pipeline = [*load, dict(type='RandomFlip', prob=0.5), pack]
+    return train
 
 
 def free_port():

@@ -1,14 +1,18 @@
 """Training runs in processes of their own, to which faults happen."""
 
 import multiprocessing
+import os
+import sys
 
 import torch
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.runner import Runner
+from torch import distributed
 
 import mmwkd  # noqa: F401  registers the components
 import tests.quick_dump.sitecustomize  # noqa: F401
+from mmwkd.mmdet_tools import end_process_group
 from tests.faults import inject
 
 register_all_modules()
@@ -16,7 +20,7 @@ register_all_modules()
 # Processes are forked from one that has imported all this and nothing else:
 # no thread pool and no GPU that would not survive it.
 _context = multiprocessing.get_context('forkserver')
-_context.set_forkserver_preload([__name__])
+_context.set_forkserver_preload([__name__, 'tests.test_training.signals'])
 
 
 def train_in_process(config, **fault):
@@ -52,6 +56,46 @@ def _train(config, fault, sender):
     except Exception as error:  # what the user would read last
         message = f'{type(error).__name__}: {error}'
     sender.send((events, message))
+
+
+def train_in_ranks(config, port, num_ranks=2):
+    """Train in processes joined by gloo; their exit codes."""
+    config = dict(
+        config,
+        launcher='pytorch',
+        model_wrapper_cfg=dict(
+            type='MMDistributedDataParallel', device_ids=None
+        ),
+    )
+    ranks = [
+        _context.Process(
+            target=_train_rank, args=(config, rank, num_ranks, port)
+        )
+        for rank in range(num_ranks)
+    ]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
+    return [process.exitcode for process in ranks]
+
+
+def _train_rank(config, rank, num_ranks, port):
+    torch.set_num_threads(1)
+    os.environ['LOCAL_RANK'] = str(rank)  # mmengine asks for a device
+    distributed.init_process_group(
+        'gloo',
+        init_method=f'tcp://127.0.0.1:{port}',
+        rank=rank,
+        world_size=num_ranks,
+    )
+    code = 0
+    try:
+        Runner.from_cfg(Config(config)).train()
+    except SystemExit as end:
+        code = end.code
+    end_process_group()
+    sys.exit(code)
 
 
 def _is_checkpoint(name):

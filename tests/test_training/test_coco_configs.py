@@ -8,7 +8,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from tests.test_configs import without_downloads
+from mmwkd.configs import without_pretrained
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 SIZES = ('scale', 'img_scale', 'size', 'crop_size')
@@ -30,7 +30,7 @@ def train_on_photos(coco_tiny, tmp_path):
 
     def train(name):
         cfg = Config.fromfile(CONFIGS / f'{name}.py')
-        without_downloads(cfg.model)
+        without_pretrained(cfg.model)
         cfg.model.teacher.update(checkpoint=None, allow_random=True)
         loader = cfg.train_dataloader
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
@@ -63,8 +63,8 @@ def train_on_photos(coco_tiny, tmp_path):
 @pytest.mark.parametrize(
     'name',
     [
-        'retinanet/wkd-lf_retinanet_r18-from-r50_fpn_1x_coco',
-        'rtmdet/wkd-lf_rtmdet_tiny-from-s_8xb32-300e_coco',
+        'retinanet/wkd-ln_retinanet_r18-from-r50_fpn_1x_coco',
+        'rtmdet/wkd-ln_rtmdet_tiny-from-s_8xb32-300e_coco',
     ],
 )
 def test_coco_config_trains_on_photographs(train_on_photos, tmp_path, name):

@@ -9,9 +9,9 @@ import torch
 from mmengine.hooks import Hook
 from torch.testing import assert_close
 
-from mmwkd.hooks.generators import generator_states, restore_generators
-from mmwkd.testing import tiny_faster_rcnn
-from studies.toydata.minicoco.categories import CLASSES
+from mmwkd.random_state import generator_states, restore_generators
+
+from .conftest import Spy
 
 EPOCHS = dict(type='EpochBasedTrainLoop', max_epochs=3, val_interval=2)
 ITERATIONS = dict(type='IterBasedTrainLoop', max_iters=9, val_interval=4)
@@ -44,34 +44,6 @@ class Interrupt(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == self.iteration:
             raise KeyboardInterrupt
-
-
-class Spy(Hook):
-    """The images of every iteration, and whether they are flipped."""
-
-    def __init__(self):
-        self.batches = {}
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        self.batches[runner.iter] = [
-            (sample.img_id, sample.flip)
-            for sample in data_batch['data_samples']
-        ]
-
-
-@pytest.fixture
-def random_run(run_config, train, monkeypatch):
-    """Train with flips and sampled RoIs, on shuffled images."""
-    monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda _: None)
-    student = tiny_faster_rcnn(num_classes=len(CLASSES), num_rois=8)
-    student.train_cfg.rpn.sampler.num = 16
-    run_config.model.student = student
-    loader = run_config.train_dataloader
-    loader.sampler.shuffle = True
-    *load, pack = loader.dataset.pipeline
-    pack.meta_keys = (*pack.meta_keys, 'flip')
-    loader.dataset.pipeline = [*load, dict(type='RandomFlip', prob=0.5), pack]
-    return train
 
 
 @pytest.mark.parametrize(

@@ -26,19 +26,17 @@ def load(path):
     return torch.load(path, weights_only=False)
 
 
-def test_checkpoint_is_the_plain_students(train, caplog):
-    runner = train()
-    path = f'{runner.work_dir}/epoch_2.pth'
+def test_checkpoint_is_the_plain_students(finished, caplog):
+    path = f'{finished.work_dir}/epoch_2.pth'
     plain = MODELS.build(student_config())
     with caplog.at_level(logging.WARNING):
         load_checkpoint(plain, path, map_location='cpu', strict=True)
-    assert_close(plain.state_dict(), runner.model.student.state_dict())
+    assert_close(plain.state_dict(), finished.model.student.state_dict())
     assert not any('teacher' in key for key in load(path)['state_dict'])
 
 
-def test_checkpoint_is_no_larger_than_the_plain_students(train):
-    runner = train()
-    content = load(f'{runner.work_dir}/epoch_2.pth')
+def test_checkpoint_is_no_larger_than_the_plain_students(finished):
+    content = load(f'{finished.work_dir}/epoch_2.pth')
     in_file = sum(value.numel() for value in content['state_dict'].values())
     plain = sum(
         value.numel()
@@ -47,15 +45,14 @@ def test_checkpoint_is_no_larger_than_the_plain_students(train):
     assert in_file == plain
 
 
-def test_optimizer_has_no_teacher(train):
-    runner = train()
+def test_optimizer_has_no_teacher(finished):
     trained = {
         id(p)
-        for group in runner.optim_wrapper.param_groups
+        for group in finished.optim_wrapper.param_groups
         for p in group['params']
     }
-    assert trained == {id(p) for p in runner.model.parameters()}
-    assert not trained & {id(p) for p in runner.model.teacher.parameters()}
+    assert trained == {id(p) for p in finished.model.parameters()}
+    assert not trained & {id(p) for p in finished.model.teacher.parameters()}
 
 
 class Interrupt(Hook):
@@ -205,11 +202,12 @@ def test_gradient_clipping_covers_the_adapters(train):
     assert 'train/grad_norm' in runner.message_hub.log_scalars
 
 
-def test_validation_scores_the_student(train):
-    runner = train()
+def test_validation_scores_the_student(finished, monkeypatch):
     calls = []
-    runner.model._teacher.observe = lambda *a, **k: calls.append(a)
-    metrics = runner.val()
+    monkeypatch.setattr(
+        finished.model._teacher, 'observe', lambda *a, **k: calls.append(a)
+    )
+    metrics = finished.val()
     assert 'coco/bbox_mAP' in metrics or metrics == {}
     assert not calls
 

@@ -6,3 +6,4 @@ teacher = dict(
     'cascade_rcnn_r101_fpn_20e_coco_bbox_mAP-0.425_'
     '20200504_231812-5057dcc5.pth',
 )
+custom_imports = dict(imports=['mmwkd'])

@@ -5,3 +5,4 @@ teacher = dict(
     'faster_rcnn_r101_fpn_2x_coco/'
     'faster_rcnn_r101_fpn_2x_coco_bbox_mAP-0.398_20200504_210455-1d2dac9c.pth',
 )
+custom_imports = dict(imports=['mmwkd'])

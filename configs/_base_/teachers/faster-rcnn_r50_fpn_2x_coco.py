@@ -5,3 +5,4 @@ teacher = dict(
     'faster_rcnn_r50_fpn_2x_coco/'
     'faster_rcnn_r50_fpn_2x_coco_bbox_mAP-0.384_20200504_210434-a5d8aa15.pth',
 )
+custom_imports = dict(imports=['mmwkd'])

@@ -5,3 +5,4 @@ teacher = dict(
     'gfl_r101_fpn_mstrain_2x_coco/'
     'gfl_r101_fpn_mstrain_2x_coco_20200629_200126-dd12f847.pth',
 )
+custom_imports = dict(imports=['mmwkd'])

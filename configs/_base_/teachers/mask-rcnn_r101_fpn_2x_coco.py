@@ -6,3 +6,4 @@ teacher = dict(
     'mask_rcnn_r101_fpn_2x_coco_bbox_mAP-0.408__segm_mAP-0.366_'
     '20200505_071027-14b391c7.pth',
 )
+custom_imports = dict(imports=['mmwkd'])

@@ -6,3 +6,4 @@ teacher = dict(
     'mask_rcnn_r50_fpn_2x_coco_bbox_mAP-0.392__segm_mAP-0.354_'
     '20200505_003907-3e542a40.pth',
 )
+custom_imports = dict(imports=['mmwkd'])

@@ -5,3 +5,4 @@ teacher = dict(
     'retinanet_r101_fpn_2x_coco/'
     'retinanet_r101_fpn_2x_coco_20200131-5560aee8.pth',
 )
+custom_imports = dict(imports=['mmwkd'])

@@ -5,3 +5,4 @@ teacher = dict(
     'retinanet_r50_fpn_2x_coco/'
     'retinanet_r50_fpn_2x_coco_20200131-fdb43119.pth',
 )
+custom_imports = dict(imports=['mmwkd'])

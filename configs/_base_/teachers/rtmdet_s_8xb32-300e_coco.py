@@ -5,3 +5,4 @@ teacher = dict(
     'rtmdet_s_8xb32-300e_coco/'
     'rtmdet_s_8xb32-300e_coco_20220905_161602-387a891e.pth',
 )
+custom_imports = dict(imports=['mmwkd'])

@@ -1,6 +1,7 @@
 """Small stand-ins for what a demo makes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from studies.grid.accuracy import Accuracy
 from studies.grid.machine import Machine
 from studies.grid.scalars import parse_scalars
 from tests.studies.test_grid.conftest import scalars_text
+
+REPO = Path(__file__).resolve().parents[3]
 
 
 def make_model(title, ap, **changes):

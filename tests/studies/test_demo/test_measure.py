@@ -8,8 +8,8 @@ from studies.demo.measure import (
     quiet,
     time_detectors,
 )
-from studies.demo.recipes import BASELINE, TEACHER
-from tests.studies.test_demo.test_recipes import REPO
+from studies.demo.pipeline import CONFIGS
+from tests.studies.test_demo.conftest import REPO
 
 
 @pytest.mark.parametrize('in_training', [28.6, 28.7, 28.8])
@@ -24,8 +24,8 @@ def test_another_detector_breaks_the_promise(in_training):
 
 
 def test_a_checkpoint_of_another_detector_is_refused(tmp_path):
-    config = Config.fromfile(REPO / BASELINE.config)
-    other = load_weights(REPO / TEACHER.config)
+    config = Config.fromfile(REPO / CONFIGS['baseline'])
+    other = load_weights(REPO / CONFIGS['teacher'])
     torch.save({'state_dict': other}, tmp_path / 'other.pth')
 
     with pytest.raises(RuntimeError, match='size mismatch'):
@@ -33,8 +33,8 @@ def test_a_checkpoint_of_another_detector_is_refused(tmp_path):
 
 
 def test_a_checkpoint_with_other_keys_is_refused(tmp_path):
-    config = Config.fromfile(REPO / BASELINE.config)
-    weights = load_weights(REPO / BASELINE.config)
+    config = Config.fromfile(REPO / CONFIGS['baseline'])
+    weights = load_weights(REPO / CONFIGS['baseline'])
     weights['student.backbone.conv1.weight'] = torch.zeros(1)
     torch.save({'state_dict': weights}, tmp_path / 'more.pth')
 

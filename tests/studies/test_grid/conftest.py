@@ -1,11 +1,13 @@
 """Small stand-ins for what trainings read and log."""
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from studies.grid.accuracy import Accuracy
-from studies.grid.table import Record
+from studies.grid.table import Record, add_record, read_table
 
 
 def scalars_text(iterations, **extra):
@@ -56,6 +58,15 @@ def make_record(row, seed, ap, **changes):
         date='2020-02-02T20:20:20+00:00',
     )
     return Record(**{**values, **changes})
+
+
+def table_of(records):
+    """The table that has some records."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / 'runs.csv'
+        for record in records:
+            add_record(path, record)
+        return read_table(path)
 
 
 def teacher_record(ap):

@@ -3,15 +3,20 @@
 import importlib.util
 import io
 import json
+import platform
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from studies.grid import figures, schedule
 from studies.grid.compare import Options, compare
 from studies.grid.console import GridProgress
+from studies.grid.devices import Slots, visible_devices
 from studies.grid.grid import read_grid
 from studies.grid.machine import git_commit
 from studies.grid.plan import plan_runs
@@ -22,7 +27,7 @@ from studies.grid.schedule import (
     mmdet_command,
     states,
 )
-from studies.grid.table import add_record, read_table
+from studies.grid.table import add_record, keys, read_table
 from tests.studies.test_grid.conftest import make_record, scalars_text
 from tests.studies.test_grid.test_grid import change
 
@@ -31,17 +36,18 @@ FAKE_TOOL = """
 import os, pathlib, sys, time
 
 kind, row, work_dir, log_text, *flags = sys.argv[1:]
+log_text = log_text.replace('|', chr(10))
 with open('calls.txt', 'a') as file:
     print(row, pathlib.Path(work_dir).name, *flags, file=file)
 if pathlib.Path('fail', row).exists():
     raise RuntimeError('the loss of ' + row + ' is not finite')
-folder = pathlib.Path(work_dir) / str(time.time_ns())
+folder = pathlib.Path(work_dir) / time.strftime('%Y%m%d_%H%M%S')
 if kind == 'test':
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / 'now.json').write_text(log_text)
 else:
     file = folder / 'vis_data' / 'scalars.json'
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     if '--resume' not in flags or not pathlib.Path('too late').exists():
         file.write_text(log_text)
     (pathlib.Path(work_dir) / 'iter_40.pth').write_text('weights')
@@ -56,6 +62,7 @@ print('malloc', os.environ['MALLOC_TOP_PAD_'])
 @pytest.fixture
 def grid(repo, monkeypatch):
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    monkeypatch.setattr(figures, '_DPI', 20)
     (repo / 'fake.py').write_text(FAKE_TOOL)
     return repo
 
@@ -66,11 +73,12 @@ def fake_command(run, work_dir):
         kind = 'test'
     else:
         text, kind = scalars_text([20, 40]), 'train'
+    text = text.replace('\n', '|')
     return [sys.executable, 'fake.py', kind, run.row, str(work_dir), text]
 
 
 class Heard:
-    """An observer that keeps what it is told."""
+    """An observer that keeps what it hears."""
 
     def __init__(self):
         self.ends, self.errors = [], {}
@@ -132,15 +140,16 @@ def test_runs_everything_in_order_and_records_it(grid):
         ('student', 1),
         ('kd', 1),
     ]
-    teacher, student, *_, kd = read_table(grid / 'runs.csv')
-    assert teacher.accuracy.ap == 39.6
+    teacher, student, *_, kd = read_table(grid / 'runs.csv').itertuples()
+    assert teacher.mAP == 39.6
     assert (kd.row, kd.seed, kd.role) == ('kd', 1, 'method')
-    assert kd.accuracy == (4.0, 8.0, 2.0, 1.0, 4.0, None)
-    assert kd.curve == ((20, 2.0), (40, 4.0))
+    assert (kd.mAP, kd.mAP_50, kd.mAP_75) == (4.0, 8.0, 2.0)
+    assert (kd.mAP_s, kd.mAP_m) == (1.0, 4.0)
+    assert kd.ap_curve == '20:2.0 40:4.0'
     assert (kd.iterations, kd.threads, kd.jobs) == (40, 1, 1)
     assert kd.train_seconds >= 0
     log = grid / 'work' / 'kd' / 'seed-1' / 'train.log'
-    # no thread of its own, and glibc told to keep its memory
+    # no thread of its own, and glibc set to keep its memory
     assert tail(log) == 'threads 1\nmalloc 67108864'
 
 
@@ -148,7 +157,7 @@ def test_runs_side_by_side_are_all_recorded_once(grid):
     go(grid, jobs=3)
 
     assert sorted(calls(grid)) == sorted(ALL)
-    assert len({r.key for r in read_table(grid / 'runs.csv')}) == 5
+    assert len(set(keys(read_table(grid / 'runs.csv')))) == 5
 
 
 def test_what_is_recorded_is_not_run_again_on_another_machine(grid):
@@ -264,7 +273,7 @@ def test_an_interruption_ends_the_processes_and_keeps_the_table(grid):
     with pytest.raises(KeyboardInterrupt):
         go(grid, Interrupting('student'), jobs=2)
 
-    rows = [record.row for record in read_table(grid / 'runs.csv')]
+    rows = list(read_table(grid / 'runs.csv').row)
     assert rows in (['student'], ['teacher', 'student'])
     assert 'kd seed-1' not in calls(grid)
 
@@ -462,10 +471,10 @@ def test_the_tool_says_what_is_wrong(tool, monkeypatch, capsys, tmp_path):
 
 @pytest.mark.parametrize(('complete', 'code'), [(True, 0), (False, 1)])
 def test_the_exit_code_of_the_tool(tool, monkeypatch, complete, code):
-    seen = []
+    given = []
 
     def stand_in(options, console):
-        seen.append(options)
+        given.append(options)
         return complete
 
     monkeypatch.setattr('studies.grid.compare.compare', stand_in)
@@ -473,6 +482,134 @@ def test_the_exit_code_of_the_tool(tool, monkeypatch, complete, code):
     monkeypatch.setattr(sys, 'argv', arguments)
 
     assert tool.main() == code
-    assert seen[0].jobs == 3
-    assert seen[0].dry_run
-    assert seen[0].source == Path('g.py')
+    assert given[0].jobs == 3
+    assert given[0].dry_run
+    assert given[0].source == Path('g.py')
+
+
+def environments(grid, jobs, devices, monkeypatch):
+    """Run with some devices; the devices of the runs, sorted."""
+    monkeypatch.setattr(schedule, 'visible_devices', lambda: devices)
+    tool = grid / 'fake.py'
+    tool.write_text(
+        FAKE_TOOL + "with open('devices.txt', 'a') as file:\n"
+        "    print(os.environ.get('CUDA_VISIBLE_DEVICES'), file=file)\n"
+    )
+    go(grid, jobs=jobs)
+    return sorted((grid / 'devices.txt').read_text().split())
+
+
+def test_one_job_has_the_first_device(grid, monkeypatch):
+    assert environments(grid, 1, ['3', '5'], monkeypatch) == ['3'] * 5
+
+
+def test_without_devices_the_environment_stays(grid, monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+
+    assert environments(grid, 2, [], monkeypatch) == []
+
+
+@pytest.mark.parametrize(
+    ('jobs', 'expected'),
+    [(1, '0'), (2, '0 1'), (3, '0 1 2'), (5, '0 0 1 1 2')],
+)
+def test_each_job_has_a_device_round_robin(jobs, expected):
+    slots = Slots(jobs, ['0', '1', '2'])
+    with ExitStack() as stack:
+        taken = [stack.enter_context(slots.take()) for _ in range(jobs)]
+
+        assert ' '.join(
+            sorted(env['CUDA_VISIBLE_DEVICES'] for env in taken)
+        ) == (expected)
+    with slots.take() as again:
+        assert again in taken
+
+
+@pytest.mark.parametrize(
+    ('variable', 'count', 'devices'),
+    [
+        (None, 0, []),
+        (None, 2, ['0', '1']),
+        ('3,5', 2, ['3', '5']),
+        ('GPU-8932f937', 1, ['GPU-8932f937']),
+        ('', 0, []),
+        ('-1', 0, []),
+    ],
+)
+def test_devices_are_those_that_are_visible(
+    monkeypatch, variable, count, devices
+):
+    monkeypatch.setattr('torch.cuda.device_count', lambda: count)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    if variable is not None:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', variable)
+
+    assert visible_devices() == devices
+
+
+def emitted(grid, capsys, style):
+    """What is printed, and whether all was well."""
+    capsys.readouterr()
+    complete, shown = run_compare(grid, emit=style)
+    assert complete, shown
+    return capsys.readouterr().out
+
+
+def test_emitted_commands_leave_what_the_next_call_records(grid, capsys):
+    lines = emitted(grid, capsys, 'commands').splitlines()
+
+    assert len(lines) == 5
+    assert not (grid / 'calls.txt').exists()
+    for line in lines[:3]:
+        subprocess.run(line, shell=True, check=True)
+    assert calls(grid) == [
+        *('teacher test', 'student seed-0 --resume', 'kd seed-0 --resume')
+    ]
+    again = emitted(grid, capsys, 'commands').splitlines()
+    assert again == lines[3:]
+    table = read_table(grid / 'work' / 'runs.csv')
+    aps = dict(zip(table.row, table.mAP, strict=True))
+    assert aps == {'teacher': 39.6, 'student': 4.0, 'kd': 4.0}
+    assert set(table.machine) == {platform.node()}
+    # what is still open can run here
+    go_on, _ = run_compare(grid)
+    assert go_on
+    assert len(read_table(grid / 'work' / 'runs.csv')) == 5
+
+
+def test_a_slurm_array_has_a_task_for_each_run(grid, capsys, monkeypatch):
+    script = grid / 'array.sh'
+    script.write_text(emitted(grid, capsys, 'slurm'))
+
+    assert '#SBATCH --array=0-4\n' in script.read_text()
+    monkeypatch.setenv('SLURM_ARRAY_TASK_ID', '2')
+    subprocess.run(['bash', script], check=True)
+    assert calls(grid) == ['kd seed-0 --resume']
+    assert emitted(grid, capsys, 'commands').count('\n') == 4
+
+
+def test_an_emitted_run_that_failed_stays_open(grid, capsys):
+    flag(grid, 'fail', 'kd')
+    lines = emitted(grid, capsys, 'commands').splitlines()
+
+    assert subprocess.run(lines[2], shell=True).returncode
+    assert len(emitted(grid, capsys, 'commands').splitlines()) == 5
+
+
+def test_an_emitted_run_at_work_is_left_alone(grid, capsys):
+    flag(grid, 'slow', 'kd')
+    change(grid, "config='kd.py'", "config='kd.py', num_seeds=1")
+    lines = emitted(grid, capsys, 'commands').splitlines()
+    with subprocess.Popen(lines[2], shell=True) as process:
+        deadline = time.monotonic() + 30
+        while not (grid / 'work/kd/seed-0/last_checkpoint').exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        second = subprocess.run(lines[2], shell=True)
+        heard = Heard()
+        go(grid, heard)
+        (grid / 'slow' / 'kd').unlink()
+
+    assert second.returncode
+    assert 'still at work' in heard.errors['kd']
+    assert process.returncode == 0

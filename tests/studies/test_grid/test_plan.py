@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from studies.grid.grid import read_grid
 from studies.grid.plan import plan_runs
@@ -232,3 +233,83 @@ def test_the_shipped_grids_fit_the_shipped_configs(path, tmp_path):
 
     assert len(runs) == 1 + sum(len(row.seeds) for row in grid.rows.values())
     assert len({run.key for run in runs}) == len(runs)
+
+
+def test_a_row_may_name_losses_and_places_of_a_pair(composing):
+    change(composing, "config='kd.py', ", "losses='kd', places=['logit'], ")
+    *_, kd = plan(composing)
+
+    config = Config.fromstring(kd.composed, '.py')
+    assert config.model == dict(
+        type='DetectorDistiller',
+        student=dict(type='Detector', depth=18),
+        teacher=dict(checkpoint='big.pth'),
+        logit_loss=dict(type='KDLoss', weight=1.0),
+    )
+    assert kd.options[-1] == 'model.logit_loss.weight=2.0'
+    assert 'losses/kd' not in kd.config
+    assert kd.config.endswith('kd at logit')
+
+
+def test_losses_without_places_are_for_all_their_places(composing):
+    change(composing, "config='kd.py', ", "losses=['kd', 'pkd'], ")
+
+    model = Config.fromstring(plan(composing)[-1].composed, '.py').model
+    assert {k for k in model if k.endswith('_loss')} == {
+        *('logit_loss', 'neck_loss', 'roi_loss')
+    }
+
+
+def test_a_changed_loss_is_another_training(composing):
+    change(composing, "config='kd.py', ", "losses='kd', ")
+    before = hashes(composing)
+    losses = composing / 'configs/_base_/losses/kd.py'
+    losses.write_text(losses.read_text().replace('KDLoss', 'NKDLoss'))
+    after = hashes(composing)
+
+    assert {row for row in before if before[row] != after[row]} == {'kd'}
+
+
+@pytest.mark.parametrize(
+    ('row', 'message'),
+    [
+        ("losses='no', ", r'config .*losses/no.py does not exist'),
+        ("losses='kd', places=['roi'], ", r"'roi'; it is for logit"),
+        ("losses=['pkd', 'cwd'], ", r"'pkd' and 'cwd' are both for 'neck'"),
+        ("losses='kd', config='kd.py', ", r'either config, .* or losses'),
+        ("places=['roi'], ", r'either config, .* or losses'),
+        ("losses='kd', pair=dict(student='x'), ", r"pair: key 'teacher'"),
+    ],
+)
+def test_losses_that_cannot_be(composing, row, message):
+    change(composing, "config='kd.py', ", row)
+
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
+        plan(composing)
+
+
+def test_losses_need_a_pair(composing):
+    change(composing, "config='kd.py', ", "losses='kd', ")
+    change(composing, 'pair = ', '_pair = ')
+
+    with pytest.raises(ValueError, match="row 'kd': losses need a pair"):
+        plan(composing)
+
+
+@pytest.fixture
+def composing(repo):
+    """A repository whose grid can name losses."""
+    losses = repo / 'configs' / '_base_' / 'losses'
+    losses.mkdir(parents=True)
+    (losses / 'kd.py').write_text(
+        "logit_loss = dict(type='KDLoss', weight=1.0)"
+    )
+    (losses / 'pkd.py').write_text(
+        "neck_loss = dict(type='PKDLoss')\nroi_loss = dict(type='PKDLoss')"
+    )
+    (losses / 'cwd.py').write_text("neck_loss = dict(type='CWDLoss')")
+    (repo / 'teacher.py').write_text("teacher = dict(checkpoint='big.pth')")
+    change(repo, 'model.loss', 'model.logit_loss')
+    with (repo / 'grid.py').open('a') as file:
+        file.write("pair = dict(student='student.py', teacher='teacher.py')\n")
+    return repo

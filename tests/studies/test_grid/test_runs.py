@@ -75,13 +75,13 @@ def interrupt(training):
 
 def test_runs_and_tells_what_was_logged(make_training):
     training = make_training()
-    seen = []
+    reported = []
 
-    finished = run_training(training, seen.append, poll_seconds=0.01)
+    finished = run_training(training, reported.append, poll_seconds=0.01)
 
     assert finished.checkpoint == training.work_dir / 'iter_40.pth'
     assert finished.history.validations[-1].accuracy.ap == 4.0
-    assert finished.history == seen[-1]
+    assert finished.history == reported[-1]
     assert finished.attempts == 1
     assert 0 <= finished.minutes < 1
     assert (training.work_dir / 'train.log').read_text() == (

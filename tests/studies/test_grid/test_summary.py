@@ -5,21 +5,31 @@ import pytest
 from PIL import Image
 from scipy import stats
 
+from studies.grid import figures, summary
 from studies.grid.figures import draw_ap_curves, draw_comparison
 from studies.grid.report import table_lines, to_markdown, write_summary
-from studies.grid.summary import (
-    estimate,
-    iterations_to,
-    mean_curve,
-    summarise,
-)
+from studies.grid.summary import estimate, iterations_to, mean_curve
 from studies.grid.theme import DARK, LIGHT
-from tests.studies.test_demo.test_curves import pixels, share_of
+from tests.studies.test_demo.test_pictures import pixels, share_of
 from tests.studies.test_demo.test_report import Page
-from tests.studies.test_grid.conftest import make_record, teacher_record
+from tests.studies.test_grid.conftest import (
+    make_record,
+    table_of,
+    teacher_record,
+)
 
 STUDENT = (21.8, 20.9, 22.7)
 KD = (23.1, 22.9, 23.5)
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    """Pictures of few pixels."""
+    monkeypatch.setattr(figures, '_DPI', 50)
+
+
+def summarise(records, baseline=None):
+    return summary.summarise(table_of(records), baseline)
 
 
 @pytest.fixture
@@ -34,22 +44,22 @@ def records():
     ]
 
 
-def by_name(summary):
-    return {row.name: row for row in summary.rows}
+def by_name(shown):
+    return {row.name: row for row in shown.rows}
 
 
 def test_means_deviations_and_times(records):
-    summary = summarise(records)
+    shown = summarise(records)
 
-    assert [row.name for row in summary.rows] == ['kd', 'student']
-    kd, student = summary.rows
+    assert [row.name for row in shown.rows] == ['kd', 'student']
+    kd, student = shown.rows
     assert kd.ap.mean == pytest.approx(np.mean(KD))
     assert kd.std == pytest.approx(np.std(KD, ddof=1))
     assert kd.aps == dict(enumerate(KD))
     assert (kd.train_seconds, kd.time_ratio) == (150.0, 1.5)
     assert (student.time_ratio, student.difference) == (1.0, None)
-    assert summary.teacher_ap == 39.6
-    assert summary.notes == ()
+    assert shown.teacher_ap == 39.6
+    assert shown.notes == ()
 
 
 def test_the_interval_is_that_of_the_paired_t_test(records):
@@ -79,13 +89,13 @@ def test_without_a_better_teacher_there_is_no_gap(records):
 def test_differences_are_of_shared_seeds_only(records):
     records.append(make_record('kd', 7, 90.0))
 
-    summary = summarise(records)
+    shown = summarise(records)
 
-    kd = by_name(summary)['kd']
+    kd = by_name(shown)['kd']
     assert len(kd.aps) == 4
     assert kd.difference.num_seeds == 3
     assert kd.gap_closed < 0.2
-    assert any('same seeds' in note for note in summary.notes)
+    assert any('same seeds' in note for note in shown.notes)
 
 
 def test_one_seed_has_no_interval():
@@ -107,11 +117,11 @@ def test_without_the_baseline_nothing_is_paired():
 def test_records_of_an_earlier_config_do_not_count(records):
     records.insert(0, make_record('kd', 7, 99.0, config_hash='earlier'))
 
-    summary = summarise(records)
+    shown = summarise(records)
 
-    assert by_name(summary)['kd'].aps == dict(enumerate(KD))
-    assert summary.superseded == 1
-    assert '1 records of earlier configs' in to_markdown(summary)
+    assert by_name(shown)['kd'].aps == dict(enumerate(KD))
+    assert shown.superseded == 1
+    assert '1 records of earlier configs' in to_markdown(shown)
 
 
 @pytest.mark.parametrize(
@@ -123,10 +133,10 @@ def test_records_of_an_earlier_config_do_not_count(records):
         ({'commit': 'abc-dirty'}, 'not committed'),
     ],
 )
-def test_what_makes_rows_hard_to_compare_is_told(records, changes, note):
+def test_what_makes_rows_hard_to_compare_is_noted(records, changes, note):
     records.append(make_record('kd', 2, KD[2], **changes))
 
-    assert any(note in told for told in summarise(records).notes)
+    assert any(note in text for text in summarise(records).notes)
 
 
 def test_another_row_may_be_the_baseline(records):
@@ -241,10 +251,10 @@ def test_figures_show_the_baseline_in_its_colour(records, draw, theme):
 
 
 def test_figures_of_one_run_without_validations():
-    summary = summarise([make_record('kd', 0, 1.0, curve=())])
+    shown = summarise([make_record('kd', 0, 1.0, curve=())])
 
     for draw in draw_comparison, draw_ap_curves:
-        assert Image.open(io.BytesIO(draw(summary))).width == 1760
+        assert Image.open(io.BytesIO(draw(shown))).width == 550
 
 
 def test_writes_four_files_and_replaces_them(records, tmp_path):

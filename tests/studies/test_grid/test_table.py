@@ -1,12 +1,21 @@
 import csv
-import subprocess
-import sys
-from dataclasses import replace
+import multiprocessing
 
+import pandas as pd
 import pytest
 
-from studies.grid.table import COLUMNS, add_record, read_table
-from tests.studies.test_grid.conftest import make_record, teacher_record
+from studies.grid.table import (
+    COLUMNS,
+    add_record,
+    curve_of,
+    keys,
+    read_table,
+)
+from tests.studies.test_grid.conftest import (
+    make_record,
+    table_of,
+    teacher_record,
+)
 
 
 def test_a_table_gives_back_what_was_added(tmp_path):
@@ -20,27 +29,32 @@ def test_a_table_gives_back_what_was_added(tmp_path):
     for record in records:
         add_record(table, record)
 
-    assert read_table(table) == records
+    teacher, student, kd = read_table(table).itertuples()
+    assert pd.isna(teacher.seed)
+    assert (student.row, student.seed, student.mAP) == ('student', 0, 21.8)
+    assert pd.isna(kd.mAP_s)
+    assert (kd.mAP_l, kd.iterations, kd.commit) == (25.4, 40, '')
+    assert curve_of(kd.ap_curve) == records[2].curve
+
+
+def add_records(table, seeds):
+    for seed in seeds:
+        add_record(table, make_record('kd', seed, 1.0))
 
 
 def test_processes_that_share_a_table_lose_no_line(tmp_path):
     table = tmp_path / 'runs.csv'
-    add = (
-        'import sys; from pathlib import Path;'
-        'from studies.grid.table import add_record;'
-        'from tests.studies.test_grid.conftest import make_record;'
-        "[add_record(Path(sys.argv[1]), make_record('kd', int(seed), 1.0))"
-        ' for seed in sys.argv[2:]]'
-    )
-    halves = [[str(seed) for seed in range(i, 30, 2)] for i in (0, 1)]
+    fork = multiprocessing.get_context('fork')  # starts at once
     processes = [
-        subprocess.Popen([sys.executable, '-c', add, str(table), *seeds])
-        for seeds in halves
+        fork.Process(target=add_records, args=(table, range(first, 30, 2)))
+        for first in (0, 1)
     ]
-    assert [process.wait() for process in processes] == [0, 0]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
 
-    seeds = sorted(record.seed for record in read_table(table))
-    assert seeds == list(range(30))
+    assert sorted(read_table(table).seed) == list(range(30))
 
 
 def test_a_table_is_plain_csv_with_a_line_for_each_run(tmp_path):
@@ -61,7 +75,10 @@ def test_a_table_is_plain_csv_with_a_line_for_each_run(tmp_path):
 
 
 def test_no_table_is_an_empty_one(tmp_path):
-    assert read_table(tmp_path / 'none.csv') == []
+    table = read_table(tmp_path / 'none.csv')
+
+    assert table.empty
+    assert keys(table) == []
 
 
 @pytest.mark.parametrize('text', ['', 'method,ap\nkd,1\n'])
@@ -78,9 +95,11 @@ def test_a_table_of_another_schema_is_left_alone(tmp_path, text):
 @pytest.mark.parametrize(
     ('old', 'new', 'message'),
     [
-        ('21.8', 'good', r"line 2: could not convert .*'good'"),
+        ('21.8', 'good', r"line 2: mAP must be a number, got 'good'"),
+        ('21.8', 'inf', r"line 2: mAP must be a number, got 'inf'"),
+        ('21.8', '', r"line 2: mAP must be a number, got ''"),
         ('baseline', 'winner', r"line 2: role must be .* got 'winner'"),
-        ('student,', '', r'line 2: '),
+        ('student,', '', r'line 2: expected 21 cells, got 20'),
     ],
 )
 def test_a_broken_line_is_named(tmp_path, old, new, message):
@@ -92,10 +111,18 @@ def test_a_broken_line_is_named(tmp_path, old, new, message):
         read_table(table)
 
 
-def test_a_record_has_the_key_of_its_run():
-    record = make_record('kd', 1, 1.0)
+def test_a_key_is_that_of_a_run_on_any_machine():
+    records = [
+        make_record('kd', 1, 1.0),
+        make_record('kd', 1, 2.0, machine='elsewhere'),
+        make_record('kd', 2, 1.0),
+        make_record('kd', 1, 1.0, config_hash='other'),
+        make_record('kd', 1, 1.0, dataset='other'),
+        teacher_record(40.0),
+    ]
 
-    assert record.key != replace(record, seed=2).key
-    assert record.key != replace(record, config_hash='other').key
-    assert record.key != replace(record, dataset='other').key
-    assert record.key == replace(record, machine='elsewhere').key
+    first, again, *others = keys(table_of(records))
+
+    assert first == again == ('minicoco', 'kd', 'hash of kd', 1)
+    assert len({first, *others}) == 5
+    assert others[-1] == ('minicoco', 'teacher', 'hash of teacher', None)

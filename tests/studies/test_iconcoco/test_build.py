@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -32,9 +33,18 @@ def offline(monkeypatch, icon_sets):
     monkeypatch.setattr(build_module, 'fetch_icon_sets', lambda _: icon_sets)
 
 
+@pytest.fixture(scope='module')
+def built(tmp_path_factory, icon_sets):
+    folder = tmp_path_factory.mktemp('iconcoco')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build_module, 'fetch_icon_sets', lambda _: icon_sets)
+        return build_iconcoco(folder / 'data', cache=folder, **SMALL).root
+
+
 @pytest.fixture
-def small(tmp_path):
-    return build_iconcoco(tmp_path / 'data', cache=tmp_path, **SMALL).root
+def small(built, tmp_path):
+    """A copy, which a test may change."""
+    return Path(shutil.copytree(built, tmp_path / 'data'))
 
 
 def test_files_are_coco(small, icon_sets):

@@ -150,12 +150,12 @@ def test_missing_file_is_noticed_and_force_repairs(greys, name):
 
 @pytest.mark.parametrize('force', [False, True])
 def test_foreign_folder_is_never_touched(tmp_path, force):
-    (tmp_path / 'thesis.txt').write_text('mine')
+    (tmp_path / 'thesis.txt').write_text('user file')
 
     with pytest.raises(ValueError, match='exists and is not greys'):
         _provide(tmp_path, force=force)
 
-    assert _contents(tmp_path) == {'thesis.txt': b'mine'}
+    assert _contents(tmp_path) == {'thesis.txt': b'user file'}
 
 
 @pytest.mark.parametrize(
@@ -180,12 +180,12 @@ def test_other_coco_dataset_is_never_touched(tmp_path, text):
 
 def test_file_in_the_way_is_never_touched(tmp_path):
     path = tmp_path / 'data'
-    path.write_text('mine')
+    path.write_text('user file')
 
     with pytest.raises(ValueError, match='exists and is not greys'):
         _provide(path, force=True)
 
-    assert path.read_text() == 'mine'
+    assert path.read_text() == 'user file'
 
 
 def test_splits_that_do_not_belong_together_are_refused(greys, tmp_path):
@@ -197,12 +197,12 @@ def test_splits_that_do_not_belong_together_are_refused(greys, tmp_path):
 
 
 def test_force_keeps_files_that_others_put_there(greys):
-    (greys / 'cost_matrix.npz').write_bytes(b'mine')
+    (greys / 'cost_matrix.npz').write_bytes(b'user file')
 
     with pytest.raises(ValueError, match=r'did not write.*cost_matrix\.npz'):
         _provide(greys, seed=3, force=True)
 
-    assert (greys / 'cost_matrix.npz').read_bytes() == b'mine'
+    assert (greys / 'cost_matrix.npz').read_bytes() == b'user file'
 
 
 def test_empty_folder_and_missing_parents_are_fine(tmp_path):
@@ -278,9 +278,9 @@ def test_folder_filled_in_the_meantime_is_kept(tmp_path):
     def fill(jobs):
         yield from jobs
         root.mkdir()
-        (root / 'thesis.txt').write_text('mine')
+        (root / 'thesis.txt').write_text('user file')
 
     with pytest.raises(OSError, match='not empty'):
         _provide(root, progress=fill)
 
-    assert _contents(tmp_path) == {'data/thesis.txt': b'mine'}
+    assert _contents(tmp_path) == {'data/thesis.txt': b'user file'}

@@ -1,11 +1,13 @@
 _base_ = [
-    'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
-    '../_base_/teachers/retinanet_r101_fpn_2x_coco.py',
+    'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py',
+    '../_base_/teachers/retinanet_r50_fpn_2x_coco.py',
     '../_base_/losses/wkd_dense.py',
 ]
 
-custom_imports = dict(imports=['mmwkd'])
-default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))
+default_hooks = dict(
+    checkpoint=dict(type='SafeCheckpointHook'),
+    preemption=dict(type='PreemptionHook'),
+)
 student = _base_.model
 model = dict(
     _delete_=True,

@@ -5,14 +5,13 @@ import pytest
 from PIL import Image
 
 from mmwkd.cli import run
-from mmwkd.costs.inspection import cost_inspect
-from mmwkd.costs.quality import measure_quality
-from mmwkd.costs.report import (
-    PICTURES,
+from mmwkd.costs.inspection import (
+    REPORT,
+    cost_inspect,
     quality_figures,
     render_report,
-    write_report,
 )
+from mmwkd.costs.quality import nearest_categories
 
 OUTSIDE = re.compile(r'(https?:)?//\w|url\(|@import', re.IGNORECASE)
 
@@ -36,20 +35,19 @@ class Page(HTMLParser):
         self.words += data.split()
 
 
-def render(matrix, **known):
+def render(matrix, supercategories=None):
     return render_report(
         matrix,
-        measure_quality(matrix, **known),
-        pictures=dict.fromkeys(PICTURES, b'a picture'),
+        quality_figures(matrix, supercategories),
+        nearest_categories(matrix),
+        pictures=[b'a heatmap', b'a map'],
         kappa=1.5,
     )
 
 
 def test_the_page_has_every_figure(blocks, families):
-    html = render(blocks, supercategories=families)
-    text = Page(html).text
-    quality = measure_quality(blocks, families)
-    for figure in quality_figures(blocks, quality):
+    text = Page(render(blocks, families)).text
+    for figure in quality_figures(blocks, families):
         assert figure.value in text
         assert ' '.join(figure.reading.split()) in text
     for fact in (
@@ -77,30 +75,10 @@ def test_names_are_escaped(make_matrix):
 def test_the_page_refers_to_nothing_outside(blocks):
     html = render(blocks)
     page = Page(html)
-    assert len(page.addresses) == len(PICTURES)
+    assert len(page.addresses) == 2
     assert all(a.startswith('data:image/png') for a in page.addresses)
     assert not {'script', 'link', 'iframe', 'object'} & page.tags
     assert not OUTSIDE.search(re.sub(r'data:image/[^"]*', '', html))
-
-
-def test_a_report_is_kept_unless_forced(blocks, tmp_path):
-    quality = measure_quality(blocks)
-    (tmp_path / 'notes.txt').write_text('notes')
-    path = write_report(tmp_path, blocks, quality)
-    before = path.read_bytes()
-    with pytest.raises(FileExistsError, match='report.html already.*--force'):
-        write_report(tmp_path, blocks, quality, kappa=3.0)
-    assert path.read_bytes() == before
-    write_report(tmp_path, blocks, quality, kappa=3.0, force=True)
-    assert path.read_bytes() != before
-    assert {p.name for p in tmp_path.iterdir()} == {
-        'notes.txt',
-        'report.html',
-        *PICTURES,
-    }
-    for name in PICTURES:
-        with Image.open(tmp_path / name) as image:
-            assert len(image.convert('RGB').getcolors(1 << 24)) > 10
 
 
 # --- the inspection and its command -------------------------------------
@@ -152,8 +130,13 @@ def test_the_command_writes_a_report_once(blocks, tmp_path, capsys):
     words = [tmp_path / 'cost.npz', '--out-dir', tmp_path / 'report']
     words = list(map(str, words))
     assert run(cost_inspect, words) == 0
-    assert (tmp_path / 'report' / 'report.html').is_file()
-    assert 'effective rank' in capsys.readouterr().out
-    assert run(cost_inspect, words) == 2
-    assert '--force' in capsys.readouterr().err
-    assert run(cost_inspect, [*words, '--force']) == 0
+    page = tmp_path / 'report' / 'report.html'
+    before = page.read_bytes()
+    assert 'supercategory AUC' in capsys.readouterr().out
+    (page.parent / 'notes.txt').write_text('notes')
+    assert run(cost_inspect, [*words, '--kappa', '3']) == 2
+    assert re.search('exists .*--force', capsys.readouterr().err)
+    assert page.read_bytes() == before
+    assert run(cost_inspect, [*words, '--kappa', '3', '--force']) == 0
+    assert page.read_bytes() != before
+    assert {p.name for p in page.parent.iterdir()} == {'notes.txt', *REPORT}

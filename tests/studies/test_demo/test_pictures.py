@@ -1,19 +1,27 @@
+import io
+
 import numpy as np
 import pytest
 from mmdet.evaluation.functional import bbox_overlaps
+from PIL import Image
 
-from studies.demo.detections import (
+from studies.demo import pictures
+from studies.demo.pictures import (
     Column,
     confident,
+    draw_curves,
     draw_detections,
     match,
     pick_samples,
-    picture_size,
 )
+from studies.demo.results import TITLES
+from studies.grid.scalars import History
+from studies.grid.theme import DARK, LIGHT
 from studies.toydata.minicoco.categories import CLASSES
 from studies.toydata.minicoco.generate import generate_minicoco
 from tests.studies.test_demo.conftest import make_boxes
 
+BLUE, WHITE = (86, 190, 255), (255, 255, 255)  # what is right, what is there
 TRUTH = make_boxes((0, 0, 20, 20, 1, 1), (40, 40, 60, 60, 2, 1))
 
 
@@ -94,28 +102,59 @@ def test_samples_are_clear_first_and_then_busy(dataset):
     assert all(sample.file.is_file() for sample in samples)
 
 
-def test_the_picture_shows_every_cell(dataset):
-    samples = pick_samples(dataset, 2)
+@pytest.fixture
+def coarse(monkeypatch):
+    """Pictures of few pixels."""
+    monkeypatch.setattr(pictures, '_DPI', 50)
+
+
+def pixels(png):
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert('RGB')).astype(int)
+
+
+def share_of(colour, page):
+    if isinstance(colour, str):
+        colour = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return (np.abs(page - colour).max(axis=-1) < 8).mean()
+
+
+def test_the_picture_shows_what_was_found_and_what_was_missed(dataset, coarse):
+    samples = pick_samples(dataset, 1)
     columns = [
         Column('all', [sample.truth for sample in samples]),
         Column('nothing', [make_boxes() for _ in samples]),
     ]
 
-    picture = draw_detections(samples, columns, CLASSES)
+    page = pixels(draw_detections(samples, columns, CLASSES))
 
-    assert picture.size == picture_size(2, 2)
-    page = np.asarray(picture).astype(int)
-    ground_truth, right, missed = np.array_split(page, 3, axis=1)
+    truth, found, missed = np.array_split(page[60:], 3, axis=1)
+    assert share_of(BLUE, found) > 10 * share_of(BLUE, truth)
+    assert share_of(BLUE, found) > 10 * share_of(BLUE, missed)
+    # dashes around what was missed
+    assert share_of(WHITE, missed) > 2 * share_of(WHITE, found)
 
-    def count(part, colour):
-        return (np.abs(part[100:] - colour).max(axis=-1) < 3).sum()
 
-    blue, white = (86, 190, 255), (255, 255, 255)
-    assert count(right, blue) > 500
-    assert count(ground_truth, blue) + count(missed, blue) < 50
-    # whole lines around what is there, dashes around what was missed
-    assert count(ground_truth, white) > count(missed, white)
-    assert count(missed, white) > 500 + count(right, white)
+@pytest.mark.parametrize('theme', [LIGHT, DARK])
+def test_curves_show_the_distilled_student_in_each_panel(
+    history, distilled_history, coarse, theme
+):
+    histories = dict(
+        teacher=history, baseline=history, distilled=distilled_history
+    )
+
+    page = pixels(draw_curves(histories, TITLES, theme))
+
+    assert share_of(theme.page, page) > 0.6
+    # the distilled student, or the term that it adds
+    for third in np.array_split(page, 3, axis=1):
+        assert share_of(theme.distilled, third) > 2e-4
+
+
+def test_curves_of_a_training_that_logged_nothing(history, coarse):
+    histories = dict(teacher=history, baseline=history, distilled=History())
+
+    assert share_of(LIGHT.page, pixels(draw_curves(histories, TITLES))) > 0.6
 
 
 def test_a_truncated_image_is_named(dataset, tmp_path):

@@ -1,0 +1,28 @@
+"""Silence libraries while they load."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what is printed and warned of in this context.
+
+    It is for the imports of mmdet, which tell of optional packages that are
+    not there, and for readers of datasets. Errors pass.
+
+    Example:
+        >>> with quiet():
+        ...     print('nobody reads this')
+    """
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter('ignore')
+        yield

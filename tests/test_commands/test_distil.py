@@ -1,0 +1,173 @@
+"""`mmwkd distil`: what it chooses, writes, prints and refuses."""
+
+import pytest
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.hub import get_config
+
+from mmwkd.cli import main
+from mmwkd.testing import tiny_faster_rcnn, tiny_retinanet
+from tests.test_commands.pairs import write_pair
+
+
+def run(words, capsys):
+    """Exit code and what was printed, without line breaks."""
+    code = main(words)
+    printed = capsys.readouterr()
+    return code, ' '.join((printed.out + printed.err).split())
+
+
+def wider(family):
+    return family(base_channels=16, neck_channels=32)
+
+
+def test_two_stage_detectors_are_compared_by_rois(tmp_path, capsys):
+    words = write_pair(tmp_path, tiny_faster_rcnn(), wider(tiny_faster_rcnn))
+    code, printed = run(words, capsys)
+    assert code == 0, printed
+    model = Config.fromfile(tmp_path / 'distilled.py').model
+    assert model.logit_loss == dict(type='WKDLogitLoss')
+    # 2 / D for the 32 channels of the teacher
+    assert model.roi_loss == dict(
+        type='WKDFeatureLoss', grid=4, loss_weight=0.06
+    )
+    assert 'neck_loss' not in model
+    distiller = MODELS.build(model)
+    sha = distiller._teacher.sha256[:8]
+    for part in (
+        f'teacher sha256 {sha}',
+        'circle,',
+        'names and order agree',
+        '16x7x7 32x7x7',
+        '1x1 convolution',
+        '64 rows of 2 images',
+        'loss_wkd_roi_mean',
+        'plain training',
+    ):
+        assert part in printed, part
+    assert 'loading annotations' not in printed
+
+
+def test_dense_detectors_are_compared_by_locations_and_necks(tmp_path, capsys):
+    words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_retinanet))
+    code, printed = run(words, capsys)
+    assert code == 0, printed
+    model = Config.fromfile(tmp_path / 'distilled.py').model
+    assert model.logit_loss.gamma == 5
+    assert model.neck_loss.loss_weight == pytest.approx(0.01 * 256 / 32)
+    assert '5 levels of stride 8, 16, 32, 64, 128' in printed
+
+
+def test_other_pairs_are_compared_by_what_they_share(tmp_path, capsys):
+    words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_faster_rcnn))
+    code, printed = run([*words, '--dry-run'], capsys)
+    assert code == 0, printed
+    assert 'neck_loss=dict(' in printed
+    assert not (tmp_path / 'distilled.py').exists()
+
+
+def test_a_place_of_ones_own_is_found(tmp_path, capsys, monkeypatch):
+    """Whatever a place is called: if it is recommended, it is tried."""
+    import mmwkd.distil
+
+    monkeypatch.setattr(
+        mmwkd.distil,
+        'recommended',
+        lambda name: dict(box_loss=dict(type='BoxDistillationLoss')),
+    )
+    words = write_pair(tmp_path, tiny_faster_rcnn(), wider(tiny_faster_rcnn))
+    code, printed = run([*words, '--dry-run'], capsys)
+    assert code == 0, printed
+    assert "box_loss=dict(type='BoxDistillationLoss')" in printed
+
+
+def test_recommended_losses_are_those_of_the_shipped_configs():
+    from mmwkd.distil import recommended
+
+    config = get_config(
+        'mmwkd::faster_rcnn/wkd-lf_faster-rcnn_r18-from-r101_fpn_1x_coco.py'
+    )
+    assert recommended('wkd')['roi_loss'] == config.model.roi_loss
+    assert recommended('wkd')['logit_loss'] == config.model.logit_loss
+
+
+def test_a_student_in_pure_python_keeps_its_style(tmp_path, capsys):
+    words = write_pair(tmp_path, tiny_faster_rcnn(), wider(tiny_faster_rcnn))
+    path = tmp_path / 'student.py'
+    path.write_text('from mmdet.models import FPN\n' + path.read_text())
+    code, printed = run(words, capsys)
+    assert code == 0, printed
+    assert 'with read_base()' in (tmp_path / 'distilled.py').read_text()
+    model = Config.fromfile(tmp_path / 'distilled.py').model
+    assert model.type == 'DetectorDistiller'
+    elsewhere = tmp_path / 'elsewhere' / 'distilled.py'
+    code, printed = run([*words[:-1], str(elsewhere)], capsys)
+    assert code == 2
+    assert f'set --out {tmp_path}' in printed
+
+
+def test_written_configs_are_kept_unless_forced(tmp_path, capsys):
+    words = write_pair(tmp_path, tiny_faster_rcnn(), wider(tiny_faster_rcnn))
+    (tmp_path / 'distilled.py').write_text('mine')
+    code, printed = run(words, capsys)
+    assert code == 2
+    assert 'distilled.py exists already' in printed
+    assert run([*words, '--force'], capsys)[0] == 0
+    assert 'mine' not in (tmp_path / 'distilled.py').read_text()
+
+
+def test_training_follows_with_the_options_of_mmdet(
+    tmp_path, capsys, monkeypatch
+):
+    words = write_pair(tmp_path, tiny_faster_rcnn(), wider(tiny_faster_rcnn))
+    monkeypatch.chdir(tmp_path)
+    options = ['--work-dir', 'run', '--cfg-options', 'train_cfg.max_iters=1']
+    code, printed = run([*words, '--train', *options], capsys)
+    assert code == 0, printed
+    assert (tmp_path / 'run' / 'iter_1.pth').exists()
+
+
+@pytest.mark.parametrize(
+    ('more', 'said'),
+    [
+        (['--amp'], '--amp is no option of distil'),
+        (['--train', '--dry-run'], '--dry-run writes no config'),
+        (['--teacher', 'none.py', 'none.pth'], 'none.py does not exist'),
+    ],
+)
+def test_what_makes_no_sense_is_a_sentence(tmp_path, capsys, more, said):
+    words = write_pair(tmp_path, tiny_faster_rcnn())
+    code, printed = run([*words, *more], capsys)
+    assert code == 2
+    assert said in printed
+    assert 'Traceback' not in printed
+
+
+def test_several_processes_are_told_how(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    words = write_pair(tmp_path, tiny_faster_rcnn())
+    code, printed = run([*words, '--train'], capsys)
+    assert code == 2
+    assert '-m mmwkd train' in printed
+
+
+def test_other_classes_are_refused(tmp_path, capsys):
+    words = write_pair(tmp_path, tiny_faster_rcnn(), wider(tiny_faster_rcnn))
+    path = tmp_path / 'student.py'
+    path.write_text(path.read_text().replace("'star'", "'moon'"))
+    (tmp_path / 'data' / 'boxes.json').write_text(
+        (tmp_path / 'data' / 'boxes.json').read_text().replace('star', 'moon')
+    )
+    code, printed = run(words, capsys)
+    assert code == 2
+    assert "'star' in the teacher, 'moon' in the dataset" in printed
+    assert not (tmp_path / 'distilled.py').exists()
+
+
+def test_a_distiller_is_no_student(tmp_path, capsys):
+    words = write_pair(tmp_path, tiny_faster_rcnn(), wider(tiny_faster_rcnn))
+    assert run(words, capsys)[0] == 0
+    words[1] = str(tmp_path / 'distilled.py')
+    code, printed = run([*words, '--force'], capsys)
+    assert code == 2
+    assert 'distils already' in printed
