@@ -8,7 +8,6 @@ included and last.
 from __future__ import annotations
 
 import torch
-from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor
 
 from mmwkd.distillers.alignment import (
@@ -133,7 +132,7 @@ def closest(
     entries = num_images * student.boxes.shape[1]
     blocks = []
     for block in boxes.split(max(_BLOCK_ENTRIES // entries, 1), dim=1):
-        iou = bbox_overlaps(block, student.boxes)  # (N, block, M)
+        iou = _overlaps(block, student.boxes)  # (N, block, M)
         if student.owned is not None:
             iou = iou.where(student.owned[:, None], -1)
         blocks.append(iou.topk(count, dim=2))
@@ -149,3 +148,23 @@ def closest(
     best = (1 - iou + variation).argmin(dim=2, keepdim=True)  # (N, T, 1)
     match, overlap = (x.gather(2, best)[:, :, 0] for x in (index, iou))
     return match, overlap >= _SAME_BOX_IOU
+
+
+def _overlaps(first: Tensor, second: Tensor) -> Tensor:
+    """IoU of boxes (N, T, 4) with boxes (N, M, 4), of shape (N, T, M).
+
+    mmdet's own copies a number to the device each time.
+    """
+    first, second = first[:, :, None], second[:, None]
+    start = torch.maximum(first[..., :2], second[..., :2])
+    end = torch.minimum(first[..., 2:], second[..., 2:])
+    shared = _area(start, end)
+    areas = (
+        _area(boxes[..., :2], boxes[..., 2:]) for boxes in (first, second)
+    )
+    # two boxes without area have no overlap either
+    return shared / (sum(areas) - shared).clamp(min=1e-6)
+
+
+def _area(start: Tensor, end: Tensor) -> Tensor:
+    return (end - start).clamp(min=0).prod(dim=-1)
