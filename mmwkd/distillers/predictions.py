@@ -50,6 +50,7 @@ from mmwkd.distillers.categories import (
     dense_scores,
     roi_logits,
 )
+from mmwkd.distillers.locations import most_confident, rows_of
 from mmwkd.distillers.pixels import sizes_of
 
 # where boxes are cut off, in sizes of their images
@@ -81,18 +82,7 @@ class Predictions:
         Returns:
             Indices of shape (N, T), the best first.
         """
-        with torch.no_grad():
-            levels = []
-            for scores in self.scores:
-                best = scores[:, :, :num_classes].amax(dim=2)  # (N, A, H, W)
-                if scores.shape[2] > num_classes:  # differences count
-                    best = best - scores[:, :, num_classes]
-                levels.append(best.permute(0, 2, 3, 1).flatten(1))
-            confidence = torch.cat(levels, dim=1)  # (N, M)
-            if self.owned is not None:
-                confidence = confidence.where(self.owned, -torch.inf)
-            count = min(count, confidence.shape[1])
-            return confidence.topk(count, dim=1).indices
+        return most_confident(self.scores, num_classes, count, self.owned)
 
     def rows(self, index: Tensor) -> Tensor:
         """Scores of some rows.
@@ -103,25 +93,7 @@ class Predictions:
         Returns:
             Scores in the graph, of shape (N, T, S).
         """
-        images = torch.arange(len(index), device=index.device)[:, None]
-        rows, first = None, 0
-        for scores in self.scores:
-            anchors, _, height, width = scores.shape[1:]
-            last = first + anchors * height * width
-            within = (index - first).clamp(0, max(last - first - 1, 0))
-            point = within // anchors
-            picked = scores[
-                images, within % anchors, :, point // width, point % width
-            ]
-            inside = (index >= first) & (index < last)
-            rows = (
-                picked
-                if rows is None
-                else picked.where(inside[:, :, None], rows)
-            )
-            first = last
-        assert rows is not None  # a head has a level
-        return rows
+        return rows_of(self.scores, index)
 
     def clipped_boxes(self, index: Tensor) -> Tensor:
         """Boxes of some rows, without what lies outside of their images.
