@@ -2,13 +2,10 @@
 
 from mmwkd.distillers.capture import RoIStage, TrainingPass, capture
 from mmwkd.distillers.categories import dense_scores, roi_logits
+from mmwkd.distillers.dense_boxes import dense_boxes
 from mmwkd.distillers.detector_distiller import DetectorDistiller
 from mmwkd.distillers.places import Place, register_place
-from mmwkd.distillers.predictions import (
-    Predictions,
-    box_predictions,
-    dense_boxes,
-)
+from mmwkd.distillers.predictions import Predictions, box_predictions
 from mmwkd.distillers.teacher import FrozenTeacher, build_teacher
 
 __all__ = [

@@ -8,11 +8,8 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 
-from mmwkd.distillers.predictions import (
-    box_predictions,
-    check_predictions,
-    dense_boxes,
-)
+from mmwkd.distillers.dense_boxes import dense_boxes
+from mmwkd.distillers.predictions import box_predictions, check_predictions
 from tests.test_families import CANNOT_PREDICT, PAIRS, SIZES, tiny
 
 DENSE = [
