@@ -9,6 +9,8 @@ REQUIREMENTS ?= requirements.txt
 TORCH_OPENMMLAB ?= torch==2.1.2
 VENV_OPENMMLAB ?= .venv-openmmlab
 DEMO_DIR ?= work_dirs/demo
+# processes of the tests: a core and 2 GiB of memory each
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # where SYSTEM=1 finds what it does not install
 PLACES = import os, torch, mmcv, mmdet; \
   print("\n".join({os.path.dirname(os.path.dirname(m.__file__)) \
@@ -63,7 +65,7 @@ demo: $(STAMP)
 # tiny detectors: threads would wait for each other more than they compute
 test: export OMP_NUM_THREADS ?= 1
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 # The original OpenMMLab packages, with a torch of their time and on the CPU,
 # for which mmcv is compiled too where there is a GPU (docs/compatibility.md).

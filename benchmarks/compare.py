@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def settings(row: dict[str, Any]) -> tuple:
-    """What a row measured, as opposed to what came out."""
+    """The settings of a row, without its results."""
     return tuple(
         (key, value)
         for key, value in row.items()

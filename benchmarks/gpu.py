@@ -1,4 +1,4 @@
-"""All that a GPU alone can say, in one run.
+"""All measurements that need a GPU, in one run.
 
     python benchmarks/gpu.py --minutes 25 --out FILE.json
     python benchmarks/gpu.py --dry-run --out FILE.json

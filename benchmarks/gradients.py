@@ -1,4 +1,4 @@
-"""Which RoIs the gradients of losses on logits are of.
+"""Which RoIs the gradients of losses on logits come from.
 
     python benchmarks/gradients.py CONFIG [--student FILE] [--batches N]
 

@@ -1,4 +1,4 @@
-"""Time and memory of WKD-L and WKD-F, against what cannot be avoided.
+"""Time and memory of WKD-L and WKD-F, against their lower bounds.
 
     python benchmarks/losses.py [--quick] [--threads N] [--out DIR]
 

@@ -1,4 +1,4 @@
-"""How far Sinkhorn's value is from exact transport, and what shortcuts cost.
+"""The error of Sinkhorn's value, and the error of shortcuts.
 
     python benchmarks/sinkhorn.py [--out DIR]
 

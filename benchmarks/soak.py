@@ -1,4 +1,4 @@
-"""Train for long with everything on, and watch what may pile up.
+"""Train for long with all features, and watch what may grow.
 
     python benchmarks/soak.py --teacher CHECKPOINT [--iters 2000] [--out DIR]
 

@@ -21,7 +21,7 @@ from rich.table import Table
 def alternate(
     candidates: Mapping[str, Callable[[], Any]], rounds: int
 ) -> dict[str, dict[str, float]]:
-    """Time candidates in turn, so that drift of the machine hits all alike.
+    """Time candidates in turn, so that drift of the machine affects all.
 
     Args:
         candidates: Functions by name.

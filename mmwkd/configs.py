@@ -128,15 +128,7 @@ def is_distiller(model: Mapping[str, Any]) -> bool:
 
 
 def registered_class(registry: Registry, kind: Any) -> Any:
-    """Class that a config's ``type`` stands for, by name or by itself.
-
-    Args:
-        registry: Where the name is looked up.
-        kind: The ``type``.
-
-    Returns:
-        The class; None if nothing of that name is registered.
-    """
+    """Class that a config's ``type`` stands for; None for unknown names."""
     return registry.get(kind) if isinstance(kind, str) else kind
 
 
@@ -274,14 +266,7 @@ def _is_dataset(value: Any) -> bool:
 
 
 def without_pretrained(node: Any) -> Any:
-    """Drop all initialisation that loads weights from elsewhere.
-
-    Args:
-        node: Config of a model, changed in place.
-
-    Returns:
-        The config.
-    """
+    """Drop, in place, all initialisation that loads weights."""
     if isinstance(node, dict):
         # of all initialisers only the one that loads has a checkpoint
         init_cfg = node.get('init_cfg')

@@ -173,9 +173,6 @@ def silent() -> Iterator[None]:
         logger.setLevel(level)
 
 
-# --- what is compared -------------------------------------------------------
-
-
 def choose(
     pair: DetectorPair,
 ) -> tuple[dict[str, Choice], dict[str, str]]:
@@ -255,8 +252,6 @@ def _channels(place: Place, pair: DetectorPair) -> float:
         channels = [probe.channels[level.teacher] for level in levels]
     return sum(channels) / len(channels) if channels else _CHANNELS
 
-
-# --- the config -------------------------------------------------------------
 
 _CLASSIC = """\
 # Written by `mmwkd distil`: change what you like.
@@ -348,9 +343,6 @@ def _parsed(text: str, folder: Path) -> Config:
         return Config.fromfile(file.name)
 
 
-# --- one step ---------------------------------------------------------------
-
-
 def try_step(config: Config) -> Trial:
     """Take one step of training, and of plain training beside it.
 
@@ -428,9 +420,6 @@ def _timed_step(
 def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-# --- what is printed --------------------------------------------------------
 
 
 def _pair_table(

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.hub import get_config
 from mmengine.structures import InstanceData, PixelData
-from torch import Tensor, nn
-
-from mmwkd.configs import registered_class, without_pretrained
-
-IMAGENET_RGB = dict(
-    mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
-)
+from torch import Tensor
 
 
 def tiny_faster_rcnn(
@@ -32,7 +24,6 @@ def tiny_faster_rcnn(
     neck_channels: int = 16,
     num_outs: int = 5,
     num_rois: int = 32,
-    fc_channels: int = 32,
     **data_preprocessor: Any,
 ) -> ConfigDict:
     """Config of a Faster R-CNN that trains a step in a blink on a CPU.
@@ -43,134 +34,57 @@ def tiny_faster_rcnn(
         neck_channels: Channels of the FPN.
         num_outs: Levels of the FPN.
         num_rois: RoIs sampled for each image.
-        fc_channels: Width of the box head.
         **data_preprocessor: Options of the ``DetDataPreprocessor`` that
             differ from ImageNet RGB normalisation padded to 32.
 
     Returns:
         A model config.
     """
-    preprocessor = dict(
-        type='DetDataPreprocessor',
-        bgr_to_rgb=True,
-        pad_size_divisor=32,
-        **IMAGENET_RGB,
+    model = _shipped('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    model.data_preprocessor.update(data_preprocessor)
+    _narrow(model, base_channels, neck_channels)
+    model.backbone.update(depth=18, frozen_stages=-1, norm_eval=False)
+    model.neck.num_outs = num_outs
+    strides = [4 * 2**i for i in range(num_outs)]
+    model.rpn_head.update(
+        in_channels=neck_channels, feat_channels=neck_channels
     )
-    preprocessor.update(data_preprocessor)
-    proposals = dict(
-        nms_pre=100,
-        max_per_img=64,
-        nms=dict(type='nms', iou_threshold=0.7),
-        min_bbox_size=0,
+    model.rpn_head.anchor_generator.update(scales=[4], strides=strides)
+    model.roi_head.bbox_roi_extractor.update(
+        out_channels=neck_channels,
+        finest_scale=16,
+        featmap_strides=strides[:4],
     )
-
-    def assigner(pos: float, neg: float, low_quality: bool) -> dict[str, Any]:
-        return dict(
-            type='MaxIoUAssigner',
-            pos_iou_thr=pos,
-            neg_iou_thr=neg,
-            min_pos_iou=neg,
-            match_low_quality=low_quality,
-            ignore_iof_thr=-1,
-        )
-
-    def coder(std: Sequence[float]) -> dict[str, Any]:
-        return dict(
-            type='DeltaXYWHBBoxCoder',
-            target_means=[0.0] * 4,
-            target_stds=list(std),
-        )
-
-    model = dict(
-        type='FasterRCNN',
-        data_preprocessor=preprocessor,
-        backbone=dict(
-            type='ResNet',
-            depth=18,
-            base_channels=base_channels,
-            norm_eval=False,
-            norm_cfg=dict(type='BN'),
-        ),
-        neck=dict(
-            type='FPN',
-            in_channels=[base_channels * 2**i for i in range(4)],
-            out_channels=neck_channels,
-            num_outs=num_outs,
-        ),
-        rpn_head=dict(
-            type='RPNHead',
-            in_channels=neck_channels,
-            feat_channels=neck_channels,
-            anchor_generator=dict(
-                type='AnchorGenerator',
-                scales=[4],
-                ratios=[0.5, 1.0, 2.0],
-                strides=[4 * 2**i for i in range(num_outs)],
-            ),
-            bbox_coder=coder([1.0] * 4),
-            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
-            loss_bbox=dict(type='L1Loss'),
-        ),
-        roi_head=dict(
-            type='StandardRoIHead',
-            bbox_roi_extractor=dict(
-                type='SingleRoIExtractor',
-                roi_layer=dict(
-                    type='RoIAlign', output_size=7, sampling_ratio=0
-                ),
-                out_channels=neck_channels,
-                finest_scale=16,
-                featmap_strides=[4 * 2**i for i in range(min(num_outs, 4))],
-            ),
-            bbox_head=dict(
-                type='Shared2FCBBoxHead',
-                in_channels=neck_channels,
-                fc_out_channels=fc_channels,
-                roi_feat_size=7,
-                num_classes=num_classes,
-                bbox_coder=coder([0.1, 0.1, 0.2, 0.2]),
-                loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-                loss_bbox=dict(type='L1Loss'),
-            ),
-        ),
-        train_cfg=dict(
-            rpn=dict(
-                assigner=assigner(0.7, 0.3, True),
-                sampler=dict(
-                    type='RandomSampler',
-                    num=64,
-                    pos_fraction=0.5,
-                    neg_pos_ub=-1,
-                    add_gt_as_proposals=False,
-                ),
-                allowed_border=-1,
-                pos_weight=-1,
-                debug=False,
-            ),
-            rpn_proposal=proposals,
-            rcnn=dict(
-                assigner=assigner(0.5, 0.5, False),
-                sampler=dict(
-                    type='RandomSampler',
-                    num=num_rois,
-                    pos_fraction=0.25,
-                    neg_pos_ub=-1,
-                    add_gt_as_proposals=True,
-                ),
-                pos_weight=-1,
-                debug=False,
-            ),
-        ),
-        test_cfg=dict(
-            rpn=proposals,
-            rcnn=dict(
-                score_thr=0.05,
-                nms=dict(type='nms', iou_threshold=0.5),
-                max_per_img=20,
-            ),
-        ),
+    model.roi_head.bbox_head.update(
+        in_channels=neck_channels,
+        fc_out_channels=32,
+        num_classes=num_classes,
     )
-    return Config(dict(model=model)).model
+    model.train_cfg.rpn.sampler.num = 64
+    model.train_cfg.rcnn.sampler.num = num_rois
+    for proposals in (model.train_cfg.rpn_proposal, model.test_cfg.rpn):
+        proposals.update(nms_pre=100, max_per_img=64)
+    model.test_cfg.rcnn.max_per_img = 20
+    return model
+
+
+@cache
+def _read_shipped(name: str) -> ConfigDict:
+    return get_config(f'mmdet::{name}').model
+
+
+def _shipped(name: str) -> ConfigDict:
+    """A copy of a model config that mmdet ships."""
+    return copy.deepcopy(_read_shipped(name))
+
+
+def _narrow(model: ConfigDict, base_channels: int, neck_channels: int) -> None:
+    """Make a ResNet with basic blocks and its FPN narrow."""
+    model.backbone.update(base_channels=base_channels, init_cfg=None)
+    model.neck.update(
+        in_channels=[base_channels * 2**i for i in range(4)],
+        out_channels=neck_channels,
+    )
 
 
 def tiny_retinanet(
@@ -191,12 +105,8 @@ def tiny_retinanet(
     Returns:
         A model config.
     """
-    model = get_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py').model
-    model.backbone.update(base_channels=base_channels, init_cfg=None)
-    model.neck.update(
-        in_channels=[base_channels * 2**i for i in range(4)],
-        out_channels=neck_channels,
-    )
+    model = _shipped('retinanet/retinanet_r18_fpn_1x_coco.py')
+    _narrow(model, base_channels, neck_channels)
     model.bbox_head.update(
         in_channels=neck_channels,
         feat_channels=neck_channels,
@@ -205,101 +115,6 @@ def tiny_retinanet(
     )
     model.bbox_head.update(bbox_head)
     return model
-
-
-# how backbones name their width
-_WIDTHS = ('base_channels', 'embed_dims', 'widen_factor')
-# what is as wide as channels, beside options that end with 'channels'
-_WIDE = {
-    *_WIDTHS,
-    'num_feats',
-    'num_groups',
-    'proposal_feature_channel',
-}
-_AT_MOST = {
-    'conf_thr': 0.0,  # nothing is certain to random weights
-    'depths': 2,
-    'max_per_img': 20,
-    'nms_pre': 100,
-    'num': 32,  # of a sampler
-    'num_convs': 1,
-    'num_dn_queries': 10,
-    'num_layers': 1,
-    'num_proposals': 30,
-    'num_queries': 30,
-    'score_thr': 0.0,
-    'stacked_convs': 1,
-}
-
-
-def shrink(
-    model: Mapping[str, Any], *, num_classes: int = 3, factor: int = 8
-) -> ConfigDict:
-    """Shrink a detector that mmdet ships, so that a step takes a blink.
-
-    The names of options decide: numbers of channels are divided, numbers of
-    layers, queries and proposals are limited. Where the backbone's width is
-    no option (VGG, Darknet), nothing is divided. Nothing is loaded from
-    elsewhere, all weights are trained, and score thresholds are 0, so that
-    random weights detect something. Widths that a config leaves to the
-    defaults of a head have to be set by the caller.
-
-    Args:
-        model: Model config; it is not changed.
-        num_classes: Foreground classes of all heads.
-        factor: What widths are divided by.
-
-    Returns:
-        The config of a detector of the same kind.
-    """
-    small: ConfigDict = copy.deepcopy(Config(dict(model=model)).model)
-    without_pretrained(small)
-    backbone = small.backbone
-    kind = registered_class(MODELS, backbone.type)
-    options = inspect.signature(kind).parameters
-    for width in set(_WIDTHS) & set(options):
-        backbone.setdefault(width, options[width].default)
-    if not set(_WIDTHS) & set(backbone):
-        factor = 1
-    for name, value in (('norm_eval', False), ('frozen_stages', -1)):
-        if name in options:
-            backbone[name] = value
-    # they resize to the sizes that full detectors are trained on
-    small.get('data_preprocessor', {}).pop('batch_augments', None)
-    _shrink(small, num_classes, factor)
-    return small
-
-
-def _shrink(node: Any, num_classes: int, factor: int) -> None:
-    if isinstance(node, (list, tuple)):
-        for value in node:
-            _shrink(value, num_classes, factor)
-    if not isinstance(node, dict):
-        return
-    kind = registered_class(MODELS, node.get('type'))
-    if kind is nn.SyncBatchNorm:  # not for a CPU
-        node['type'] = 'BN'
-    for name, value in node.items():
-        if name == 'num_classes':
-            node[name] = num_classes
-        elif name in _WIDE or name.endswith('channels'):
-            node[name] = _map_numbers(value, partial(_divide, factor))
-        elif name in _AT_MOST:
-            node[name] = _map_numbers(value, partial(min, _AT_MOST[name]))
-        else:
-            _shrink(value, num_classes, factor)
-
-
-def _divide(factor: int, width: float) -> float:
-    if isinstance(width, float):
-        return width / factor
-    return width if width == 3 else max(width // factor, 1)  # 3: an image's
-
-
-def _map_numbers(value: Any, change: Callable[[float], float]) -> Any:
-    if isinstance(value, (list, tuple)):
-        return type(value)(_map_numbers(entry, change) for entry in value)
-    return change(value) if isinstance(value, (int, float)) else value
 
 
 def tiny_batch(

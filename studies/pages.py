@@ -272,7 +272,7 @@ def _pair(dataset: str, row: str, other: str) -> Pair | None:
 
 
 def _stop() -> str:
-    """What the stop at half does to each method, and ours beside it."""
+    """How the stop at half changes each method, and the difference to ours."""
     lines: list[tuple[str, ...]] = [
         (
             'dataset',

@@ -17,6 +17,17 @@ SHARED = Path(__file__).resolve().parents[1].parent / 'shared'
 register_all_modules(init_default_scope=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """Run a module in one process, and one test of several ranks at a time."""
+    for item in items:
+        if item.get_closest_marker('several_processes'):
+            group = 'several processes'
+        else:
+            group = item.nodeid.partition('::')[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def _quiet_and_seeded():
     # one line per initialised weight would bury what a failing test prints

@@ -13,7 +13,7 @@ from mmengine.fileio import load
 from mmengine.runner import Runner, checkpoint
 
 from mmwkd.configs import is_distiller, read_model, without_pretrained
-from mmwkd.testing import shrink
+from tests.shrinking import shrink
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 LEAVES = sorted(

@@ -19,7 +19,8 @@ from mmengine.hub import get_config
 from mmengine.logging import MessageHub
 from torch.testing import assert_close
 
-from mmwkd.testing import shrink, tiny_batch
+from mmwkd.testing import tiny_batch
+from tests.shrinking import shrink
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs/detectors.md'
 LOSSES = dict(

@@ -5,10 +5,8 @@ import os
 import signal
 
 import pytest
-from mmwkd.costs.partial import PartialFile
 from numpy import random
 
-from mmwkd.costs.statistics import ClassStatistics, StatisticsPlan
 from mmwkd.files import remove_leftovers
 from mmwkd.hooks.safe_checkpoint_hook import CheckpointBackend
 from studies.demo.results import write_results
@@ -27,12 +25,6 @@ WRITERS = {
     'cost matrix': lambda folder, version: make_matrix(
         estimator=['centroid', 'classifier'][version]
     ).save(folder / 'cost.npz', force=True),
-    'partial estimate': lambda folder, version: PartialFile(
-        out=folder / 'cost.npz', identity={}
-    ).save(
-        ClassStatistics(StatisticsPlan(num_categories=5, num_features=4)),
-        images=version,
-    ),
     'table': lambda folder, version: add_record(
         folder / 'table.csv', make_record('student', version, 20.0)
     ),

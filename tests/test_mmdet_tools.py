@@ -63,6 +63,48 @@ def test_launchers_show_their_usage(name):
     assert f'Usage: tools/{name} ' in completed.stderr
 
 
+@pytest.mark.parametrize(
+    ('name', 'last', 'command'),
+    [
+        ('slurm_train.sh', 'run', 'train.py c.py --work-dir run'),
+        ('slurm_test.sh', 'w.pth', 'test.py c.py w.pth'),
+    ],
+)
+def test_slurm_is_asked_for_what_was_set(tmp_path, name, last, command):
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\necho "$@"\n')
+    srun.chmod(0o755)
+    completed = subprocess.run(
+        [TOOLS / name, 'gpus', 'job', 'c.py', last, '--cfg-options', 'a=1'],
+        env={
+            'PATH': f'{tmp_path}:/usr/bin:/bin',
+            'GPUS': '16',
+            'SRUN_ARGS': '--time=1:00 --qos=x',
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = completed.stdout
+    assert '-p gpus --job-name=job --gres=gpu:8 --ntasks=16 ' in words
+    assert '--time=1:00 --qos=x python -u' in words
+    assert f'{command} --launcher slurm --cfg-options a=1' in words
+
+
+def test_compiling_shows_how_far_it_is():
+    steps = ''.join(f'[{n}/40] cc\n' for n in range(1, 41))
+    shown = subprocess.run(
+        [sys.executable, TOOLS / 'install_progress.py'],
+        input=f'noise\n{steps}Successfully installed mmcv\n',
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert len(shown) == 12  # one for each tenth
+    assert 'compiled 40 of 40 files' in shown[-2]
+    assert shown[-1].strip() == 'Successfully installed mmcv'
+
+
 ONE_RANK = """
 from pathlib import Path
 import torch

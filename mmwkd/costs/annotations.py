@@ -84,15 +84,9 @@ def read_annotations(
 def cut_thumbnails(
     crops: Mapping[str, Crop], folder: str | os.PathLike[str]
 ) -> dict[str, Image.Image]:
-    """Cut square pictures of categories out of their images.
+    """Cut square RGB pictures of categories out of the images of a folder.
 
-    Args:
-        crops: Object of each category.
-        folder: Folder of the images.
-
-    Returns:
-        RGB pictures of ``THUMBNAIL_SIZE``; a category whose image cannot be
-        read is left out with a warning.
+    A category whose image cannot be read is left out with a warning.
     """
     thumbnails = {}
     for name, crop in crops.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
@@ -15,17 +15,16 @@ from numpy.lib.npyio import NpzFile
 
 @contextmanager
 def open_archive(
-    path: str | os.PathLike[str], names: Sequence[str], *, limit: int
+    path: str | os.PathLike[str], *, limit: int
 ) -> Iterator[NpzFile]:
     """Open an archive whose arrays are plain and take at most some memory.
 
     Sizes are read from the headers, before an array is allocated. What goes
-    wrong while the archive is open, because it is damaged, becomes a
-    ValueError too.
+    wrong while the archive is open, because it is damaged or lacks an entry,
+    becomes a ValueError too.
 
     Args:
         path: An ``.npz`` file.
-        names: Entries that it must have.
         limit: Bytes that its arrays may take together.
 
     Yields:
@@ -43,9 +42,6 @@ def open_archive(
                 with archive.open(info) as member:
                     left -= _checked_size(member, info, left)
         with np.load(path, allow_pickle=False) as arrays:
-            for name in names:
-                if name not in arrays.files:
-                    raise ValueError(f'entry {name!r} is missing')
             yield arrays
     except Exception as error:  # damaged bytes make a parser raise anything
         reason = str(error).partition('\n')[0]

@@ -184,15 +184,6 @@ def choose_boxes(
 
     Crowds are left out, and boxes that are not finite. What is drawn depends
     on the seed and the image alone, not on other images.
-
-    Args:
-        sample: An image's annotations, in pixels of the image that the
-            teacher sees.
-        num_classes: Foreground classes; the label of background.
-        options: Which boxes to take.
-
-    Returns:
-        The boxes, R of them.
     """
     key = hash_key(options.seed, sample.img_id)
     truths = get_box_tensor(sample.gt_instances.bboxes)  # (G, 4)

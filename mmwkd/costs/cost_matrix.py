@@ -26,17 +26,6 @@ SCHEMA_VERSION = 1
 _SYMMETRY_TOLERANCE = 1e-5
 # bytes of a matrix of 20,000 categories; LVIS has 1,204, V3Det 13,204
 _LIMIT = 4 * 20_000**2
-_ENTRIES = (
-    'schema_version',
-    'categories',
-    'interrelation',
-    'estimator',
-    'options',
-    'teacher_config',
-    'checkpoint_sha256',
-    'samples',
-    'versions',
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +158,7 @@ class CostMatrix:
                 "tools/estimate_cost_matrix.py, or set cost='classifier'"
             )
         try:
-            with open_archive(path, _ENTRIES, limit=_LIMIT) as archive:
+            with open_archive(path, limit=_LIMIT) as archive:
                 version = int(archive['schema_version'])
                 if version != SCHEMA_VERSION:
                     raise ValueError(

@@ -258,20 +258,10 @@ def interrelation_of(
     *,
     fallback: Tensor,
 ) -> Tensor:
-    """Interrelations from statistics, where there are enough samples.
+    """Interrelations (K, K) from statistics, where there are enough samples.
 
-    Args:
-        estimator: One of :data:`ESTIMATORS` with a formula.
-        statistics: What the estimator needs.
-        enough: Which categories have enough samples, bool, of shape (K,).
-        fallback: Interrelations for rows and columns of the others, of shape
-            (K, K).
-
-    Returns:
-        Interrelations, of shape (K, K).
-
-    Raises:
-        ValueError: If fewer than two categories have enough samples.
+    Rows and columns of categories without ``enough`` (K,) are those of the
+    ``fallback`` (K, K); two categories must have enough.
     """
     assert estimator.formula is not None
     found = enough.nonzero().flatten()  # (S,)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mmwkd.costs.cost_matrix import CostMatrix
 from mmwkd.costs.quality import distances
@@ -23,9 +23,8 @@ with needs_extra('cost'):
     import pandas as pd
     import seaborn as sns
     from matplotlib import pyplot as plt
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch, Rectangle
+    from matplotlib.patches import Patch
     from scipy.cluster.hierarchy import linkage
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import squareform
@@ -50,16 +49,9 @@ _LABEL_PITCH = 1.35 * _FONT_SIZE / 72  # inches from label to label
 def group_colours(
     categories: Sequence[str], supercategories: Mapping[str, str] | None
 ) -> tuple[list[str], dict[str, str]]:
-    """Give supercategories colours; the background has none of its own.
+    """Colour of each category, background last, and of each supercategory.
 
-    Args:
-        categories: Categories, background last.
-        supercategories: Supercategory of each foreground category; None
-            for one colour for all.
-
-    Returns:
-        Colour of each category, and of each supercategory; beyond twelve
-        they repeat.
+    Beyond twelve they repeat; without supercategories there is one for all.
     """
     if supercategories is None:
         return [_PALETTE[0]] * (len(categories) - 1) + [_NO_GROUP], {}
@@ -180,7 +172,9 @@ def draw_map(
         axes = figure.subplots()
         for name, colour, (x, y) in zip(names, colours, cells, strict=False):
             if name in thumbnails:
-                _draw_thumbnail(axes, thumbnails[name], colour, (x, y))
+                framed = ImageOps.expand(thumbnails[name], 5, colour)
+                sides = (x - 0.35, x + 0.35, y - 0.35, y + 0.35)
+                axes.imshow(framed, extent=sides)
             else:
                 axes.scatter(x, y, s=(14 * pitch) ** 2, color=colour)
             if pitch > 0.6:
@@ -206,14 +200,7 @@ def draw_map(
 
 
 def embed(gaps: np.ndarray) -> np.ndarray:
-    """Place points in a plane so that near ones are neighbours (t-SNE).
-
-    Args:
-        gaps: Distances, of shape (n, n).
-
-    Returns:
-        Positions in the unit square, of shape (n, 2).
-    """
+    """Positions in the unit square (n, 2) by t-SNE of distances (n, n)."""
     count = len(gaps)
     if count < 4:  # t-SNE has nothing to choose
         points = np.stack([np.arange(count), np.zeros(count)], axis=1)
@@ -242,26 +229,6 @@ def _grid_cells(points: np.ndarray) -> tuple[np.ndarray, int, int]:
     moves = np.square(wanted[:, None] - cells).sum(axis=-1)
     _, chosen = linear_sum_assignment(moves)
     return cells[chosen], num_cols, num_rows
-
-
-def _draw_thumbnail(
-    axes: Axes, image: Image.Image, colour: str, centre: tuple[float, float]
-) -> None:
-    x, y = centre
-    half = 0.33
-    axes.imshow(
-        np.asarray(image), extent=(x - half, x + half, y - half, y + half)
-    )
-    axes.add_patch(
-        Rectangle(
-            (x - half, y - half),
-            2 * half,
-            2 * half,
-            fill=False,
-            edgecolor=colour,
-            linewidth=2.5,
-        )
-    )
 
 
 def short_name(name: str, limit: int = 24) -> str:

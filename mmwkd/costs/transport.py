@@ -147,14 +147,8 @@ def transport_errors(
 ) -> TransportErrors:
     """Measure Sinkhorn against exact transport over a grid of options.
 
-    Args:
-        source: See :func:`transport_plans`.
-        sink: See :func:`transport_plans`.
-        cost: See :func:`transport_plans`.
-        excluded: See :func:`transport_plans`.
-        regs: Values of reg.
-        num_iters: Numbers of iterations.
-        domain: Arithmetic of the loss that is measured beside.
+    Arguments are those of :func:`transport_plans`, values of its options,
+    and the arithmetic of the loss that is measured beside.
 
     Returns:
         Means over the RoIs.

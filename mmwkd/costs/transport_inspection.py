@@ -136,21 +136,8 @@ def subject_from_config(
 ) -> TransportSubject:
     """Run a distiller on a few training images and take foreground RoIs.
 
-    Both detectors are in eval mode, and nothing is trained.
-
-    Args:
-        config: See :func:`cost_transport`.
-        checkpoint: See :func:`cost_transport`.
-        num_images: See :func:`cost_transport`.
-        num_rois: RoIs to take at most, spread over the images.
-        seed: See :func:`cost_transport`.
-        **loss_options: Options of the ``logit_loss`` to override.
-
-    Returns:
-        What to look at.
-
-    Raises:
-        ValueError: See :func:`cost_transport`.
+    Both detectors are in eval mode, and nothing is trained. Arguments are
+    those of :func:`cost_transport`, and options of the ``logit_loss``.
     """
     register_all_modules(init_default_scope=True)
     cfg = read_config(config)
@@ -241,17 +228,7 @@ def inspect_transport(
     num_plans: int = 6,
     force: bool = False,
 ) -> tuple[Path, Path]:
-    """Print and draw what entropic transport does on some RoIs.
-
-    Args:
-        subject: RoIs, the loss whose options are looked at, and names.
-        out_dir: Folder for the pictures.
-        num_plans: See :func:`cost_transport`.
-        force: See :func:`cost_transport`.
-
-    Returns:
-        See :func:`cost_transport`.
-    """
+    """Print and draw the rest of :func:`cost_transport` on some RoIs."""
     (student_logits, teacher_logits, target), loss, categories = subject
     assert loss.ground_cost is not None  # a subject's loss is bound
     cost = loss.ground_cost.cpu()

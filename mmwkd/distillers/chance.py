@@ -15,6 +15,9 @@ from torch import Tensor
 
 from mmwkd.distillers.late import LateValues
 
+# fraction of log K from which on a teacher is near chance
+_NEAR = 0.9
+
 
 class ChanceCheck:
     """Warn once, after the first batches, if the teacher merely guesses.
@@ -28,14 +31,10 @@ class ChanceCheck:
 
     Args:
         num_batches: Batches that are judged together.
-        tolerance: Fraction of log K from which on a teacher is near chance.
     """
 
-    def __init__(
-        self, num_batches: int = 10, *, tolerance: float = 0.9
-    ) -> None:
+    def __init__(self, num_batches: int = 10) -> None:
         self.num_batches = num_batches
-        self.tolerance = tolerance
         self._num_seen = 0
         self._sums: Tensor | float = 0.0  # (2,), cross-entropy and RoIs
         self._late: LateValues | None = None  # the sums, when complete
@@ -72,7 +71,7 @@ class ChanceCheck:
         mean = total / max(num_rois, 1)
         num_categories = self._num_categories
         chance = math.log(num_categories)
-        if mean < self.tolerance * chance:
+        if mean < _NEAR * chance:
             return
         print_log(
             'mmwkd: the teacher seems untrained for this data: its mean '

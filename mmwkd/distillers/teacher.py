@@ -398,15 +398,12 @@ class FrozenTeacher:
         cascaded = isinstance(roi_head.bbox_head, nn.ModuleList)
         stage = (index,) if cascaded else ()
         fed: list[Tensor] = []  # not every head returns the maps it is fed
-        handle = head.register_forward_pre_hook(
+        with head.register_forward_pre_hook(
             lambda module, args: fed.append(args[0])
-        )
-        try:
+        ):
             results = roi_head._bbox_forward(
                 *stage, neck_feats, rois, **context
             )
-        finally:
-            handle.remove()
         if not logits:
             return TeacherStage(fed[0], None)
         return TeacherStage(

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmwkd.functional.derivative import first_order
-from mmwkd.functional.precision import computing_dtype
+from mmwkd.functional.precision import computing_dtype, first_order
 
 # Entries of a block: what a step may hold beside the maps, in a few tensors.
 _ENTRIES = 2**25

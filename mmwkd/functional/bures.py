@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmwkd.functional.derivative import first_order, matrix_product
 from mmwkd.functional.extents import cell_borders, content_sides
+from mmwkd.functional.precision import first_order, matrix_product
 
 
 def full_terms(
@@ -21,17 +21,9 @@ def full_terms(
     extents: Tensor | None,
     grid: int,
 ) -> Tensor:
-    """Mean and covariance term for full covariances.
+    """Mean and covariance term for full covariances, side by side, (N, 2).
 
-    Args:
-        student_feats: Student maps, of shape (N, D, H, W).
-        teacher_feats: Teacher maps, of the same shape.
-        extents: Height and width of each map's content, of shape (N, 2);
-            None if maps are content alone.
-        grid: Number of cells g along each side of a map.
-
-    Returns:
-        Both terms side by side, of shape (N, 2).
+    Arguments are those of :func:`mmwkd.functional.gaussian_wasserstein`.
     """
     mean_s, root_s = _cell_roots(student_feats, grid, extents)
     mean_t, root_t = _cell_roots(teacher_feats, grid, extents)
@@ -44,12 +36,6 @@ def _cell_roots(
     feats: Tensor, grid: int, extents: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Mean of every cell and a square root of its covariance.
-
-    Args:
-        feats: Maps, of shape (N, D, H, W).
-        grid: Number of cells g along each side of a map.
-        extents: Height and width of each map's content, of shape (N, 2);
-            None if maps are content alone.
 
     Returns:
         Means (N, D, C), and x (N, C, D, n) with the covariance ``x x^T``:
@@ -108,14 +94,9 @@ def _take(samples: Tensor, index: Tensor) -> Tensor:
 
 
 def _squared_bures(x: Tensor, y: Tensor) -> Tensor:
-    """Squared Bures distance between ``x x^T`` and ``y y^T``.
+    """Squared Bures distance between ``x x^T`` and ``y y^T``, (...).
 
-    Args:
-        x: Root of the student's covariances, of shape (..., D, n).
-        y: Root of the teacher's, of the same shape.
-
-    Returns:
-        Distance of each pair, of shape (...).
+    Roots of the student's and the teacher's covariances are (..., D, n).
     """
     dtype = x.dtype
     num_channels, num_samples = x.shape[-2:]

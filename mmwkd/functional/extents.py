@@ -28,9 +28,6 @@ def content_sides(
 
     Returns:
         Heights and widths, both of shape (G,), int64.
-
-    Raises:
-        ValueError: If the extents are not (N, 2).
     """
     sizes = feats.shape[2:]
     if extents is None:
@@ -67,14 +64,8 @@ def cell_borders(sides: Tensor, grid: int) -> tuple[Tensor, Tensor]:
     """First position of each cell along a side, and that behind its last.
 
     Borders are those of adaptive average pooling: floor(i h / g) and
-    ceil((i + 1) h / g) for a side of h positions.
-
-    Args:
-        sides: Positions of each side, of shape (G,).
-        grid: Number of cells g along the side.
-
-    Returns:
-        Starts and stops, both of shape (G, g).
+    ceil((i + 1) h / g) for a side of h positions. Sides are (G,), starts and
+    stops (G, g).
     """
     cells = torch.arange(grid, device=sides.device)
     starts = cells * sides[:, None] // grid

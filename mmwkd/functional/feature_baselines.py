@@ -17,9 +17,8 @@ from torch import Tensor
 
 from mmwkd.functional.blocks import for_each_map, sum_over_channels
 from mmwkd.functional.checks import check_at_least, check_feats, check_positive
-from mmwkd.functional.derivative import matrix_product
 from mmwkd.functional.extents import content_sides, padding_mask
-from mmwkd.functional.precision import with_exact_products
+from mmwkd.functional.precision import matrix_product, with_exact_products
 from mmwkd.functional.sinkhorn import sinkhorn_plan
 
 # Cosine costs reach 2; in float32 the kernel exp(-cost / reg) and its scalings

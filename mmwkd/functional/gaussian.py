@@ -19,13 +19,16 @@ from mmwkd.functional.checks import (
     check_feats,
     check_positive,
 )
-from mmwkd.functional.derivative import first_order
 from mmwkd.functional.extents import (
     averaging_weights,
     content_sides,
     padding_mask,
 )
-from mmwkd.functional.precision import computing_dtype, with_exact_products
+from mmwkd.functional.precision import (
+    computing_dtype,
+    first_order,
+    with_exact_products,
+)
 
 Covariance = Literal['diag', 'full']
 COVARIANCES = ('diag', 'full')

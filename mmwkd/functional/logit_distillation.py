@@ -129,16 +129,9 @@ def transport_term(
 def class_distribution(
     logits: Tensor, target: Tensor | None, temperature: float
 ) -> Tensor:
-    """Softened distribution over the categories that WKD-L compares.
+    """Softened distribution over the categories that WKD-L compares, (R, K).
 
-    Args:
-        logits: Logits, of shape (R, K).
-        target: Category of each RoI to leave out, of shape (R,); None for
-            none.
-        temperature: Softening.
-
-    Returns:
-        Probabilities, 0 at the target, of shape (R, K).
+    It is 0 at the target (R,), which is left out; None for none.
     """
     logits = logits / temperature  # (R, K)
     if target is not None:

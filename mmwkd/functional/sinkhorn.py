@@ -18,8 +18,7 @@ from mmwkd.functional.checks import (
     check_floating_point,
     check_positive,
 )
-from mmwkd.functional.derivative import first_order
-from mmwkd.functional.precision import full_precision
+from mmwkd.functional.precision import first_order, full_precision
 
 Domain = Literal['plain', 'log']
 DOMAINS = ('plain', 'log')

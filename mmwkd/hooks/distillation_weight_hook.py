@@ -31,12 +31,7 @@ def schedule_factor(
     a cosine, :math:`(1 + \cos(\pi x)) / 2`, down to 0 at ``decay_end``; and
     0 from ``stop`` on. All in one unit, iterations or epochs.
 
-    Args:
-        step: Time since the start of training.
-        warmup: Length of the linear warm-up.
-        decay_begin: Start of the decay; None for no decay.
-        decay_end: End of the decay; needed with ``decay_begin``.
-        stop: When distillation ends; None for never.
+    Options are those of :class:`DistillationWeightHook`.
 
     Returns:
         Factor in [0, 1].

@@ -151,31 +151,6 @@ class DistillationLoss(nn.Module):
             labels != background, label_weights * self.background_weight
         )
 
-    def forward(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: Reduction | None = None,
-        **options: Any,
-    ) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            student: What is compared of the student, see :meth:`terms`.
-            teacher: What it is compared with, of the same shape.
-            weight: Weight of each element, of shape (N,).
-            avg_factor: Divisor of the mean; the number of elements if None.
-            reduction_override: Reduction to use instead of the configured.
-            **options: Further arguments of :meth:`terms`.
-
-        Returns:
-            Loss of shape (), or (N,) for the reduction 'none'.
-        """
-        terms = self.terms(student, teacher, **options)
-        return self._reduced_sum(terms, weight, avg_factor, reduction_override)
-
     def _reduced_sum(self, terms: dict[str, Tensor], *how: Any) -> Tensor:
         return sum(
             (self.reduce(term, *how) for term in terms.values()),
@@ -252,6 +227,33 @@ class FeatureLoss(DistillationLoss):
         if levels is not None and len(set(levels)) != len(levels):
             raise ValueError(f'levels must be unique, got {list(levels)}')
         self.levels = None if levels is None else tuple(levels)
+
+    def forward(
+        self,
+        student_feats: Tensor,
+        teacher_feats: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: Reduction | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            student_feats: Maps of the student, adapted to the teacher's
+                channels, of shape (N, D, H, W).
+            teacher_feats: Maps of the teacher, of the same shape.
+            weight: Weight of each map, of shape (N,).
+            avg_factor: Divisor of the mean; the number of maps if None.
+            reduction_override: Reduction to use instead of the configured.
+            **options: Further arguments of :meth:`terms`, such as
+                ``extents``.
+
+        Returns:
+            Loss of shape (), or (N,) for the reduction 'none'.
+        """
+        terms = self.terms(student_feats, teacher_feats, **options)
+        return self._reduced_sum(terms, weight, avg_factor, reduction_override)
 
     def terms(
         self,

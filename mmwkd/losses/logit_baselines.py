@@ -25,6 +25,7 @@ class KDLoss(LogitLoss):
 
     method = 'kd'
     term_names = ('kl',)
+    term = staticmethod(kd_term)
 
     def __init__(self, *, temperature: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -35,7 +36,7 @@ class KDLoss(LogitLoss):
         self, student_logits: Tensor, teacher_logits: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
         """Divergence of each RoI, of shape (R,); no target is needed."""
-        kl = kd_term(
+        kl = self.term(
             student_logits, teacher_logits, temperature=self.temperature
         )
         return {'kl': kl}
@@ -136,12 +137,4 @@ class BinaryKDLoss(KDLoss):
     """
 
     method = 'bkd'
-
-    def terms(
-        self, student_logits: Tensor, teacher_logits: Tensor, target: Tensor
-    ) -> dict[str, Tensor]:
-        """Divergence of each row, of shape (R,); no target is needed."""
-        kl = binary_kd_term(
-            student_logits, teacher_logits, temperature=self.temperature
-        )
-        return {'kl': kl}
+    term = staticmethod(binary_kd_term)

@@ -52,7 +52,7 @@ class Column(NamedTuple):
 
 
 class Matching(NamedTuple):
-    """What became of the boxes of one image."""
+    """Whether each box of one image is right, and what was missed."""
 
     outcomes: tuple[Outcome, ...]  # one for each detection
     missed: tuple[int, ...]  # indices of ground-truth boxes

@@ -79,7 +79,7 @@ _REMARKS: dict[Start, str] = {
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says."""
+    """Options of the command line."""
 
     repo: Path
     work_dir: Path
@@ -122,7 +122,7 @@ def run_demo(
     steps: Steps,
     make_command: MakeCommand = mmdet_command,
 ) -> tuple[Results, Outputs]:
-    """Run all steps; those that an earlier call has finished are kept.
+    """Run all steps that an earlier call has not finished.
 
     Args:
         options: What to do.
@@ -296,7 +296,7 @@ def _data_options(root: Path) -> dict[str, str]:
 
 
 def _schedule_options(config: Config, length: int) -> dict[str, int]:
-    """Shrink a schedule; none of its points becomes 0 but 0."""
+    """Shrink a schedule; only points at 0 become 0."""
     full = config.train_cfg.max_iters
     if length == full:
         return {}

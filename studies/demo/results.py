@@ -53,7 +53,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What was trained and evaluated on."""
+    """The data of the training and the evaluation."""
 
     num_train: int
     num_val: int
@@ -64,7 +64,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a demo found out."""
+    """All results of a demo."""
 
     command: str
     date: str  # ISO 8601, with the offset from UTC
@@ -105,7 +105,7 @@ class Verdict(NamedTuple):
 
 
 def verdict(results: Results) -> Verdict:
-    """Say what the numbers say, also where they are disappointing."""
+    """Put the numbers into words, also disappointing ones."""
     teacher, baseline, distilled = (m.accuracy.ap for m in results.models)
     gain, gap = results.gain, results.gap_closed
     text = (

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Accuracy(NamedTuple):
-    """COCO box AP in percent; None for sizes that the dataset has not."""
+    """COCO box AP in percent; None for sizes that the dataset lacks."""
 
     ap: float
     ap50: float

@@ -27,7 +27,7 @@ from studies.grid.table import keys, read_table
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says."""
+    """Options of the command line."""
 
     source: Path  # a grid, or the table of one
     repo: Path

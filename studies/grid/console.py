@@ -1,4 +1,4 @@
-"""What a person sees while something is trained."""
+"""What the terminal shows during a training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Self = TypeVar('Self', bound='Bars')
 
 
 class Bars:
-    """Bars that move on a terminal, and a line for each that has ended.
+    """Progress bars, and a line for each that has ended.
 
     Args:
         console: Where to show them.
@@ -97,7 +97,7 @@ class Bars:
 
 
 class Step:
-    """A step of :class:`Steps` that is under way."""
+    """A step of :class:`Steps` that is running."""
 
     def __init__(self, bars: Bars, title: str) -> None:
         self.outcome = ''  # shown at the end

@@ -1,4 +1,4 @@
-"""Which device each of several runs at a time is given."""
+"""Assign a device to each of several simultaneous runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def visible_devices() -> list[str]:
 
 
 class Slots:
-    """As many places as runs at a time, each with a device of its own.
+    """One slot for each simultaneous run, with its own device.
 
     Args:
         jobs: Runs at a time.

@@ -24,7 +24,7 @@ eval "${{runs[SLURM_ARRAY_TASK_ID]}}"
 
 
 def emit(runs: Sequence[Run], workshop: Workshop, style: Style) -> str:
-    """Lines of shell, one for each run, or one Slurm script with all of them.
+    """Shell commands, one for each run, or one Slurm script with all.
 
     What they leave in the work-dir is read by the next comparison there.
 

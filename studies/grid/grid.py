@@ -26,7 +26,7 @@ class Pair(NamedTuple):
 
 
 class Distillation(NamedTuple):
-    """Some losses of a pair, in place of a config that names them."""
+    """Losses of a pair, instead of a config that names them."""
 
     pair: Pair
     losses: tuple[str, ...]  # names of files in configs/_base_/losses
@@ -38,7 +38,7 @@ class Distillation(NamedTuple):
         return ' + '.join([*self._configs(), *self.losses]) + places
 
     def write(self, repo: Path) -> str:
-        """The config file that this stands for.
+        """The config file that this row is equivalent to.
 
         Args:
             repo: Folder that paths are relative to.
@@ -102,7 +102,7 @@ class Teacher(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Rows and seeds to train, as the file says it.
+    """Rows and seeds to train, as in the file.
 
     Attributes:
         dataset: Label of the data, for tables.

@@ -77,7 +77,7 @@ def _git(repo: Path, *arguments: str) -> str:
 
 
 def cpu_name() -> str:
-    """The name of the processor, as Linux and macOS tell it."""
+    """The name of the processor, as Linux and macOS give it."""
     info = Path('/proc/cpuinfo')
     if info.is_file():
         for line in info.read_text(encoding='utf-8').splitlines():

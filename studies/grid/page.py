@@ -1,4 +1,4 @@
-"""Pages with everything in them: one HTML file to open, keep or send."""
+"""Self-contained pages: one HTML file to open, keep or send."""
 
 from __future__ import annotations
 

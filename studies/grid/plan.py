@@ -1,4 +1,4 @@
-"""From a grid to runs: what is wrong is found here, before the first one."""
+"""From a grid to runs: mistakes are found here, before the first run."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Run(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What it is called where people read it."""
+        """Its name in messages and tables."""
         return (
             self.row if self.seed is None else f'{self.row}, seed {self.seed}'
         )
@@ -227,7 +227,7 @@ def _resolve(
 
 
 def _argument(where: str, key: str, value: Any) -> str:
-    """An option for a command line, refused if it arrived as another value."""
+    """An option for a command line; refused if it would change its value."""
     parser = ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     argument = f'{key}={value}'
@@ -244,7 +244,7 @@ def _argument(where: str, key: str, value: Any) -> str:
 
 
 def _has_place(config: Config, key: str) -> bool:
-    """Whether a config has what an option is an option of.
+    """Whether a config has the part that an option changes.
 
     mmengine would make the place, and a misspelt option would do nothing.
     """

@@ -79,7 +79,7 @@ class TrainingFailedError(RuntimeError):
 
 @dataclass(frozen=True)
 class _Stage:
-    """What ``stage.json`` says."""
+    """The content of ``stage.json``."""
 
     fingerprint: str
     finished: bool = False
@@ -106,8 +106,8 @@ def hand_over(training: Training) -> str:
     """Prepare a training for another program to carry out.
 
     Returns:
-        A line of shell that trains from wherever the training has come to.
-        Like a training here, it refuses a folder in which one is at work.
+        A shell command that continues the training from its last state.
+        Like a training here, it refuses a folder with an active training.
     """
     work_dir = training.work_dir
     if how_to_start(training) == 'afresh':
@@ -136,7 +136,7 @@ def run_training(
     *,
     poll_seconds: float = 0.5,
 ) -> Finished:
-    """Train until the end, from wherever an earlier call has come to.
+    """Train until the end, from the last state of an earlier call.
 
     Args:
         training: The training.
@@ -297,7 +297,7 @@ def _hold(log: BinaryIO, work_dir: Path) -> None:
 
 @contextmanager
 def _terminated(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Leave no process behind, whatever happens to this one."""
+    """End the child process in any case."""
     try:
         yield
     finally:

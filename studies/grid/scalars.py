@@ -1,4 +1,4 @@
-"""Read what a training has logged: mmengine's ``scalars.json``.
+"""Read the log of a training: mmengine's ``scalars.json``.
 
 One JSON object per line. Training lines have ``iter`` and losses; validation
 lines have ``step`` and ``coco/...`` metrics. A resumed training opens a new
@@ -31,7 +31,7 @@ class Validation(NamedTuple):
 
 
 class History(NamedTuple):
-    """A training, as far as it has come."""
+    """The progress of a training."""
 
     train: tuple[TrainPoint, ...] = ()
     validations: tuple[Validation, ...] = ()

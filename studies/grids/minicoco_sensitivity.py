@@ -1,4 +1,4 @@
-# Each hyper-parameter of WKD-L by itself, around the values of
+# Each hyper-parameter of WKD-L alone, around the values of
 # configs/_base_/losses/wkd.py. Data and teacher are those of
 # minicoco_methods.py, and so is the table: the rows that both have, and the
 # values of the centre, run once.

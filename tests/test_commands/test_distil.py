@@ -10,6 +10,11 @@ from mmwkd.testing import tiny_faster_rcnn, tiny_retinanet
 from tests.test_commands.pairs import write_pair
 
 
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch):
+    monkeypatch.setenv('COLUMNS', '200')
+
+
 def run(words, capsys):
     """Exit code and what was printed, without line breaks."""
     code = main(words)
@@ -36,7 +41,7 @@ def test_two_stage_detectors_are_compared_by_rois(tmp_path, capsys):
     sha = distiller._teacher.sha256[:8]
     for part in (
         f'teacher sha256 {sha}',
-        'circle,',
+        'circle, square, star',
         'names and order agree',
         '16x7x7 32x7x7',
         '1x1 convolution',

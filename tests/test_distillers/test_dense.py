@@ -11,12 +11,8 @@ from mmwkd.distillers.categories import classifier_rows, dense_scores
 from mmwkd.distillers.places.location_logits import LocationLogitPlace
 from mmwkd.distillers.places.matched_logits import MatchedLogitPlace
 from mmwkd.distillers.teacher import FrozenTeacher
-from mmwkd.testing import (
-    shrink,
-    tiny_batch,
-    tiny_faster_rcnn,
-    tiny_retinanet,
-)
+from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
+from tests.shrinking import shrink
 
 ATSS = 'mmdet::atss/atss_r50_fpn_1x_coco.py'
 KEYS = {'loss_wkd_logit_transport', 'loss_wkd_logit_target'}

@@ -139,7 +139,7 @@ def test_an_image_counts_the_same_beside_a_larger_one(build, kind):
 
 
 def test_padding_of_a_batch_reaches_the_loss(build, step):
-    """The same step, which believes that the padding is image, has another loss."""
+    """A step that takes the padding for image has another loss."""
     distiller = build().eval()
     data = distiller.data_preprocessor(tiny_batch(), training=True)
 

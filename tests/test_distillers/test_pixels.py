@@ -5,13 +5,14 @@ from mmengine.model import BaseDataPreprocessor
 from torch.testing import assert_close
 
 from mmwkd.distillers.pixels import PixelAdapter
-from mmwkd.testing import IMAGENET_RGB, tiny_batch
+from mmwkd.testing import tiny_batch
 
 RGB = dict(
     type='DetDataPreprocessor',
     bgr_to_rgb=True,
     pad_size_divisor=32,
-    **IMAGENET_RGB,
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
 )
 CAFFE = dict(
     RGB,

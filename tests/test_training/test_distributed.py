@@ -10,6 +10,8 @@ import torch
 from .conftest import ROOT, free_port, launch
 from .crashing import train_in_ranks
 
+pytestmark = pytest.mark.several_processes
+
 
 def without_every_second_annotation(minicoco, path):
     """Rank 1 of 2 then sees no ground truth at all."""

@@ -18,6 +18,8 @@ from torch.testing import assert_close
 
 from .conftest import ROOT, launch
 
+pytestmark = pytest.mark.several_processes
+
 # sums are grouped otherwise; float32 keeps about 1e-7 of each
 TOLERANCE = dict(rtol=1e-4, atol=1e-6)
 

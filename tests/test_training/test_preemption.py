@@ -19,6 +19,8 @@ from .conftest import ROOT, Spy, environment, free_port
 from .crashing import train_in_ranks
 from .signals import SignalInStep
 
+pytestmark = pytest.mark.several_processes
+
 EPOCHS = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1)
 ITERATIONS = dict(type='IterBasedTrainLoop', max_iters=6, val_interval=3)
 TEMPORARY_FAILURE = 75

@@ -1,4 +1,4 @@
-"""A drawn dataset on disk in COCO's layout, whole or not at all.
+"""A drawn dataset on disk in COCO's layout, complete or absent.
 
     root/annotations/instances_<split>.json
     root/<split>/000001.png ...
@@ -31,7 +31,7 @@ Progress = Callable[[list[Job]], Iterable[Job]]
 
 @dataclass(frozen=True)
 class DatasetParameters:
-    """All that the files of a dataset depend on; stored in its JSON files.
+    """All parameters of a dataset's files; stored in its JSON files.
 
     A dataset derives its own from this one: integer fields, among them
     ``num_<split>`` for every split.

@@ -141,7 +141,7 @@ class _Layer:
 
 
 class Layers:
-    """The image so far, and what of each object is still to be seen."""
+    """The image so far, and the visible part of each object."""
 
     def __init__(self, background: Pixels) -> None:
         self._image = background
