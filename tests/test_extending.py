@@ -1,5 +1,6 @@
 """What docs/extending.md says runs as it stands there."""
 
+import importlib
 import re
 import runpy
 from pathlib import Path
@@ -73,6 +74,7 @@ def test_every_code_block_is_run(project, output):
         'my_dense_head.py',
         'my_box_loss.py',
         'my_place.py',
+        'my_outside_teacher.py',
         'my_distillation.py',
         'try_it.py',
     }
@@ -148,3 +150,44 @@ def test_a_loss_with_an_unknown_activation_is_refused(detector_of):
                 logit_loss=dict(type='KDLoss'),
             )
         )
+
+
+class Outside(torch.nn.Module):
+    """A model that knows nothing of mmdet: boxes and probabilities."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, images):
+        corners = torch.rand(len(images), 50, 2, 2) * 64
+        boxes = torch.cat(
+            [corners.amin(dim=2), corners.amin(dim=2) + 30 * self.scale], dim=2
+        )
+        scores = torch.randn(len(images), 50, 4, generator=GENERATOR)
+        return boxes, (self.scale * scores).softmax(dim=2)
+
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def test_a_teacher_from_outside_mmdet_teaches(project, output):
+    importlib.import_module('my_outside_teacher')
+    teacher = dict(
+        type='OutsideTeacher',
+        model=f'{__name__}:Outside',
+        num_classes=3,
+        data_preprocessor=tiny_retinanet().data_preprocessor,
+    )
+    for student in (tiny_retinanet(), tiny_faster_rcnn()):
+        distiller = MODELS.build(
+            dict(
+                type='DetectorDistiller',
+                student=student,
+                teacher=dict(config=teacher, allow_random=True),
+                logit_loss=dict(type='KDLoss'),
+            )
+        )
+        for log in train_two_steps(distiller):
+            assert log['loss_kd_logit_kl'] > 0
+        assert not distiller.teacher.bbox_head.model.scale.requires_grad

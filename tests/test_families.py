@@ -64,6 +64,8 @@ CHANGES = {
     },
 }
 FULL_WIDTH = (
+    # its decoder embeds positions in the width of the original
+    'conditional_detr/conditional-detr_r50_8xb2-50e_coco.py',
     'faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco.py',
     # the widths of MobileNetV2 are rounded, and cannot be divided
     'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py',

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.categories import (
     check_dense_head,
+    check_loss_cls,
     dense_scores,
-    scores_are_readable,
 )
 from mmwkd.distillers.teacher import FrozenTeacher, roi_maps
 
@@ -255,6 +255,15 @@ def has_roi_stages(detector: BaseDetector) -> bool:
     )
 
 
+def is_refused(check: Callable[..., None], *args: Any) -> bool:
+    """Whether a check refuses what it is given."""
+    try:
+        check(*args)
+    except ValueError:
+        return True
+    return False
+
+
 def check_dense_heads(pair: DetectorPair) -> None:
     """Refuse dense heads that do not score the same locations.
 
@@ -352,19 +361,12 @@ def check_roi_head(role: str, detector: BaseDetector) -> None:
     if not has_roi_stages(detector):
         raise ValueError(
             f'RoIs are compared between two-stage detectors with a box head, '
-            f'but the {role} is a {type(detector).__name__}; logit_loss also '
-            'works between two dense detectors, neck_loss between all'
+            f'but the {role} is a {type(detector).__name__}; logit_loss and '
+            'neck_loss work between all'
         )
     _check_inputs_of_heads(role, detector.roi_head)
     for head in box_heads(detector):
-        if not scores_are_readable(head.loss_cls):
-            raise ValueError(
-                f"the {role}'s box head is trained with "
-                f'{type(head.loss_cls).__name__}, not with a softmax over '
-                'categories and background; logit_loss and roi_loss work for '
-                'CrossEntropyLoss(use_sigmoid=False), SeesawLoss, and losses '
-                'registered with mmwkd.distillers.roi_logits.register'
-            )
+        check_loss_cls(role, head.loss_cls)
 
 
 def _check_inputs_of_heads(role: str, roi_head: BaseRoIHead) -> None:

@@ -18,6 +18,7 @@ from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from torch import Tensor, nn
 
 from mmwkd.distillers.categories import dense_scores, roi_logits
+from mmwkd.distillers.predictions import Predictions, observed_predictions
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class TrainingPass:
     stages: tuple[RoIStage, ...]  # one per box head, empty if not asked for
     # of a dense head, empty if not asked for; L maps (N, A, S, H, W)
     dense_scores: tuple[Tensor, ...] = ()
+    predictions: Predictions | None = None  # if asked for
     # of further modules, by the names they were asked for with
     outputs: Mapping[str, Any] = field(default_factory=dict)
 
@@ -74,6 +76,7 @@ def capture(
     *,
     roi_stages: bool,
     scores: bool = False,
+    image_sizes: Tensor | None = None,
     modules: Mapping[str, nn.Module] | None = None,
 ) -> Iterator[Capture]:
     """Observe one training pass of ``detector`` run inside the context.
@@ -86,6 +89,8 @@ def capture(
         detector: An mmdet detector; with ``roi_stages`` a two-stage one.
         roi_stages: Whether to observe the RoI head.
         scores: Whether to observe the class scores of the dense head.
+        image_sizes: Height and width of each image, of shape (N, 2), to
+            observe what is predicted of them.
         modules: Further modules of the detector whose output is kept, by
             names of the caller's choice.
 
@@ -107,6 +112,11 @@ def capture(
     with ExitStack() as hooks:
         outputs = hooks.enter_context(recorded_outputs(watched))
         others = hooks.enter_context(recorded_outputs(modules or {}))
+        read = None
+        if image_sizes is not None:
+            read = hooks.enter_context(
+                observed_predictions(detector, image_sizes)
+            )
         if roi_stages:
             observers = [_StageObserver(head) for head in box_heads(detector)]
             for observer, extractor in zip(
@@ -127,6 +137,7 @@ def capture(
             if scores
             else ()
         ),
+        predictions=read() if read else None,
         outputs={name: only_output(name, others) for name in others},
     )
 

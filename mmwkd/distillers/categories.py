@@ -21,6 +21,7 @@ from mmdet.models.dense_heads import (
     AnchorFreeHead,
     AnchorHead,
     AutoAssignHead,
+    DETRHead,
     GuidedAnchorHead,
     SABLRetinaHead,
     TOODHead,
@@ -33,7 +34,7 @@ from mmdet.models.losses import SeesawLoss
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch import Tensor, nn
 
-from mmwkd.functional import joint_logit
+from mmwkd.functional import append_background, joint_logit
 
 
 @singledispatch
@@ -124,6 +125,22 @@ def _per_anchor(scores: Tensor, width: int) -> Tensor:
     return scores.unflatten(1, (-1, width))
 
 
+def category_logits(scores: Tensor, num_classes: int) -> Tensor:
+    """Make logits of categories and background of what a head scores.
+
+    Args:
+        scores: Scores of shape (..., S).
+        num_classes: C.
+
+    Returns:
+        Logits of shape (..., K): of independent sigmoids, a background of
+        logit 0 is added.
+    """
+    if scores.shape[-1] > num_classes:
+        return scores
+    return append_background(scores)
+
+
 @singledispatch
 def roi_logits(loss_cls: nn.Module, scores: Tensor) -> Tensor:
     """Turn the class scores of a box head into logits.
@@ -147,22 +164,32 @@ def _seesaw(loss_cls: SeesawLoss, scores: Tensor) -> Tensor:
     return torch.cat([classes + objectness[:, :1], objectness[:, 1:]], dim=1)
 
 
-def scores_are_readable(loss_cls: nn.Module) -> bool:
-    """Whether the scores that a loss trains can be turned into logits.
+def check_loss_cls(
+    role: str, loss_cls: nn.Module, *, sigmoids: bool = False
+) -> None:
+    """Refuse a box head whose scores cannot be turned into logits.
 
     Args:
-        loss_cls: Classification loss of a box head.
+        role: 'student' or 'teacher', for messages.
+        loss_cls: Classification loss of the head.
+        sigmoids: Whether independent sigmoids will do.
 
-    Returns:
-        True for a softmax over all categories, and wherever a function is
-        registered that says what the scores are.
+    Raises:
+        ValueError: If the scores are no softmax over all categories, and no
+            function is registered that says what they are.
     """
     if roi_logits.dispatch(type(loss_cls)) is not roi_logits.dispatch(object):
-        return True
-    return not (
-        getattr(loss_cls, 'use_sigmoid', False)
-        or getattr(loss_cls, 'custom_activation', False)
-    )
+        return
+    independent = getattr(loss_cls, 'use_sigmoid', False)
+    own = getattr(loss_cls, 'custom_activation', False)
+    if own or (independent and not sigmoids):
+        raise ValueError(
+            f"the {role}'s box head is trained with "
+            f'{type(loss_cls).__name__}, not with a softmax over categories '
+            'and background; logit_loss and roi_loss work for '
+            'CrossEntropyLoss(use_sigmoid=False), SeesawLoss, and losses '
+            'registered with mmwkd.distillers.roi_logits.register'
+        )
 
 
 def classifier_rows(head: nn.Module) -> Tensor | None:
@@ -185,6 +212,11 @@ def classifier_rows(head: nn.Module) -> Tensor | None:
             # the scores behind C classes say object and no object
             rows = torch.cat([rows[:-2], rows[-1:]])
         return rows
+    if isinstance(head, DETRHead):
+        if not hasattr(head, 'cls_branches'):
+            return head.fc_cls.weight
+        # one behind those of the decoder's layers serves the encoder
+        return head.cls_branches[-2 if head.as_two_stage else -1].weight
     if isinstance(head, YOLOV3Head):
         # box and objectness stand before the classes of each anchor
         blocks = [

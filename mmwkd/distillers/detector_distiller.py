@@ -30,7 +30,12 @@ from mmwkd.distillers.adapters import zero_of
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.capture import capture
 from mmwkd.distillers.finite import FiniteCheck
-from mmwkd.distillers.pixels import PixelAdapter, content_sizes
+from mmwkd.distillers.pixels import (
+    PixelAdapter,
+    content_sizes,
+    image_shapes,
+    sizes_of,
+)
 from mmwkd.distillers.places import (
     LogitPlace,
     LogitRows,
@@ -73,7 +78,7 @@ class DetectorDistiller(BaseDetector):
 
             - ``logit_loss``: Loss on class logits, such as ``WKDLogitLoss``:
               of RoIs between two-stage detectors, of locations between dense
-              ones.
+              ones with the same anchors, of boxes between any others.
             - ``neck_loss``: Loss on the neck's maps, such as
               ``WKDFeatureLoss``; averaged over levels.
             - ``roi_loss``: Loss on the maps fed to the box head (RoIAlign
@@ -89,6 +94,12 @@ class DetectorDistiller(BaseDetector):
             - ``max_locations``: Between dense heads, the locations of each
               image whose logits are compared: those where the teacher is most
               confident of an object, weighted with its confidence. 512 by
+              default.
+            - ``max_boxes``: Where the teacher alone has a RoI head, the boxes
+              of each image that the student is most confident of, whose
+              logits are compared. 512 by default.
+            - ``max_matches``: For any other pair, the predictions of the
+              teacher for each image that meet the student's closest. 300 by
               default.
 
             Other places add entries of their own, see
@@ -244,19 +255,29 @@ class DetectorDistiller(BaseDetector):
             The student's own losses, and what both detectors made of the
             images and of the student's RoIs.
         """
+        shapes = None
+        if self._needs.student_predictions:
+            shapes = image_shapes(batch_inputs, batch_data_samples)
         with capture(
             self.student,
             roi_stages=self._needs.rois,
             scores=self._needs.dense_scores,
+            image_sizes=(
+                None if shapes is None else sizes_of(shapes, batch_inputs)
+            ),
             modules=self._watched_modules(self.student),
         ) as captured:
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
         student = captured.record
+        rois = [stage.rois for stage in student.stages]
+        for place in self._places.values():
+            rois += place.rois(student)
         teacher = self._teacher.observe(
             self._to_teacher_pixels(batch_inputs, batch_data_samples),
-            [stage.rois for stage in student.stages],
+            rois,
             logits=self._needs.roi_logits,
             scores=self._needs.dense_scores,
+            shapes=shapes if self._needs.teacher_predictions else None,
             modules=self._watched_modules(self.teacher),
         )
         check_batch(len(batch_inputs), student, teacher)

@@ -1,28 +1,84 @@
-"""Pick the locations of a dense head that are worth comparing.
+"""Pick rows out of score maps that are worth comparing.
 
-Shapes: N images, A anchors per point, (H, W) a level's points, R locations,
-C foreground categories, K = C + 1 with background last, S = C or K.
+Shapes: N images, A anchors per point, (H, W) a level's points, M of all levels
+in an image, T of them that are picked, R = N * T, C foreground categories,
+K = C + 1 with background last, S = C or K. The M are in mmdet's order: by
+levels, points and anchors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mmwkd.functional import append_background
+from mmwkd.distillers.categories import category_logits
 
 
-@dataclass(frozen=True)
-class Locations:
+@torch.no_grad()
+def most_confident(
+    maps: Sequence[Tensor],
+    num_classes: int,
+    count: int,
+    allowed: Tensor | None = None,
+) -> Tensor:
+    """Rows with the best score of any foreground category.
+
+    Args:
+        maps: Scores of each level, of shape (N, A, S, H, W).
+        num_classes: C.
+        count: Rows of each image, where there are as many.
+        allowed: Which rows come first, of shape (N, M); None for all.
+
+    Returns:
+        Indices of shape (N, T), the best first.
+    """
+    levels = []
+    for scores in maps:
+        best = scores[:, :, :num_classes].amax(dim=2)  # (N, A, H, W)
+        if scores.shape[2] > num_classes:  # of a softmax differences count
+            best = best - scores[:, :, num_classes]
+        levels.append(best.permute(0, 2, 3, 1).flatten(1))
+    confidence = torch.cat(levels, dim=1)  # (N, M)
+    if allowed is not None:
+        confidence = confidence.where(allowed, -torch.inf)
+    return confidence.topk(min(count, confidence.shape[1]), dim=1).indices
+
+
+def rows_of(maps: Sequence[Tensor], index: Tensor) -> Tensor:
+    """Copy rows out of score maps, and nothing else.
+
+    Args:
+        maps: Scores of each level, of shape (N, A, S, H, W).
+        index: Indices of shape (N, T).
+
+    Returns:
+        Scores in the graph, of shape (N, T, S).
+    """
+    images = torch.arange(len(index), device=index.device)[:, None]
+    rows = maps[0].new_zeros(*index.shape, maps[0].shape[2])
+    first = 0
+    for scores in maps:
+        anchors, _, height, width = scores.shape[1:]
+        last = first + anchors * height * width
+        within = (index - first).clamp(0, max(last - first - 1, 0))
+        point = within // anchors
+        picked = scores[
+            images, within % anchors, :, point // width, point % width
+        ]
+        inside = (index >= first) & (index < last)
+        rows = picked.where(inside[:, :, None], rows)
+        first = last
+    return rows
+
+
+class Locations(NamedTuple):
     """What both detectors say about the same locations of a batch."""
 
     student_logits: Tensor  # (R, K)
     teacher_logits: Tensor  # (R, K), constant
-    target: Tensor  # (R,), the category most likely to the teacher
-    weights: Tensor  # (R,), the teacher's probability of any object
 
 
 def confident_locations(
@@ -35,9 +91,8 @@ def confident_locations(
 
     Nearly all locations of a dense head are empty, and there both detectors
     are soon certain. The ``max_locations`` of each image with the most
-    confident foreground score of the teacher are kept, and weighted with the
-    probability that the teacher gives to an object being there. Only these
-    are copied out of the given maps; nothing waits for the device.
+    confident foreground score of the teacher are kept. Only these are copied
+    out of the given maps; nothing waits for the device.
 
     Args:
         student_scores: Logits of each level, of shape (N, A, S, H, W).
@@ -50,52 +105,29 @@ def confident_locations(
     Returns:
         The locations, R of at most N * ``max_locations``.
     """
-    picked = [
-        _most_confident(*scores, num_classes, max_locations)
-        for scores in zip(student_scores, teacher_scores, strict=True)
-    ]
-    confidence, student_rows, teacher_rows = (
-        torch.cat(parts, dim=1) for parts in zip(*picked, strict=True)
-    )  # (N, M), (N, M, S), (N, M, S)
-    count = min(max_locations, confidence.shape[1])
-    index = confidence.topk(count, dim=1).indices  # (N, count)
-    rows = torch.arange(len(index), device=index.device)[:, None]
-    student_logits = _category_logits(student_rows[rows, index], num_classes)
-    teacher_logits = _category_logits(teacher_rows[rows, index], num_classes)
+    student_maps, teacher_maps = _common(student_scores, teacher_scores)
+    index = most_confident(teacher_maps, num_classes, max_locations)
     return Locations(
-        student_logits=student_logits,
-        teacher_logits=teacher_logits,
-        target=teacher_logits.argmax(dim=1),
-        weights=1 - teacher_logits.float().softmax(dim=1)[:, -1],
+        *(
+            category_logits(rows_of(maps, index).flatten(0, 1), num_classes)
+            for maps in (student_maps, teacher_maps)
+        )
     )
 
 
-def _most_confident(
-    student: Tensor, teacher: Tensor, num_classes: int, count: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Candidates of one level: (N, M), and scores (N, M, S) of both."""
-    height = min(student.shape[-2], teacher.shape[-2])
-    width = min(student.shape[-1], teacher.shape[-1])
-    student, teacher = (x[..., :height, :width] for x in (student, teacher))
-    best = teacher[:, :, :num_classes].amax(dim=2)  # (N, A, H, W)
-    if teacher.shape[2] > num_classes:  # of a softmax only differences count
-        best = best - teacher[:, :, num_classes]
-    best = best.flatten(1)  # (N, A * H * W)
-    confidence, index = best.topk(min(count, best.shape[1]), dim=1)
-    point = index % (height * width)
-    where = (
-        torch.arange(len(index), device=index.device)[:, None],
-        index // (height * width),
-        slice(None),
-        point // width,
-        point % width,
+def _common(
+    student: Sequence[Tensor], teacher: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The part of each level that both have."""
+    sizes = [
+        tuple(map(min, each.shape[-2:], other.shape[-2:]))
+        for each, other in zip(student, teacher, strict=True)
+    ]
+    student_maps, teacher_maps = (
+        [
+            scores[..., :height, :width]
+            for scores, (height, width) in zip(maps, sizes, strict=True)
+        ]
+        for maps in (student, teacher)
     )
-    return confidence, student[where], teacher[where]
-
-
-def _category_logits(scores: Tensor, num_classes: int) -> Tensor:
-    """Logits (R, K) from scores (N, M, S)."""
-    scores = scores.flatten(0, 1)
-    if scores.shape[1] > num_classes:
-        return scores
-    return append_background(scores)
+    return student_maps, teacher_maps

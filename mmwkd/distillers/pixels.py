@@ -41,7 +41,7 @@ def image_shapes(
 def content_sizes(
     inputs: Tensor, data_samples: Sequence[DetDataSample] | Mapping[str, Any]
 ) -> Tensor | None:
-    """The same as a tensor, made on the device without a copy from the host.
+    """The same as a tensor.
 
     Args:
         inputs: See :func:`image_shapes`.
@@ -54,7 +54,20 @@ def content_sizes(
     shapes = image_shapes(inputs, data_samples)
     if all(shape == inputs.shape[-2:] for shape in shapes):
         return None
-    sizes = inputs.new_empty((len(shapes), 2), dtype=torch.float32)
+    return sizes_of(shapes, inputs)
+
+
+def sizes_of(shapes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
+    """Sizes as a tensor, made on the device without a copy from the host.
+
+    Args:
+        shapes: A height and a width for each image.
+        like: A tensor of the device.
+
+    Returns:
+        Heights and widths in pixels, of shape (N, 2).
+    """
+    sizes = like.new_empty((len(shapes), 2), dtype=torch.float32)
     for row, shape in zip(sizes, shapes, strict=True):
         for entry, side in zip(row, shape, strict=True):
             entry.fill_(side)

@@ -31,6 +31,7 @@ from mmwkd.distillers.capture import (
 )
 from mmwkd.distillers.categories import dense_scores, roi_logits
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
+from mmwkd.distillers.predictions import Predictions, predict_boxes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,7 @@ class TeacherPass:
     neck_feats: tuple[Tensor, ...]  # L maps (N, D, H, W)
     stages: tuple[TeacherStage, ...]  # as many as RoI sets were given
     dense_scores: tuple[Tensor, ...] = ()  # L maps (N, A, S, H, W), if asked
+    predictions: Predictions | None = None  # if asked for
     # of further modules, by the names they were asked for with
     outputs: Mapping[str, Any] = field(default_factory=dict)
 
@@ -125,7 +127,10 @@ class TeacherPass:
                 tensors[f'class logits of stage {index}'] = stage.logits
             if isinstance(stage.deltas, Tensor):  # SABL predicts buckets
                 tensors[f'box deltas of stage {index}'] = stage.deltas
-        for level, scores in enumerate(self.dense_scores):
+        levels = self.dense_scores
+        if self.predictions is not None:
+            levels = self.predictions.scores
+        for level, scores in enumerate(levels):
             tensors[f'class scores of level {level}'] = scores
         return tensors
 
@@ -242,6 +247,7 @@ class FrozenTeacher:
         *,
         logits: bool,
         scores: bool = False,
+        shapes: Sequence[tuple[int, int]] | None = None,
         modules: Mapping[str, nn.Module] | None = None,
     ) -> TeacherPass:
         """Run the backbone, the neck, and the head on given RoIs.
@@ -252,6 +258,8 @@ class FrozenTeacher:
             rois: RoIs of each stage, (R, 5); empty to skip the RoI head.
             logits: Whether the box head is run behind the RoI extractor.
             scores: Whether the dense head is run.
+            shapes: Height and width of each image, to run its heads for
+                what it predicts of them.
             modules: Further modules of the teacher whose output is kept, by
                 names of the caller's choice.
 
@@ -273,10 +281,18 @@ class FrozenTeacher:
                 for index, stage_rois in enumerate(rois)
             )
             scored = self.dense_scores(neck_feats) if scores else ()
+            predictions = (
+                None
+                if shapes is None
+                else predict_boxes(
+                    self.detector, neck_feats, shapes, tuple(inputs.shape[-2:])
+                )
+            )
         return TeacherPass(
             neck_feats=tuple(neck_feats),
             stages=stages,
             dense_scores=scored,
+            predictions=predictions,
             outputs={name: only_output(name, outputs) for name in outputs},
         )
 

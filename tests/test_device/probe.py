@@ -36,6 +36,8 @@ from mmwkd.distillers.chance import ChanceCheck
 from mmwkd.distillers.finite import FiniteCheck
 from mmwkd.distillers.locations import confident_locations
 from mmwkd.distillers.pixels import PixelAdapter
+from mmwkd.distillers.places.matched_logits import closest
+from mmwkd.distillers.predictions import Predictions
 from tests.test_device.ledger import Ledger
 
 DEVICE = 'imagined'
@@ -293,6 +295,23 @@ def modules() -> dict[str, Callable[[], Step]]:
         scores = [[random(2, 3, 4, size, size) for size in (8, 4)]] * 2
         return lambda: confident_locations(*scores, 4, 50)
 
+    def predictions(owned: bool) -> Step:
+        scores = [random(2, 3, 4, size, size) for size in (8, 4)]
+        student = Predictions(
+            random(2, 240, 4),
+            tuple(scores),
+            random(2, 2),
+            random(2, 240) > 0 if owned else None,
+        )
+        boxes, rows = random(2, 50, 4), random(2, 50, 5)
+
+        def step() -> tuple[Tensor, Tensor]:
+            index = student.most_confident(4, 50)
+            match, _ = closest(student, boxes, rows, 4)
+            return student.rows(match), student.clipped_boxes(index)
+
+        return step
+
     def boxes() -> Step:
         coders = [
             DeltaXYWHBBoxCoder(target_stds=[std] * 4) for std in (0.1, 0.2)
@@ -315,6 +334,8 @@ def modules() -> dict[str, Callable[[], Step]]:
     return {
         'pixels': pixels,
         'locations': locations,
+        'predictions': lambda: predictions(owned=False),
+        'predictions of RoIs': lambda: predictions(owned=True),
         'boxes': boxes,
         'chance': chance,
         'finite': finite,

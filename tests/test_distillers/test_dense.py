@@ -6,10 +6,15 @@ from mmdet.registry import MODELS
 from mmengine.hub import get_config
 from torch.testing import assert_close
 
+from mmwkd.distillers.alignment import DetectorPair, check_dense_heads
 from mmwkd.distillers.categories import classifier_rows, dense_scores
+from mmwkd.distillers.places.location_logits import LocationLogitPlace
+from mmwkd.distillers.places.matched_logits import MatchedLogitPlace
+from mmwkd.distillers.teacher import FrozenTeacher
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
 from tests.shrinking import shrink
 
+ATSS = 'mmdet::atss/atss_r50_fpn_1x_coco.py'
 KEYS = {'loss_wkd_logit_transport', 'loss_wkd_logit_target'}
 
 
@@ -105,31 +110,36 @@ def test_background_is_related_to_nothing(build_dense):
     assert_close(cost[3, :3], (1 - torch.tensor(-2.0).exp()).expand(3))
 
 
-def test_teachers_that_score_other_locations_are_refused(build_dense):
+@pytest.mark.parametrize(
+    'changes', [dict(scales_per_octave=1), dict(ratios=[0.3, 1.0, 3.0])]
+)
+def test_other_anchors_are_matched_by_their_boxes(build_dense, changes):
     anchors = dict(
         type='AnchorGenerator',
         octave_base_scale=4,
-        scales_per_octave=1,
-        ratios=[1.0],
+        scales_per_octave=3,
+        ratios=[0.5, 1.0, 2.0],
         strides=[8, 16, 32, 64, 128],
     )
+    teacher = tiny_retinanet(anchor_generator={**anchors, **changes})
+    (place,) = build_dense(teacher=teacher)._places.values()
+    assert isinstance(place, MatchedLogitPlace)
+    teacher = tiny_retinanet(anchor_generator=anchors)
+    (place,) = build_dense(teacher=teacher)._places.values()
+    assert isinstance(place, LocationLogitPlace)
+
+
+def test_dense_heads_of_other_locations_or_classes_are_no_pair(build_dense):
+    pair = DetectorPair(
+        MODELS.build(tiny_retinanet()),
+        FrozenTeacher(
+            MODELS.build(shrink(get_config(ATSS).model, num_classes=3)), None
+        ),
+    )
     with pytest.raises(ValueError, match=r'\(8, 9\).*student and \[\(8, 1\)'):
-        build_dense(teacher=tiny_retinanet(anchor_generator=anchors))
-    anchors.update(scales_per_octave=3, ratios=[0.3, 1.0, 3.0])
-    with pytest.raises(ValueError, match='other sizes or ratios'):
-        build_dense(teacher=tiny_retinanet(anchor_generator=anchors))
-    with pytest.raises(ValueError, match='3 classes, the teacher 5: set bbox'):
-        build_dense(
-            teacher=dict(
-                tiny_retinanet(),
-                bbox_head=dict(tiny_retinanet().bbox_head, num_classes=5),
-            )
-        )
-
-
-def test_a_dense_student_of_a_two_stage_teacher_is_refused(build):
-    with pytest.raises(ValueError, match='RoIs are compared .* RetinaNet; '):
-        build(student=tiny_retinanet(), roi_loss=None, neck_loss=None)
+        check_dense_heads(pair)
+    with pytest.raises(ValueError, match='3 classes, the teacher 5: set'):
+        build_dense(teacher=tiny_retinanet(num_classes=5))
 
 
 def test_max_locations_is_for_dense_heads(build, build_dense):
@@ -160,6 +170,16 @@ def test_compared_logits_are_what_the_loss_is_given(build_dense):
         assert_close(compared, given)
 
 
+def test_weights_are_the_teachers_probability_of_an_object(build_dense):
+    distiller = build_dense().eval()
+    data = distiller.data_preprocessor(tiny_batch(), training=True)
+    _, step = distiller.observe(data['inputs'], data['data_samples'])
+    rows = distiller.compared_logits(step)
+    shares = rows.teacher_logits.softmax(dim=1)
+    assert_close(rows.weights, shares[:, :3].sum(dim=1))
+    assert_close(rows.target, shares.argmax(dim=1))
+
+
 def test_a_cost_matrix_of_seesaw_heads_has_a_row_for_the_background():
     model = tiny_faster_rcnn()
     model.roi_head.bbox_head.loss_cls = dict(type='SeesawLoss', num_classes=3)
@@ -178,7 +198,7 @@ def test_the_mean_is_over_the_locations_of_all_ranks(
     key = 'loss_kd_logit_kl'
     alone = step(distiller)[key]
     monkeypatch.setattr(
-        'mmwkd.distillers.places.location_logits.reduce_mean',
+        'mmwkd.distillers.places.base.reduce_mean',
         lambda total: 2 * total,
     )
     assert_close(step(distiller)[key], alone / 2)

@@ -586,14 +586,16 @@ def test_heads_without_softmax_are_refused(build):
         build(student=student)
 
 
-def test_single_stage_detectors_are_refused_for_logits(build):
+def test_detectors_of_proposals_are_no_students(build):
     student = tiny_faster_rcnn()
     student.type = 'RPN'
     student.pop('roi_head')
+    with pytest.raises(ValueError, match='student has 1 classes, the teacher'):
+        build(student=student, roi_loss=None)
     with pytest.raises(
         ValueError, match='RoIs are compared .* student is a RPN'
     ):
-        build(student=student)
+        build(student=student, logit_loss=None)
 
 
 def test_cost_matrix_of_other_size_is_refused(build, tmp_path):

@@ -44,19 +44,12 @@ def test_the_most_confident_locations_of_each_image_are_kept(maps):
         assert_close(logits, append_background(expected.flatten(0, 1)))
 
 
-def test_weights_are_the_teachers_probability_of_an_object(maps):
-    picked = confident_locations(*maps, NUM_CLASSES, 5)
-    shares = picked.teacher_logits.softmax(dim=1)
-    assert_close(picked.weights, shares[:, :NUM_CLASSES].sum(dim=1))
-    assert_close(picked.target, shares.argmax(dim=1))
-
-
 def test_few_locations_are_all_kept_once(maps):
     student_maps, teacher_maps = maps
     everything = confident_locations(
         student_maps, teacher_maps, NUM_CLASSES, 1000
     )
-    assert len(everything.weights) == 2 * 2 * (4 * 5 + 2 * 3)
+    assert len(everything.student_logits) == 2 * 2 * (4 * 5 + 2 * 3)
     assert_close(
         everything.student_logits.sort(dim=0).values,
         append_background(rows(student_maps).flatten(0, 1)).sort(dim=0).values,

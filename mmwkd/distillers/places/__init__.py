@@ -18,7 +18,9 @@ from mmwkd.distillers.places.base import (
     Step,
 )
 from mmwkd.distillers.places.box import BoxPlace
+from mmwkd.distillers.places.box_logits import BoxLogitPlace
 from mmwkd.distillers.places.location_logits import LocationLogitPlace
+from mmwkd.distillers.places.matched_logits import MatchedLogitPlace
 from mmwkd.distillers.places.neck import NeckPlace
 from mmwkd.distillers.places.roi import RoIPlace
 from mmwkd.distillers.places.roi_logits import RoILogitPlace
@@ -54,6 +56,8 @@ def register_place(kind: _Kind) -> _Kind:
 for _kind in (
     LocationLogitPlace,
     RoILogitPlace,
+    BoxLogitPlace,
+    MatchedLogitPlace,
     NeckPlace,
     RoIPlace,
     BoxPlace,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from mmdet.models.detectors import BaseDetector
+from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
 from mmwkd.distillers.alignment import DetectorPair
@@ -30,6 +31,8 @@ class Needs:
     rois: bool = False  # RoIs of the student, RoI maps of both
     roi_logits: bool = False  # the teacher's box head on these RoIs
     dense_scores: bool = False  # class scores of both dense heads
+    student_predictions: bool = False  # boxes and scores of the student
+    teacher_predictions: bool = False  # and of the teacher
 
     def __or__(self, other: Needs) -> Needs:
         """What both need."""
@@ -117,6 +120,17 @@ class Place(ABC):
         """
         return {}
 
+    def rois(self, student: TrainingPass) -> list[Tensor]:
+        """Sets of RoIs (R, 5) that the teacher's RoI head is to judge too.
+
+        They are judged after those that the student sampled, if any, which
+        :attr:`needs` asks for.
+
+        Args:
+            student: What the student made of a batch.
+        """
+        return []
+
     @abstractmethod
     def compare(self, step: Step) -> list[Terms]:
         """Compare what both detectors made of a batch.
@@ -175,6 +189,51 @@ class LogitPlace(Place):
         Args:
             step: What both detectors made of a batch.
         """
+
+
+class ConfidentLogitPlace(LogitPlace):
+    """A place whose rows count as much as the teacher is sure of an object.
+
+    The assignment of labels is the student's own business and differs between
+    heads, so a row's target is the category most likely to the teacher, and
+    its weight the probability that the teacher gives to any object. Rows that
+    are background to it teach next to nothing.
+    """
+
+    num_classes: int
+
+    @abstractmethod
+    def logits(self, step: Step) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What is compared.
+
+        Args:
+            step: What both detectors made of a batch.
+
+        Returns:
+            Logits (R, K) of the student and of the teacher, and which rows
+            are of one box in both, (R,); None if all are.
+        """
+
+    def compare(self, step: Step) -> list[Terms]:
+        """One part for all rows together."""
+        rows = self.rows(step)
+        # ranks see more and less; heads average over all of them as well
+        total = reduce_mean(rows.weights.sum())
+        return [compare_rows(self.loss, rows, total)]
+
+    def rows(self, step: Step) -> LogitRows:
+        """What is compared, with its weights."""
+        student_logits, teacher_logits, same_box = self.logits(step)
+        target = teacher_logits.argmax(dim=1)
+        weights = 1 - teacher_logits.float().softmax(dim=1)[:, -1]
+        if same_box is not None:
+            weights = weights * same_box
+        return LogitRows(
+            student_logits,
+            teacher_logits,
+            target,
+            self.loss.roi_weights(target, weights, self.num_classes),
+        )
 
 
 def compare_rows(

@@ -5,30 +5,27 @@ Shapes: N images, R locations, K categories, background included and last.
 
 from __future__ import annotations
 
-from mmdet.utils import reduce_mean
+from torch import Tensor
 
 from mmwkd.distillers.alignment import (
     DetectorPair,
     check_dense_heads,
     check_same_size,
-    has_roi_stages,
+    is_refused,
 )
 from mmwkd.distillers.categories import classifier_rows
 from mmwkd.distillers.locations import confident_locations
 from mmwkd.distillers.places.base import (
-    LogitPlace,
-    LogitRows,
+    ConfidentLogitPlace,
     Needs,
     Step,
-    Terms,
     bind_classes,
-    compare_rows,
 )
 from mmwkd.functional.checks import check_at_least
 from mmwkd.losses import DistillationLoss
 
 
-class LocationLogitPlace(LogitPlace):
+class LocationLogitPlace(ConfidentLogitPlace):
     """Class logits where the teacher is most confident of an object.
 
     Args:
@@ -53,39 +50,22 @@ class LocationLogitPlace(LogitPlace):
         check_same_size(pair, self.title)
         check_dense_heads(pair)
         head = pair.teacher.detector.bbox_head
-        self._num_classes = head.num_classes
+        self.num_classes = head.num_classes
         bind_classes(
             loss, pair.teacher, head.num_classes, classifier_rows(head)
         )
 
     @classmethod
     def suits(cls, pair: DetectorPair) -> bool:
-        """Where neither detector classifies RoIs."""
-        return not (
-            has_roi_stages(pair.student)
-            or has_roi_stages(pair.teacher.detector)
-        )
+        """Where both dense heads score the same locations."""
+        return not is_refused(check_dense_heads, pair)
 
-    def compare(self, step: Step) -> list[Terms]:
-        """One part for all levels together."""
-        rows = self.rows(step)
-        # ranks see more and less; heads average over all of them as well
-        total = reduce_mean(rows.weights.sum())
-        return [compare_rows(self.loss, rows, total)]
-
-    def rows(self, step: Step) -> LogitRows:
-        """What is compared: at most ``max_locations`` rows an image."""
-        locations = confident_locations(
+    def logits(self, step: Step) -> tuple[Tensor, Tensor, None]:
+        """At most ``max_locations`` rows an image."""
+        logits = confident_locations(
             step.student.dense_scores,
             step.teacher.dense_scores,
-            self._num_classes,
+            self.num_classes,
             self._max_locations,
         )
-        return LogitRows(
-            locations.student_logits,
-            locations.teacher_logits,
-            locations.target,
-            self.loss.roi_weights(
-                locations.target, locations.weights, self._num_classes
-            ),
-        )
+        return *logits, None

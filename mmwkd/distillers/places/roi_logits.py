@@ -9,7 +9,7 @@ from mmwkd.distillers.alignment import (
     DetectorPair,
     check_num_classes,
     check_roi_heads,
-    has_roi_stages,
+    is_refused,
 )
 from mmwkd.distillers.capture import RoIStage, box_heads
 from mmwkd.distillers.categories import classifier_rows
@@ -54,10 +54,8 @@ class RoILogitPlace(LogitPlace):
 
     @classmethod
     def suits(cls, pair: DetectorPair) -> bool:
-        """Where either detector classifies RoIs."""
-        return has_roi_stages(pair.student) or has_roi_stages(
-            pair.teacher.detector
-        )
+        """Where both detectors classify given RoIs."""
+        return not is_refused(check_roi_heads, pair)
 
     def compare(self, step: Step) -> list[Terms]:
         """One part for each stage of the student."""

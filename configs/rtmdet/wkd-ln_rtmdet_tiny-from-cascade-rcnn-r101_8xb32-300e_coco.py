@@ -1,0 +1,19 @@
+_base_ = [
+    'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
+    '../_base_/teachers/cascade-rcnn_r101_fpn_20e_coco.py',
+    '../_base_/losses/wkd_dense.py',
+]
+
+custom_imports = dict(imports=['mmwkd'])
+default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))
+student = _base_.model
+model = dict(
+    _delete_=True,
+    type='DetectorDistiller',
+    student=student,
+    teacher=_base_.teacher,
+    logit_loss=_base_.logit_loss,
+    neck_loss=_base_.neck_loss,
+)
+# 8 x 32 images; mmdet's config inherits the 16 of other detectors
+auto_scale_lr = dict(base_batch_size=256)

@@ -1,0 +1,311 @@
+"""What a detector predicts: boxes, each with scores of categories.
+
+Whatever else differs between two detectors, both say this. Here is how it is
+read from each kind of head; a head of another kind registers a function of its
+own, see docs/extending.md.
+
+Shapes: N images, M predictions of an image, T of them that are picked, A
+anchors per point, (H, W) a level's points, R RoIs, Q queries, S scores: C
+foreground categories, or K = C + 1 with background last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import torch
+from mmdet.models.dense_heads import DETRHead
+from mmdet.models.detectors import BaseDetector
+from mmdet.models.detectors.base_detr import DetectionTransformer
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
+from torch import Tensor, nn
+
+from mmwkd.distillers.boxes import deltas_of_label
+from mmwkd.distillers.categories import (
+    check_dense_head,
+    check_loss_cls,
+    dense_scores,
+    roi_logits,
+)
+from mmwkd.distillers.dense_boxes import check_dense_boxes, dense_boxes
+from mmwkd.distillers.locations import most_confident, rows_of
+from mmwkd.distillers.pixels import sizes_of
+
+# where boxes are cut off, in sizes of their images
+_FAR = 10.0
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Boxes of a batch and the scores of their categories.
+
+    The scores stay in the maps that they were made in, and only those of
+    rows that are asked for are copied out. Rows are in mmdet's order: by
+    levels, points and anchors.
+    """
+
+    boxes: Tensor  # (N, M, 4), corners in pixels of the batch, constant
+    scores: tuple[Tensor, ...]  # levels (N, A, S, H, W), in the graph
+    image_sizes: Tensor  # (N, 2), height and width
+    # (N, M), whether the row is one of the image's own; None for all
+    owned: Tensor | None = None
+
+    def most_confident(self, num_classes: int, count: int) -> Tensor:
+        """Rows with the best scores of any foreground category.
+
+        Args:
+            num_classes: C.
+            count: Rows of each image, where there are as many.
+
+        Returns:
+            Indices of shape (N, T), the best first.
+        """
+        return most_confident(self.scores, num_classes, count, self.owned)
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Scores of some rows.
+
+        Args:
+            index: Indices of shape (N, T).
+
+        Returns:
+            Scores in the graph, of shape (N, T, S).
+        """
+        return rows_of(self.scores, index)
+
+    def clipped_boxes(self, index: Tensor) -> Tensor:
+        """Boxes of some rows, without what lies outside of their images.
+
+        Args:
+            index: Indices of shape (N, T).
+
+        Returns:
+            Corners of shape (N, T, 4), the second not before the first.
+        """
+        boxes = pick(self.boxes, index).clamp(min=0)
+        boxes = torch.minimum(boxes, _corners(self.image_sizes))
+        first, second = boxes.chunk(2, dim=2)
+        # an RTMDet may predict a right edge that is left of the left one
+        return torch.cat([first, torch.maximum(first, second)], dim=2)
+
+
+def pick(rows: Tensor, index: Tensor) -> Tensor:
+    """Rows (N, T, ...) of rows (N, M, ...) by indices (N, T)."""
+    images = torch.arange(len(index), device=index.device)[:, None]
+    return rows[images, index]
+
+
+@singledispatch
+def box_predictions(
+    head: nn.Module, outputs: Any, image_sizes: Tensor
+) -> Predictions:
+    """Read predictions out of what a head returned.
+
+    Args:
+        head: The head; its type chooses the function. For dense heads it is
+            put together from :func:`dense_boxes` and
+            :func:`mmwkd.distillers.dense_scores`.
+        outputs: What a dense head or one with queries returned; of queries,
+            those alone that are trained by matching. For a box head the RoIs
+            (R, 5) and what it returned for them.
+        image_sizes: Height and width of each image, without the padding of
+            the batch, of shape (N, 2).
+
+    Returns:
+        The predictions of each image.
+
+    Raises:
+        ValueError: If heads of this type are not known.
+    """
+    with torch.no_grad():
+        boxes = torch.cat(dense_boxes(head, outputs), dim=1)
+    return Predictions(
+        _near(boxes, image_sizes),
+        tuple(dense_scores(head, outputs)),
+        image_sizes,
+    )
+
+
+_DENSE = box_predictions.dispatch(object)
+
+
+@box_predictions.register
+def _of_queries(
+    head: DETRHead, outputs: Sequence[Tensor], image_sizes: Tensor
+) -> Predictions:
+    scores, boxes = (layers[-1] for layers in outputs[:2])  # (N, Q, ...)
+    corners = bbox_cxcywh_to_xyxy(boxes.detach().float())
+    corners = corners * _corners(image_sizes)
+    # as anchors of one point
+    return Predictions(
+        _near(corners, image_sizes), (scores[..., None, None],), image_sizes
+    )
+
+
+@box_predictions.register
+def _of_rois(
+    head: BBoxHead, outputs: Sequence[Any], image_sizes: Tensor
+) -> Predictions:
+    rois, (scores, deltas, *_) = outputs
+    scores = roi_logits(head.loss_cls, scores.flatten(0, -2))  # (R, S)
+    boxes = rois[:, 1:]
+    coder = getattr(head, 'bbox_coder', None)
+    if isinstance(coder, DeltaXYWHBBoxCoder) and head.with_reg:
+        label = scores.detach()[:, : head.num_classes].argmax(dim=1)
+        deltas = deltas_of_label(deltas.detach().flatten(0, -2), label)
+        boxes = coder.decode(boxes.float(), deltas.float())
+    num_images = len(image_sizes)
+    image = torch.arange(num_images, device=rois.device)[:, None]
+    # all RoIs stand in each image's list, which copies nothing
+    return Predictions(
+        _near(boxes.detach().expand(num_images, -1, -1), image_sizes),
+        (scores[..., None, None].expand(num_images, -1, -1, -1, -1),),
+        image_sizes,
+        owned=rois[:, 0] == image,
+    )
+
+
+def _corners(image_sizes: Tensor) -> Tensor:
+    """Width, height, width, height of each image, (N, 1, 4)."""
+    return image_sizes.flip(1).repeat(1, 2)[:, None]
+
+
+def _near(boxes: Tensor, image_sizes: Tensor) -> Tensor:
+    """Boxes (N, M, 4), finite: far outside of an image is as good as further.
+
+    An exponential may overflow, and then overlaps and RoIAlign are undefined;
+    the student's own losses show it.
+    """
+    limits = _FAR * _corners(image_sizes)
+    boxes = boxes.float().nan_to_num()
+    return torch.minimum(torch.maximum(boxes, -limits), limits)
+
+
+def prediction_head(detector: BaseDetector) -> Any:
+    """The head that says what a detector predicts; None if it has none."""
+    if getattr(detector, 'with_roi_head', False):
+        return _last(detector.roi_head.bbox_head)
+    return getattr(detector, 'bbox_head', None)
+
+
+def check_predictions(role: str, detector: BaseDetector) -> None:
+    """Refuse a detector whose predictions cannot be read.
+
+    Args:
+        role: 'student' or 'teacher', for messages.
+        detector: The detector.
+
+    Raises:
+        ValueError: If no function is registered for heads like its own, or
+            its box head is trained with a loss of unknown scores.
+    """
+    head = prediction_head(detector)
+    if isinstance(head, BBoxHead):
+        check_loss_cls(role, head.loss_cls, sigmoids=True)
+    elif box_predictions.dispatch(type(head)) is _DENSE:
+        check_dense_head(head)
+        check_dense_boxes(head)
+
+
+@contextmanager
+def observed_predictions(
+    detector: BaseDetector, image_sizes: Tensor
+) -> Iterator[Callable[[], Predictions]]:
+    """Observe what a detector predicts in a pass.
+
+    Args:
+        detector: A detector.
+        image_sizes: Height and width of each image, of shape (N, 2).
+
+    Yields:
+        What reads the predictions of the last call of the head.
+    """
+    head = prediction_head(detector)
+    assert head is not None  # checked when the place was built
+    calls: list[Any] = []
+    rois: list[Tensor] = []
+
+    def on_extractor(
+        module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> None:
+        rois[:] = [args[1] if len(args) > 1 else kwargs['rois']]
+
+    def on_head(module: nn.Module, args: Any, output: Any) -> None:
+        # extractors also serve masks, later in the pass
+        calls[:] = [(rois[0], output) if rois else output]
+
+    def read() -> Predictions:
+        if not calls:
+            raise RuntimeError(
+                f'the {type(head).__name__} was not called in a pass; this '
+                'detector cannot be observed'
+            )
+        (outputs,) = calls
+        if isinstance(detector, DetectionTransformer):
+            # queries of denoising stand before those that are matched
+            outputs = [
+                layers[:, :, -detector.num_queries :] for layers in outputs[:2]
+            ]
+        return box_predictions(head, outputs, image_sizes)
+
+    with ExitStack() as hooks:
+        handle = head.register_forward_hook(on_head)
+        hooks.callback(handle.remove)
+        if getattr(detector, 'with_roi_head', False):
+            extractor = _last(detector.roi_head.bbox_roi_extractor)
+            handle = extractor.register_forward_pre_hook(
+                on_extractor, with_kwargs=True
+            )
+            hooks.callback(handle.remove)
+        yield read
+
+
+@torch.no_grad()
+def predict_boxes(
+    detector: BaseDetector,
+    neck_feats: Sequence[Tensor],
+    shapes: Sequence[tuple[int, int]],
+    batch_shape: tuple[int, ...],
+) -> Predictions:
+    """Run the heads of a detector in eval mode behind its neck.
+
+    Args:
+        detector: The detector.
+        neck_feats: Maps of its neck, L of (N, D, H, W).
+        shapes: Height and width of each image.
+        batch_shape: Height and width of the padded batch.
+
+    Returns:
+        What it predicts.
+    """
+    feats = tuple(neck_feats)
+    samples = [
+        DetDataSample(
+            metainfo=dict(img_shape=shape, batch_input_shape=batch_shape)
+        )
+        for shape in shapes
+    ]
+    sizes = sizes_of(shapes, feats[0])
+    with observed_predictions(detector, sizes) as read:
+        if isinstance(detector, DetectionTransformer):
+            inputs = detector.forward_transformer(feats, samples)
+            detector.bbox_head(**inputs)
+        elif getattr(detector, 'with_roi_head', False):
+            proposals = detector.rpn_head.predict(
+                feats, samples, rescale=False
+            )
+            detector.roi_head.predict(feats, proposals, samples)
+        else:
+            detector.bbox_head(feats)
+        return read()
+
+
+def _last(module: nn.Module) -> nn.Module:
+    return module[-1] if isinstance(module, nn.ModuleList) else module
