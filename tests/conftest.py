@@ -1,6 +1,7 @@
 """What all tests share: silence, seeds, and data that may be absent."""
 
 import importlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,16 @@ import tests.quick_dump.sitecustomize  # noqa: F401
 SHARED = Path(__file__).resolve().parents[1].parent / 'shared'
 
 register_all_modules(init_default_scope=True)
+
+
+def cpu_autocasts_to(dtype):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        try:
+            torch.autocast('cpu', dtype=dtype)
+        except UserWarning:
+            return False
+    return True
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

@@ -1,6 +1,5 @@
 import collections
 import copy
-import warnings
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from torch.testing import assert_close
 
 from mmwkd.distillers.capture import box_heads
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn
+from tests.conftest import cpu_autocasts_to
 
 from .conftest import cascade_rcnn, distiller_config, teacher_config
 
@@ -787,16 +787,6 @@ def test_extreme_logits_stay_finite(build, step):
     backward(distiller, losses)
     gradient = distiller.student.backbone.conv1.weight.grad
     assert gradient.isfinite().all()
-
-
-def cpu_autocasts_to(dtype):
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
-        try:
-            torch.autocast('cpu', dtype=dtype)
-        except UserWarning:
-            return False
-    return True
 
 
 @pytest.mark.usefixtures('mmcv_ops_take_halves')
