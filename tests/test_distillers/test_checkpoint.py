@@ -188,7 +188,8 @@ def test_names_that_mmengine_calls_safe_reach_no_code(
     run = replace_array(Made(getattr, found, '_log_history'))
     code = f'open({str(canary)!r}, "w")'
     hostile = [find, run, Made(HistoryBuffer, code, code)]
-    with pytest.raises(ValueError, match='cannot be read safely'):
+    # an older torch fails on the placeholder that the code became
+    with pytest.raises(ValueError, match='cannot be read( safely|; it may)'):
         teacher_of(dict(state_dict=state_dict, message_hub=hostile))
     assert history_buffer.np is np
     assert not canary.exists()
