@@ -215,7 +215,7 @@ def draw_detections(
         axes = figure.subplots(height, width, squeeze=False)
         headings = ('ground truth', *(column.heading for column in columns))
         for axis, heading in zip(axes[0], headings, strict=True):
-            axis.set_title(heading)
+            axis.set_title(heading, fontsize=8)
         for row, sample in enumerate(samples):
             image = _read(sample.file)
             for axis in axes[row]:
@@ -226,7 +226,8 @@ def draw_detections(
                 _draw_box(axes[row, 0], corners, _TRUTH, classes[label])
             for axis, column in zip(axes[row, 1:], columns, strict=True):
                 found = confident(column.detections[row])
-                axis.set_xlabel(_draw_found(axis, found, sample, classes))
+                summary = _draw_found(axis, found, sample, classes)
+                axis.set_xlabel(summary, fontsize=6)
         entries = [
             Patch(edgecolor=colour, fill=False, label=outcome)
             for outcome, colour in _OUTCOMES.items()
