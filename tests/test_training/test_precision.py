@@ -137,6 +137,8 @@ def propose_whole_pixels(rpn_head):
     [(torch.bfloat16, 0.05), (torch.float16, 0.01), (torch.float64, 1e-4)],
 )
 def test_a_teacher_may_have_another_dtype(distiller, dtype, tolerance):
+    if dtype == torch.float16 and not cpu_autocasts_to(dtype):
+        pytest.skip('this torch has no convolution of float16 on a CPU')
     distiller.eval()  # both steps sample the same RoIs
     propose_whole_pixels(distiller.student.rpn_head)
     torch.manual_seed(0)

@@ -10,6 +10,7 @@ from mmengine.model import (
     MMFullyShardedDataParallel,
     convert_sync_batchnorm,
 )
+from mmengine.utils import digit_version
 from torch import nn
 from torch.testing import assert_close
 
@@ -45,6 +46,11 @@ def test_ddp_neither_reduces_nor_broadcasts_the_teacher(distiller):
 
 
 @pytest.mark.usefixtures('group')
+@pytest.mark.skipif(
+    digit_version(torch.__version__) < digit_version('2.3')
+    and not torch.cuda.is_available(),
+    reason='FSDP of this torch needs a GPU',
+)
 @pytest.mark.parametrize('use_orig_params', [True, False])
 def test_fsdp_is_refused_in_the_first_step(distiller, use_orig_params):
     wrapped = MMFullyShardedDataParallel(
