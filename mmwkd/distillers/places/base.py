@@ -14,10 +14,12 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.utils import reduce_mean
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.capture import TrainingPass
+from mmwkd.distillers.categories import classifier_rows
 from mmwkd.distillers.teacher import FrozenTeacher, TeacherPass
 from mmwkd.losses import DistillationLoss
 
@@ -265,26 +267,23 @@ def weighted_means(
 def bind_classes(
     loss: DistillationLoss,
     teacher: FrozenTeacher,
-    num_classes: int,
-    classifier: Tensor | None,
+    head: BaseModule,
 ) -> None:
     """Give a loss on logits what it needs of the teacher.
 
     Args:
         loss: The loss.
         teacher: The teacher.
-        num_classes: Number of foreground classes.
-        classifier: Rows of its classifier, of shape (K, D) or (K - 1, D);
-            None if it has no linear one.
+        head: The head of the teacher whose logits are compared.
 
     Raises:
         ValueError: If the teacher's class list is of another length, or the
             loss cannot serve.
     """
-    classes = teacher.classes
+    classes, num_classes = teacher.classes, head.num_classes
     if classes is not None and len(classes) != num_classes:
         raise ValueError(
             f'the teacher has {num_classes} classes, but its class list has '
             f'{len(classes)} names'
         )
-    loss.bind(classifier, num_classes + 1, classes)
+    loss.bind(classifier_rows(head), num_classes + 1, classes)

@@ -16,7 +16,7 @@ from mmwkd.distillers.alignment import (
     is_refused,
 )
 from mmwkd.distillers.capture import TrainingPass, box_heads
-from mmwkd.distillers.categories import category_logits, classifier_rows
+from mmwkd.distillers.categories import category_logits
 from mmwkd.distillers.places.base import (
     ConfidentLogitPlace,
     Needs,
@@ -63,9 +63,7 @@ class BoxLogitPlace(ConfidentLogitPlace):
         head = box_heads(pair.teacher.detector)[-1]
         check_num_classes('the head', prediction_head(pair.student), head)
         self.num_classes = head.num_classes
-        bind_classes(
-            loss, pair.teacher, head.num_classes, classifier_rows(head)
-        )
+        bind_classes(loss, pair.teacher, head)
 
     @classmethod
     def suits(cls, pair: DetectorPair) -> bool:

@@ -13,7 +13,6 @@ from mmwkd.distillers.alignment import (
     check_same_size,
     is_refused,
 )
-from mmwkd.distillers.categories import classifier_rows
 from mmwkd.distillers.locations import confident_locations
 from mmwkd.distillers.places.base import (
     ConfidentLogitPlace,
@@ -51,9 +50,7 @@ class LocationLogitPlace(ConfidentLogitPlace):
         check_dense_heads(pair)
         head = pair.teacher.detector.bbox_head
         self.num_classes = head.num_classes
-        bind_classes(
-            loss, pair.teacher, head.num_classes, classifier_rows(head)
-        )
+        bind_classes(loss, pair.teacher, head)
 
     @classmethod
     def suits(cls, pair: DetectorPair) -> bool:

@@ -15,7 +15,7 @@ from mmwkd.distillers.alignment import (
     check_num_classes,
     check_same_size,
 )
-from mmwkd.distillers.categories import category_logits, classifier_rows
+from mmwkd.distillers.categories import category_logits
 from mmwkd.distillers.places.base import (
     ConfidentLogitPlace,
     Needs,
@@ -71,9 +71,7 @@ class MatchedLogitPlace(ConfidentLogitPlace):
         head = prediction_head(pair.teacher.detector)
         check_num_classes('the head', prediction_head(pair.student), head)
         self.num_classes = head.num_classes
-        bind_classes(
-            loss, pair.teacher, head.num_classes, classifier_rows(head)
-        )
+        bind_classes(loss, pair.teacher, head)
 
     def logits(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """At most ``max_matches`` rows an image."""

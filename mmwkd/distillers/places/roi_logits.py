@@ -12,7 +12,6 @@ from mmwkd.distillers.alignment import (
     is_refused,
 )
 from mmwkd.distillers.capture import RoIStage, box_heads
-from mmwkd.distillers.categories import classifier_rows
 from mmwkd.distillers.chance import ChanceCheck
 from mmwkd.distillers.places.base import (
     LogitPlace,
@@ -47,9 +46,7 @@ class RoILogitPlace(LogitPlace):
         check_num_classes(
             'roi_head.bbox_head', box_heads(pair.student)[0], head
         )
-        bind_classes(
-            loss, pair.teacher, head.num_classes, classifier_rows(head)
-        )
+        bind_classes(loss, pair.teacher, head)
         self._check_chance = ChanceCheck()
 
     @classmethod
