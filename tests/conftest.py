@@ -39,6 +39,16 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+def pytest_collection_finish(session):
+    """Fixtures of a module would be made in each process, ranks collide."""
+    grouping = getattr(session.config.option, 'loadgroup', False)
+    if grouping and not all('@' in item.nodeid for item in session.items):
+        raise pytest.UsageError(
+            f'pytest {pytest.__version__} keeps pytest-xdist from grouping '
+            'tests: install the versions of pyproject.toml'
+        )
+
+
 @pytest.fixture(autouse=True)
 def _quiet_and_seeded():
     # one line per initialised weight would bury what a failing test prints
