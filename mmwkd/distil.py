@@ -39,7 +39,7 @@ from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.places import Place, build_places, entries
 from mmwkd.distillers.teacher import build_teacher
-from mmwkd.files import atomic_write, check_writable
+from mmwkd.files import atomic_write
 from mmwkd.quiet import quiet
 
 LOSSES = Path(__file__).parent / '.mim' / 'configs' / '_base_' / 'losses'
@@ -70,58 +70,15 @@ class Trial:
     classes: tuple[str, ...] | None
 
 
-def distil(
+def write_distillation(
     student: Path,
-    /,
-    *train_options: str,
     teacher: tuple[str, str],
-    out: Path = Path('my_distillation.py'),
-    train: bool = False,
+    *,
+    out: Path,
     dry_run: bool = False,
     force: bool = False,
-) -> list[str] | None:
-    """Look at a student and a teacher, and write the config that distils.
-
-    Both detectors are built and run once, to find the places where they can
-    be compared. One training step on images of the student's own config
-    shows that it works, and what it costs. The written config is short: read
-    it, and change what you like.
-
-    Args:
-        student: Config that trains the student with plain mmdet.
-        *train_options: Options of mmdet's train.py, such as --amp, --resume
-            or --cfg-options key=value; they need --train.
-        teacher: Config and checkpoint of the teacher, a detector of the same
-            classes. The config may be of mmdet, as in 'mmdet::...'; the
-            checkpoint may be a URL.
-        out: Config to write.
-        train: Whether to train it then, with mmdet's own runner. All options
-            of train.py can be added, such as --amp.
-        dry_run: Whether nothing is written.
-        force: Whether an existing config may be replaced.
-
-    Returns:
-        Command line of mmdet's train.py, if it is to be run.
-
-    Raises:
-        FileExistsError: If the config exists and ``force`` is not set.
-        FileNotFoundError: If a file that is read does not exist.
-        ValueError: If the detectors cannot be compared, saying why.
-    """
-    if train and dry_run:
-        raise ValueError('--dry-run writes no config to --train')
-    if train_options and not train:
-        raise ValueError(
-            f'{" ".join(train_options)} is no option of distil; options of '
-            'training need --train'
-        )
-    if train and os.environ.get('WORLD_SIZE', '1') != '1':
-        raise ValueError(
-            'several processes would write the same config: leave out '
-            f'--train, then run torchrun ... -m mmwkd train {out}'
-        )
-    if not dry_run:
-        check_writable(out, force=force)
+) -> None:
+    """Do what :func:`mmwkd.commands.distil` describes, but training."""
     # of its own file, which is not silenced
     console = Console(file=sys.stdout, highlight=False)
     with silent(), console.status('reading configs') as status:
@@ -150,14 +107,10 @@ def distil(
     console.print(_trial_table(trial))
     if dry_run:
         console.print(text, markup=False)
-        return None
+        return
     with atomic_write(out, force=force) as file:
         file.write(text.encode())
     console.print(f'written: {out}', markup=False)
-    if train:
-        return [str(out), *train_options]
-    console.print(f'to train it: mmwkd train {out}', markup=False)
-    return None
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,33 +57,14 @@ def gradient_norms(
     return pulls
 
 
-def gradients(
+def print_gradients(
     config: Path,
-    /,
     *,
-    student: str | None = None,
-    batches: int = 8,
-    cfg_options: tuple[str, ...] = (),
+    student: str | None,
+    batches: int,
+    cfg_options: Sequence[str],
 ) -> None:
-    """Compare the gradient of each loss, to choose loss_weight.
-
-    Losses of other units cannot be compared, what they do to the student
-    can: for each loss, the norm of its gradient with respect to the
-    student's backbone and neck, averaged over batches of the config's
-    training data. Nothing is trained.
-
-    Args:
-        config: Config of a distillation run.
-        student: Checkpoint of the student's baseline, after a few hundred
-            iterations, say; before them a focal loss has next to no
-            gradient. By default the weights that training starts from.
-        batches: Batches to average over.
-        cfg_options: Changes of the config, each key=value.
-
-    Raises:
-        FileNotFoundError: If a file does not exist.
-        ValueError: If the config is not of a distiller.
-    """
+    """Do what :func:`mmwkd.commands.gradients` describes."""
     cfg = read_config(str(config), cfg_options)
     if not is_distiller(cfg.get('model', {})):
         raise ValueError(f'{config} is not the config of a distiller')

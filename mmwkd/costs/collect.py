@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,62 +25,14 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from mmwkd.configs import dataset_classes, type_name
+from mmwkd.cost_options import CollectOptions, FeatureTensor, Split
 from mmwkd.costs.statistics import ClassStatistics, hash_key, sample_keys
 from mmwkd.distillers.alignment import Probe, check_roi_head
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.teacher import FrozenTeacher
-from mmwkd.functional.checks import check_at_least
-
-FeatureTensor = Literal['fc', 'logits', 'roi']
-Split = Literal['train', 'val']
 
 # a box that overlaps less with every ground truth shows background
 _NEGATIVE_IOU = 0.3
-
-
-@dataclass(frozen=True, kw_only=True)
-class CollectOptions:
-    """What is measured, and on which boxes.
-
-    Attributes:
-        tensor: 'fc' for the last fully connected features, which the
-            classifier reads; 'logits'; or 'roi' for the maps fed to the box
-            head, averaged over positions.
-        split: Images of the config's 'train' or 'val' dataloader.
-        min_size: Smallest side of a ground truth, in pixels of the image
-            that the teacher sees.
-        negatives: Background boxes of each image.
-        max_images: Images used, drawn at random; None for all.
-        seed: Seed of all that is drawn.
-        batch_size: Images in a batch; only those of equal size share one
-            forward pass, so that padding cannot change a result.
-        num_workers: Processes that load images.
-    """
-
-    tensor: FeatureTensor = 'fc'
-    split: Split = 'train'
-    min_size: float = 4
-    negatives: int = 16
-    max_images: int | None = None
-    seed: int = 0
-    batch_size: int = 8
-    num_workers: int = 2
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        check_at_least(0, min_size=self.min_size, negatives=self.negatives)
-        check_at_least(0, num_workers=self.num_workers)
-        check_at_least(1, batch_size=self.batch_size)
-        if self.max_images is not None:
-            check_at_least(1, max_images=self.max_images)
-        for name, choices in dict(
-            tensor=get_args(FeatureTensor), split=get_args(Split)
-        ).items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f'{name} must be one of {", ".join(choices)}, got '
-                    f'{getattr(self, name)!r}'
-                )
 
 
 @dataclass(frozen=True)

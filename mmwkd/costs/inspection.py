@@ -40,47 +40,25 @@ class Figure(NamedTuple):
     reading: str
 
 
-def cost_inspect(
+def inspect_cost_matrix(
     file: Path,
-    /,
+    out_dir: Path,
     *,
     ann_file: Path | None = None,
     img_prefix: Path | None = None,
     kappa: float = 2.0,
-    out_dir: Path | None = None,
     force: bool = False,
 ) -> Path:
-    """Show how good a cost matrix is: a table, pictures and an HTML report.
+    """Print how good a cost matrix is, and write the report.
 
-    Args:
-        file: Cost matrix file.
-        ann_file: Annotations in COCO format: supercategories, and what to
-            show.
-        img_prefix: Folder of the images of the annotations, to show the
-            categories.
-        kappa: Sharpness of the drawn cost.
-        out_dir: Folder for the report; by default one named as the file, in
-            work_dirs/cost_matrix.
-        force: Whether an earlier report may be replaced.
+    Arguments are those of :func:`mmwkd.commands.cost_inspect`.
 
     Returns:
         Path of the report.
-
-    Raises:
-        FileExistsError: If there is a report and ``force`` is not set.
-        FileNotFoundError: If a file does not exist.
-        ValueError: If a file is not what it should be.
     """
     check_positive(kappa=kappa)
-    if img_prefix is not None and ann_file is None:
-        raise ValueError(
-            '--img-prefix needs --ann-file, which says what is in the images'
-        )
-    out_dir = out_dir or Path('work_dirs/cost_matrix') / file.stem
     for name in REPORT:
         check_writable(out_dir / name, force=force)
-    if img_prefix is not None and not img_prefix.is_dir():
-        raise FileNotFoundError(f'--img-prefix {img_prefix} is no folder')
     matrix = CostMatrix.load(file)
     known = CategoryAnnotations(None, {})
     if ann_file is not None:

@@ -32,12 +32,11 @@ from mmwkd.costs.transport import (
 from mmwkd.costs.transport_plots import draw_errors, draw_plans
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
-from mmwkd.files import atomic_write, check_writable
-from mmwkd.functional.checks import check_at_least
+from mmwkd.files import atomic_write
 from mmwkd.functional.logit_distillation import class_distribution
 from mmwkd.losses import WKDLogitLoss
 
-_PICTURES = ('plans.png', 'errors.png')
+PICTURES = ('plans.png', 'errors.png')
 
 
 class RoILogits(NamedTuple):
@@ -56,75 +55,6 @@ class TransportSubject(NamedTuple):
     categories: tuple[str, ...]  # K
 
 
-def cost_transport(
-    config: str,
-    checkpoint: str | None = None,
-    /,
-    *,
-    cost: Path | None = None,
-    num_images: int = 8,
-    num_rois: int = 32,
-    num_plans: int = 6,
-    seed: int = 0,
-    temperature: float | None = None,
-    kappa: float | None = None,
-    reg: float | None = None,
-    num_iters: int | None = None,
-    out_dir: Path = Path('work_dirs/transport'),
-    force: bool = False,
-) -> tuple[Path, Path]:
-    """Show what entropic transport does on RoIs, and what reg does to it.
-
-    The distiller of a config is run on a few training images.
-
-    Args:
-        config: Config of a distillation run.
-        checkpoint: The student's checkpoint; by default its initial weights.
-        cost: Cost matrix file; by default the config's own cost.
-        num_images: Training images to run on.
-        num_rois: Foreground RoIs to take at most.
-        num_plans: Plans to draw, of the RoIs with the largest distance.
-        seed: Seed of initial weights, images and RoI sampling.
-        temperature: Instead of the loss's own.
-        kappa: Instead of the loss's own.
-        reg: Instead of the loss's own.
-        num_iters: Instead of the loss's own.
-        out_dir: Folder for the pictures.
-        force: Whether earlier pictures may be replaced.
-
-    Returns:
-        Paths of the picture of plans and of the picture of errors.
-
-    Raises:
-        FileExistsError: If a picture exists and ``force`` is not set.
-        ValueError: If the config is of no such run, or no RoI is of an
-            object.
-    """
-    check_at_least(
-        1, num_images=num_images, num_rois=num_rois, num_plans=num_plans
-    )
-    for name in _PICTURES:
-        check_writable(out_dir / name, force=force)
-    overridden = dict(
-        cost=None if cost is None else str(cost),
-        temperature=temperature,
-        kappa=kappa,
-        reg=reg,
-        num_iters=num_iters,
-    )
-    subject = subject_from_config(
-        config,
-        checkpoint,
-        num_images=num_images,
-        num_rois=num_rois,
-        seed=seed,
-        **{k: v for k, v in overridden.items() if v is not None},
-    )
-    return inspect_transport(
-        subject, out_dir, num_plans=num_plans, force=force
-    )
-
-
 def subject_from_config(
     config: str,
     checkpoint: str | None = None,
@@ -137,9 +67,10 @@ def subject_from_config(
     """Run a distiller on a few training images and take foreground RoIs.
 
     Both detectors are in eval mode, and nothing is trained. Arguments are
-    those of :func:`cost_transport`, and options of the ``logit_loss``.
+    those of :func:`mmwkd.commands.cost_transport`, and options of the
+    ``logit_loss``.
     """
-    register_all_modules(init_default_scope=True)
+    register_all_modules()
     cfg = read_config(config)
     if not is_distiller(cfg.get('model', {})) or not cfg.model.get(
         'logit_loss'
@@ -228,7 +159,7 @@ def inspect_transport(
     num_plans: int = 6,
     force: bool = False,
 ) -> tuple[Path, Path]:
-    """Print and draw the rest of :func:`cost_transport` on some RoIs."""
+    """Print and draw what entropic transport does on some RoIs."""
     (student_logits, teacher_logits, target), loss, categories = subject
     assert loss.ground_cost is not None  # a subject's loss is bound
     cost = loss.ground_cost.cpu()
@@ -274,7 +205,7 @@ def inspect_transport(
         f'{100 * errors.violations[at]:.1f} % of the mass misses the '
         "teacher's distribution"
     )
-    plans_file, errors_file = (out_dir / name for name in _PICTURES)
+    plans_file, errors_file = (out_dir / name for name in PICTURES)
     for path, picture in zip((plans_file, errors_file), pictures, strict=True):
         with atomic_write(path, force=force) as file:
             file.write(picture)

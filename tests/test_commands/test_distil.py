@@ -148,12 +148,24 @@ def test_what_makes_no_sense_is_a_sentence(tmp_path, capsys, more, said):
     assert 'Traceback' not in printed
 
 
-def test_several_processes_are_told_how(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv('WORLD_SIZE', '2')
-    words = write_pair(tmp_path, tiny_faster_rcnn())
-    code, printed = run([*words, '--train'], capsys)
+@pytest.mark.parametrize(
+    ('processes', 'options', 'command'),
+    [
+        (2, '--amp', 'torchrun --nproc-per-node gpu -m mmwkd train {} '),
+        (1, '--launcher pytorch', '-m mmwkd train {} --launcher pytorch'),
+        (1, '--launcher slurm --resume', 'srun python -m mmwkd train {} '),
+    ],
+)
+def test_several_processes_are_given_their_command(
+    processes, options, command, capsys, monkeypatch
+):
+    monkeypatch.setenv('WORLD_SIZE', str(processes))
+    words = 'distil a.py --teacher b.py b.pth --out c.py --train'.split()
+    code, printed = run([*words, *options.split()], capsys)
     assert code == 2
-    assert '-m mmwkd train' in printed
+    assert command.format('c.py') in printed
+    assert '--launcher' in printed
+    assert options in printed
 
 
 def test_other_classes_are_refused(tmp_path, capsys):

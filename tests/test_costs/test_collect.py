@@ -10,8 +10,8 @@ from mmengine.structures import InstanceData
 from PIL import Image
 from torch.testing import assert_close
 
+from mmwkd.cost_options import CollectOptions
 from mmwkd.costs.collect import (
-    CollectOptions,
     annotated_pipeline,
     build_dataset,
     choose_boxes,

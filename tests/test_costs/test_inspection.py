@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from mmwkd.cli import run
+from mmwkd.commands import cost_inspect
 from mmwkd.costs.inspection import (
     REPORT,
-    cost_inspect,
     quality_figures,
     render_report,
 )
@@ -90,11 +90,10 @@ def inspect(blocks, tmp_path, capsys):
     blocks.save(tmp_path / 'cost.npz')
 
     def call(**options):
-        report = cost_inspect(
-            tmp_path / 'cost.npz',
-            **{'out_dir': tmp_path / 'report', **options},
-        )
-        return capsys.readouterr().out, Page(report.read_text())
+        out_dir = tmp_path / 'report'
+        cost_inspect(tmp_path / 'cost.npz', out_dir=out_dir, **options)
+        page = (out_dir / 'report.html').read_text()
+        return capsys.readouterr().out, Page(page)
 
     return call
 

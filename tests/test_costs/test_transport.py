@@ -8,6 +8,7 @@ from mmengine.config import Config
 from torch.testing import assert_close
 
 from mmwkd.cli import run
+from mmwkd.commands import cost_transport
 from mmwkd.costs.transport import (
     exact_costs,
     transport_errors,
@@ -16,7 +17,6 @@ from mmwkd.costs.transport import (
 from mmwkd.costs.transport_inspection import (
     RoILogits,
     TransportSubject,
-    cost_transport,
     inspect_transport,
     observe_logits,
     subject_from_config,
