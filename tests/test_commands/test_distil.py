@@ -160,7 +160,16 @@ def test_several_processes_are_given_their_command(
     processes, options, command, capsys, monkeypatch
 ):
     monkeypatch.setenv('WORLD_SIZE', str(processes))
-    words = 'distil a.py --teacher b.py b.pth --out c.py --train'.split()
+    words = [
+        'distil',
+        'a.py',
+        '--teacher',
+        'b.py',
+        'b.pth',
+        '--out',
+        'c.py',
+        '--train',
+    ]
     code, printed = run([*words, *options.split()], capsys)
     assert code == 2
     assert command.format('c.py') in printed
