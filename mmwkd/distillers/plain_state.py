@@ -2,7 +2,7 @@
 
 Metadata is what PyTorch offers for data that belongs to a module but is no
 weight of the model: it is saved and loaded with the state dict, and the plain
-student ignores it. The adapters travel there.
+student ignores it. The adapters travel there, and the balance of losses.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+# entries of the module's metadata
 _ADAPTERS = 'mmwkd_adapters'
-"""Entry of the module's state dict metadata that holds the adapters."""
+BALANCE = 'mmwkd_balance'
 
 
-class _OnCpuInFiles(OrderedDict[str, Tensor]):
+class OnCpuInFiles(OrderedDict[str, Tensor]):
     """Tensors that a file holds on the CPU, wherever they are.
 
     mmengine moves the entries of a state dict before it saves them, but not
@@ -61,7 +62,7 @@ def as_plain_student(
         versions[prefix + key.removeprefix(student)] = versions.pop(key)
     weights = distiller.get_submodule('adapters').state_dict()
     if weights:
-        local_metadata[_ADAPTERS] = _OnCpuInFiles(
+        local_metadata[_ADAPTERS] = OnCpuInFiles(
             (name, value.detach().clone()) for name, value in weights.items()
         )
 

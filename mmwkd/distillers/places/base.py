@@ -88,6 +88,14 @@ class Place(ABC):
     compares_classes: ClassVar[bool] = False
     """Whether teacher and student must have the same classes."""
 
+    share: ClassVar[float] = 1.0
+    """How strongly it pulls at the student, with a ``loss_weight`` of 1.
+
+    The norm of its gradient with respect to the neck's maps, as a fraction
+    of that of the student's own losses. Shares are those of weights that
+    were tuned one by one (docs/results.md).
+    """
+
     def __init__(self, loss: DistillationLoss, pair: DetectorPair) -> None:
         self.loss = loss
         # modules on the student's side, trained along, by unique names
@@ -145,17 +153,15 @@ class Place(ABC):
             reduced terms of the loss, all of them with the same names.
         """
 
-    def losses(self, step: Step, factor: float) -> Terms:
+    def losses(self, step: Step) -> Terms:
         """Terms of the loss, averaged over parts, by their keys in a log.
 
         Args:
             step: What both detectors made of a batch.
-            factor: Factor of a schedule.
         """
         parts = self.compare(step)
         return {
-            self.key(name): factor
-            * torch.stack([part[name] for part in parts]).mean()
+            self.key(name): torch.stack([part[name] for part in parts]).mean()
             for name in parts[0]
         }
 
@@ -183,6 +189,7 @@ class LogitPlace(Place):
     entry = 'logit'
     compares = 'logits'
     compares_classes = True
+    share = 0.7
 
     @abstractmethod
     def rows(self, step: Step) -> LogitRows:
