@@ -35,7 +35,7 @@ COMMANDS = {
     ),
     'gradients': _Command(
         commands.gradients,
-        "compare the gradient of each loss with that of the student's own",
+        'show how strongly each loss pulls at the student',
     ),
     'cost estimate': _Command(
         commands.cost_estimate,

@@ -115,12 +115,12 @@ def gradients(
     batches: int = 8,
     cfg_options: tuple[str, ...] = (),
 ) -> None:
-    """Compare the gradient of each loss, to choose loss_weight.
+    """Show how strongly each loss pulls at the student.
 
-    Losses of other units cannot be compared, what they do to the student
-    can: for each loss, the norm of its gradient with respect to the
-    student's backbone and neck, averaged over batches of the config's
-    training data. Nothing is trained.
+    For each loss, the norm of its gradient with respect to the student's
+    backbone and neck, averaged over batches of the config's training data,
+    with the factors that the first iterations of a run would find. Nothing
+    is trained.
 
     Args:
         config: Config of a distillation run.

@@ -12,9 +12,13 @@ from mmdet.registry import MODELS
 from mmengine.runner import Runner, load_checkpoint
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from mmwkd.configs import is_distiller, read_config
 from mmwkd.distillers import DetectorDistiller
+from mmwkd.distillers.balance import total
+
+OWN = "the student's own"
 
 
 class Pull(NamedTuple):
@@ -30,11 +34,12 @@ def gradient_norms(
     """Value and gradient norm of each loss on one batch.
 
     Args:
-        distiller: The distiller, in training mode; it is not changed.
+        distiller: The distiller, in training mode.
         batch: As a data loader yields it.
 
     Returns:
-        The losses by their keys, the student's own first.
+        The losses by their keys, the student's own first; before them, under
+        :data:`OWN`, the student's own together.
     """
     data = distiller.data_preprocessor(batch, training=True)
     shared = [
@@ -42,19 +47,26 @@ def gradient_norms(
         for name, parameter in distiller.student.named_parameters()
         if name.startswith(('backbone.', 'neck.')) and parameter.requires_grad
     ]
-    pulls: dict[str, Pull] = {}
-    for name, loss in distiller(**data, mode='loss').items():
-        if 'loss' not in name:
-            continue
-        if isinstance(loss, (list, tuple)):  # one of each level
-            loss = sum(loss)
-        grads = torch.autograd.grad(
-            loss, shared, retain_graph=True, allow_unused=True
-        )
-        norms = [grad.norm() for grad in grads if grad is not None]
-        norm = torch.stack(norms).norm() if norms else 0.0
-        pulls[name] = Pull(float(loss.detach()), float(norm))
+    losses = distiller(**data, mode='loss')
+    distillation = tuple(
+        f'loss_{loss.method}_{place}_'
+        for place, loss in distiller.distillation_losses.items()
+    )
+    own = {k: v for k, v in losses.items() if not k.startswith(distillation)}
+    pulls = {OWN: _pull(total(own), shared)}
+    for name, loss in losses.items():
+        if 'loss' in name:
+            pulls[name] = _pull(total({name: loss}), shared)
     return pulls
+
+
+def _pull(loss: Tensor, parameters: Sequence[Tensor]) -> Pull:
+    grads = torch.autograd.grad(
+        loss, parameters, retain_graph=True, allow_unused=True
+    )
+    norms = [grad.norm() for grad in grads if grad is not None]
+    norm = torch.stack(norms).norm() if norms else 0.0
+    return Pull(float(loss.detach()), float(norm))
 
 
 def print_gradients(
@@ -69,40 +81,47 @@ def print_gradients(
     if not is_distiller(cfg.get('model', {})):
         raise ValueError(f'{config} is not the config of a distiller')
     torch.manual_seed(0)
-    distiller = MODELS.build(cfg.model)
+    distiller: DetectorDistiller = MODELS.build(cfg.model)
     distiller.init_weights()
     if student:
         load_checkpoint(distiller.student, student, strict=True)
     distiller.to('cuda' if torch.cuda.is_available() else 'cpu').train()
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
-    console = Console(highlight=False)
-    with console.status('batch 1') as status:
+    data = list(islice(loader, batches))
+    balance, console = distiller.balance, Console(highlight=False)
+    with console.status('balance') as status:
+        iterations = balance.iterations
+        if iterations:
+            for batch in data:
+                gradient_norms(distiller, batch)
+            balance.iterations = balance.measured
         runs = []
-        for index, batch in enumerate(islice(loader, batches), start=1):
+        for index, batch in enumerate(data, start=1):
             status.update(f'batch {index} of {batches}')
             runs.append(gradient_norms(distiller, batch))
     console.print(_table(runs))
+    if iterations:
+        factors = ', '.join(
+            f'{name} {float(factor):.3g}'
+            for name, factor in balance.factors().items()
+        )
+        console.print(
+            f'factors after {balance.measured} of {iterations} iterations: '
+            f'{factors}'
+        )
 
 
 def _table(runs: list[dict[str, Pull]]) -> Table:
-    """Means over batches; ratios are to ``loss_cls``."""
-    means = {
-        name: Pull(
-            sum(run[name].value for run in runs) / len(runs),
-            sum(run[name].gradient for run in runs) / len(runs),
-        )
+    """Means over batches; ratios are to the student's own losses together."""
+    table = Table('loss')
+    for title in ('value', 'gradient norm', 'of the own'):
+        table.add_column(title, justify='right')
+    norms = {
+        name: sum(run[name].gradient for run in runs) / len(runs)
         for name in runs[0]
     }
-    base = means.get('loss_cls') or next(iter(means.values()))
-    table = Table('loss')
-    for title in ('value', 'gradient norm', 'of loss_cls'):
-        table.add_column(title, justify='right')
-    for name, pull in means.items():
-        ratio = pull.gradient / base.gradient if base.gradient else 0.0
-        table.add_row(
-            name,
-            f'{pull.value:.4g}',
-            f'{pull.gradient:.4g}',
-            f'{ratio:.2f}',
-        )
+    for name, norm in norms.items():
+        value = sum(run[name].value for run in runs) / len(runs)
+        ratio = norm / norms[OWN] if norms[OWN] else 0.0
+        table.add_row(name, f'{value:.4g}', f'{norm:.4g}', f'{ratio:.2f}')
     return table
