@@ -32,6 +32,7 @@ from torch.utils import backend_registration
 
 import mmwkd.functional as WF
 import mmwkd.losses
+from mmwkd.distillers.balance import GradientBalance
 from mmwkd.distillers.boxes import deltas_of_label, recode
 from mmwkd.distillers.chance import ChanceCheck
 from mmwkd.distillers.finite import FiniteCheck
@@ -335,7 +336,22 @@ def modules() -> dict[str, Callable[[], Step]]:
             check._pending.clear() or check([random(1)[0]], values, [])
         )
 
+    def balance() -> Step:
+        with unset_fake_temporarily():
+            factors = GradientBalance({'neck': 1.0}, {'neck': ''}, 100)
+        factors.to(DEVICE)
+        maps = [random(2, 4, 8, 8).requires_grad_()]
+
+        def step() -> dict[str, Tensor]:
+            losses = {'loss_cls': maps[0].sin().sum()}
+            neck = (maps[0] ** 2).sum()
+            factors.measure(losses, {'neck': neck}, maps)
+            return factors.factors()
+
+        return step
+
     return {
+        'balance': balance,
         'pixels': pixels,
         'locations': locations,
         'predictions': lambda: predictions(owned=False),
