@@ -32,12 +32,9 @@ _main = {
 }
 _rivals = {
     'kd-pkd-roi': dict(losses=['kd', 'pkd'], places=['logit', 'roi']),
-    'ickd-roi': dict(losses='ickd', places=['roi']),
-    'emd-roi': dict(losses='emd'),
     'nkd': dict(losses='nkd'),
     'fitnet': dict(losses='fitnet', places=['neck']),
     'cwd': dict(losses='cwd', places=['neck']),
-    'ickd': dict(losses='ickd', places=['neck']),
 }
 # A loss is a mean weighted with the RoIs' weights. A fifth of the RoIs are
 # foreground (a tenth at the start, a quarter at the end), so where background

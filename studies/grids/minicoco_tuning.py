@@ -23,11 +23,11 @@ _methods = {
     'fitnet-roi-fast': dict(losses='fitnet', places=['roi'], **_fast),
     **{
         method: dict(losses=method, places=['neck'])
-        for method in ('fitnet', 'pkd', 'cwd', 'ickd')
+        for method in ('fitnet', 'pkd', 'cwd')
     },
     **{
         f'{method}-roi': dict(losses=method, places=['roi'])
-        for method in ('fitnet', 'pkd', 'cwd', 'ickd', 'emd')
+        for method in ('fitnet', 'pkd', 'cwd')
     },
 }
 _weights = {  # method: (option, the weights that are tried)
@@ -60,12 +60,9 @@ _weights = {  # method: (option, the weights that are tried)
     'pkd': ('model.neck_loss.loss_weight', (0.15, 0.5, 1.5, 5.0)),
     'fitnet-roi': ('model.roi_loss.loss_weight', (0.3, 1.0, 3.0, 9.0)),
     'cwd-roi': ('model.roi_loss.loss_weight', (1.0, 3.0, 9.0, 27.0)),
-    'ickd-roi': ('model.roi_loss.loss_weight', (0.7, 2.0, 6.0)),
-    'emd-roi': ('model.roi_loss.loss_weight', (0.1, 0.3, 1.0, 3.0, 10.0)),
     'nkd': ('model.logit_loss.loss_weight', (0.15, 0.5, 1.5)),
     'fitnet': ('model.neck_loss.loss_weight', (0.3, 1.0, 3.0, 9.0)),
     'cwd': ('model.neck_loss.loss_weight', (0.7, 2.0, 6.0, 18.0)),
-    'ickd': ('model.neck_loss.loss_weight', (0.05, 0.15, 0.5, 1.5)),
 }
 _wkd_l = {
     'model.logit_loss.temperature': 2.0,

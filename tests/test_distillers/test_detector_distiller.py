@@ -79,12 +79,9 @@ def test_each_loss_may_be_absent(build, step, places):
         ('neck', 'FitNetLoss', {'fitnet_neck_mse'}),
         ('neck', 'PKDLoss', {'pkd_neck_pearson'}),
         ('neck', 'CWDLoss', {'cwd_neck_kl'}),
-        ('neck', 'ICKDLoss', {'ickd_neck_correlation'}),
         ('roi', 'FitNetLoss', {'fitnet_roi_mse'}),
         ('roi', 'PKDLoss', {'pkd_roi_pearson'}),
         ('roi', 'CWDLoss', {'cwd_roi_kl'}),
-        ('roi', 'ICKDLoss', {'ickd_roi_correlation'}),
-        ('roi', 'EMDLoss', {'emd_roi_transport'}),
     ],
 )
 def test_baselines_train_like_any_loss(build, step, place, kind, terms):
