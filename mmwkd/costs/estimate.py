@@ -42,7 +42,6 @@ from mmwkd.functional import (
     confusion_interrelation,
     paired_cka_interrelation,
 )
-from mmwkd.functional.checks import check_at_least
 from mmwkd.ranks import local_rank
 from mmwkd.version import __version__
 
@@ -97,15 +96,6 @@ class EstimateOptions:
     estimator: EstimatorName = 'centroid'
     cap: int = 256
     min_samples: int = 5
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        if self.estimator not in ESTIMATORS:
-            raise ValueError(
-                f'estimator must be one of {", ".join(ESTIMATORS)}, got '
-                f'{self.estimator!r}'
-            )
-        check_at_least(2, cap=self.cap, min_samples=self.min_samples)
 
 
 _ESTIMATE, _COLLECT = EstimateOptions(), CollectOptions()

@@ -924,7 +924,7 @@ def test_dataset_of_the_teachers_classes_is_accepted(build, step, training_on):
     [
         (
             ('dog', 'cat', 'bus'),
-            "0: 'cat' in the teacher, 'dog' in the dataset",
+            "0 is 'dog' instead of 'cat'",
         ),
         (('cat', 'dog'), 'trained on 3 classes, which are not the 2 of the'),
     ],
