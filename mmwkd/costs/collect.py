@@ -26,11 +26,10 @@ from tqdm import tqdm
 
 from mmwkd.configs import dataset_classes, type_name
 from mmwkd.costs.statistics import ClassStatistics, hash_key, sample_keys
-from mmwkd.distillers.alignment import Probe, check_roi_head
+from mmwkd.distillers.alignment import check_roi_head
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.teacher import FrozenTeacher
 
-FeatureTensor = Literal['fc', 'logits', 'roi']
 Split = Literal['train', 'val']
 
 # a box that overlaps less with every ground truth shows background
@@ -42,9 +41,6 @@ class CollectOptions:
     """What is measured, and on which boxes.
 
     Attributes:
-        tensor: 'fc' for the last fully connected features, which the
-            classifier reads; 'logits'; or 'roi' for the maps fed to the box
-            head, averaged over positions.
         split: Images of the config's 'train' or 'val' dataloader.
         min_size: Smallest side of a ground truth, in pixels of the image
             that the teacher sees.
@@ -56,7 +52,6 @@ class CollectOptions:
         num_workers: Processes that load images.
     """
 
-    tensor: FeatureTensor = 'fc'
     split: Split = 'train'
     min_size: float = 4
     negatives: int = 16
@@ -145,19 +140,17 @@ def annotated_pipeline(
     ]
 
 
-def num_features(teacher: FrozenTeacher, tensor: FeatureTensor) -> int:
-    """D of a tensor of :class:`CollectOptions`; ValueError if it has none."""
+def num_features(teacher: FrozenTeacher) -> int:
+    """Features D that the teacher's classifier reads."""
     check_roi_head('teacher', teacher.detector)
     head = box_heads(teacher.detector)[-1]
     classifier = getattr(head, 'fc_cls', None)
     if not isinstance(classifier, nn.Linear):
         raise ValueError(
             f"the teacher's {type(head).__name__} has no linear fc_cls, "
-            'whose input and output would be measured'
+            'whose input would be measured'
         )
-    if tensor == 'roi':
-        return Probe(teacher.detector).roi_maps[-1][0]
-    return classifier.in_features if tensor == 'fc' else head.num_classes + 1
+    return classifier.in_features
 
 
 def choose_boxes(
@@ -262,7 +255,7 @@ def collect_statistics(
     classes = check_dataset(teacher, dataset)
     statistics = ClassStatistics(
         len(classes) + 1,
-        num_features(teacher, options.tensor),
+        num_features(teacher),
         confusion=confusion,
         cap=cap,
         device=next(teacher.detector.parameters()).device,
@@ -325,19 +318,14 @@ def _add_batch(
                 neck_feats, len(box_heads(detector)) - 1, rois, logits=True
             )
         assert stage.logits is not None
-        features = {
-            'fc': fc[-1],
-            'logits': stage.logits,
-            'roi': stage.feats.mean(dim=(2, 3)),
-        }[options.tensor]
-        if not (features.isfinite().all() and stage.logits.isfinite().all()):
+        if not (fc[-1].isfinite().all() and stage.logits.isfinite().all()):
             files = ', '.join(str(sample.img_path) for sample in samples)
             raise FloatingPointError(
                 f"the teacher's features are not finite on {files}; check "
                 'the checkpoint and its normalisation'
             )
         statistics.update(
-            features,
+            fc[-1],
             torch.cat([boxes.labels for boxes in chosen]).to(device),
             probabilities=stage.logits.softmax(dim=1),
             keys=torch.cat([boxes.keys for boxes in chosen]).to(device),

@@ -7,6 +7,7 @@ samples.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -42,7 +43,6 @@ from mmwkd.functional import (
     confusion_interrelation,
     paired_cka_interrelation,
 )
-from mmwkd.ranks import local_rank
 from mmwkd.version import __version__
 
 EstimatorName = Literal['classifier', 'centroid', 'confusion', 'paired_cka']
@@ -305,6 +305,6 @@ def _join_ranks(device: str | None) -> str:
             'and each takes a GPU of its own'
         )
     if device is None and has_gpu:
-        device = f'cuda:{local_rank()}'
+        device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}'
         torch.cuda.set_device(device)
     return device or 'cpu'
