@@ -53,7 +53,6 @@ from mmwkd.distillers.plain_state import (
 from mmwkd.distillers.refusals import (
     check_batch,
     explain,
-    refuse_shards,
 )
 from mmwkd.distillers.student_weights import without_torchvision
 from mmwkd.distillers.teacher import TEACHER_KEYS, build_teacher
@@ -180,7 +179,6 @@ class DetectorDistiller(BaseDetector):
         self._factors = dict.fromkeys(self._places, 1.0)
         self._check_finite = FiniteCheck()
         self._dataset_checked = False
-        self._shards_checked = False
         self._register_state_dict_hook(as_plain_student)
         self._register_state_dict_hook(_with_balance)
 
@@ -238,14 +236,12 @@ class DetectorDistiller(BaseDetector):
             the log, ``balance_{place}``, the factor that its terms have.
 
         Raises:
-            ValueError: If a ground truth is not finite, naming the image, or
-                if FSDP has split the parameters.
+            ValueError: If a ground truth is not finite, naming the image.
             FloatingPointError: If the teacher's output is not finite, or was
                 not in one of the last steps, naming the tensor and the
                 images.
         """
         self.check_dataset()
-        self._check_shards()
         if not any(self._factors.values()):
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
             return losses | self._silent_losses(batch_inputs)
@@ -421,11 +417,6 @@ class DetectorDistiller(BaseDetector):
             if place.compares_classes:
                 place.loss.check_classes(classes)
                 self._teacher.check_classes(classes)
-
-    def _check_shards(self) -> None:
-        if not self._shards_checked:
-            refuse_shards(self.student)
-            self._shards_checked = True
 
     # --- state ----------------------------------------------------------
 

@@ -31,12 +31,9 @@ _main = {
 }
 _rivals = {
     'kd-pkd-roi': dict(losses=['kd', 'pkd'], places=['logit', 'roi']),
-    'ickd-roi': dict(losses='ickd', places=['roi']),
-    'emd-roi': dict(losses='emd'),
     'nkd': dict(losses='nkd'),
     'fitnet': dict(losses='fitnet', places=['neck']),
     'cwd': dict(losses='cwd', places=['neck']),
-    'ickd': dict(losses='ickd', places=['neck']),
 }
 _variants = {  # row: (method, what is changed)
     'wkd-l_whole': ('wkd-l', {'model.logit_loss.separate_target': False}),

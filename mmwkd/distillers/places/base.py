@@ -154,11 +154,7 @@ class Place(ABC):
         """
 
     def losses(self, step: Step) -> Terms:
-        """Terms of the loss, averaged over parts, by their keys in a log.
-
-        Args:
-            step: What both detectors made of a batch.
-        """
+        """Terms of the loss, averaged over parts, by their keys in a log."""
         parts = self.compare(step)
         return {
             self.key(name): torch.stack([part[name] for part in parts]).mean()
@@ -193,11 +189,7 @@ class LogitPlace(Place):
 
     @abstractmethod
     def rows(self, step: Step) -> LogitRows:
-        """What is compared; of several stages of RoIs, in the last.
-
-        Args:
-            step: What both detectors made of a batch.
-        """
+        """What is compared; of several stages of RoIs, in the last."""
 
 
 class ConfidentLogitPlace(LogitPlace):
@@ -214,9 +206,6 @@ class ConfidentLogitPlace(LogitPlace):
     @abstractmethod
     def logits(self, step: Step) -> tuple[Tensor, Tensor, Tensor | None]:
         """What is compared.
-
-        Args:
-            step: What both detectors made of a batch.
 
         Returns:
             Logits (R, K) of the student and of the teacher, and which rows
@@ -248,13 +237,7 @@ class ConfidentLogitPlace(LogitPlace):
 def compare_rows(
     loss: DistillationLoss, rows: LogitRows, total: Tensor | None = None
 ) -> Terms:
-    """Weighted means of a loss on logits over rows.
-
-    Args:
-        loss: Loss to compare with.
-        rows: What it compares.
-        total: Divisor; None for the sum of the weights.
-    """
+    """Weighted means of a loss on logits over rows; None sums the weights."""
     terms = loss.terms(rows.student_logits, rows.teacher_logits, rows.target)
     if total is None:
         total = rows.weights.sum()
@@ -276,17 +259,7 @@ def bind_classes(
     teacher: FrozenTeacher,
     head: BaseModule,
 ) -> None:
-    """Give a loss on logits what it needs of the teacher.
-
-    Args:
-        loss: The loss.
-        teacher: The teacher.
-        head: The head of the teacher whose logits are compared.
-
-    Raises:
-        ValueError: If the teacher's class list is of another length, or the
-            loss cannot serve.
-    """
+    """Give a loss on logits what it needs of the teacher's head."""
     classes, num_classes = teacher.classes, head.num_classes
     if classes is not None and len(classes) != num_classes:
         raise ValueError(
