@@ -1,7 +1,5 @@
 """Read what configs say of models, and their lists of classes."""
 
-from __future__ import annotations
-
 import copy
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Turn a training checkpoint into a file to hand out."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Packages that only some commands need."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

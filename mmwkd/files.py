@@ -1,7 +1,5 @@
 """Write a file whole or not at all; read a JSON file or name it."""
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

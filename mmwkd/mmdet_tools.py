@@ -1,7 +1,5 @@
 """Run the tools that mmdet ships, with mmwkd's components registered."""
 
-from __future__ import annotations
-
 import gc
 import runpy
 import sys

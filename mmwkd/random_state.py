@@ -1,7 +1,5 @@
 """States of the random number generators of a process, as plain data."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Shapes: K categories, background included and last; D features; R RoIs;
 G ground truths of an image.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

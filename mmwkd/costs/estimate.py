@@ -4,8 +4,6 @@ Shapes: K categories, background included and last; S categories with enough
 samples.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 Shapes: K categories, background included and last.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import sys

@@ -4,8 +4,6 @@ Shapes: K categories, background included and last; D features; R samples of
 a batch.
 """
 
-from __future__ import annotations
-
 from hashlib import blake2b
 from typing import Any
 

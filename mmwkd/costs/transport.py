@@ -4,8 +4,6 @@ Shapes: R RoIs, K categories, background included and last; E values of reg,
 I numbers of iterations.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Collection
 from typing import Any, NamedTuple

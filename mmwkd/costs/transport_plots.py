@@ -3,8 +3,6 @@
 Shapes: R RoIs, K categories; E values of reg, I numbers of iterations.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

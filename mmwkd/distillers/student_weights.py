@@ -1,7 +1,5 @@
 """Pretrained weights that a student's config names."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Shapes: N maps, D channels, (H, W) positions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 

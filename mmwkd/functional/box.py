@@ -3,8 +3,6 @@
 Shapes: R RoIs.
 """
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor
 

@@ -6,8 +6,6 @@ content, at its top left, in positions, of shape (N, 2) and on the device of
 the maps; fractions are rounded up. The rest takes no part.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 

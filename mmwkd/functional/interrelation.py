@@ -7,8 +7,6 @@ compute in float64, differentiate nothing and return a detached matrix.
 Shapes: K categories, background included and last; D features; n samples.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

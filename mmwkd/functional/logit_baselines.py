@@ -5,8 +5,6 @@ p is the student's distribution at the temperature T and q the teacher's; the
 teacher is a constant.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -3,8 +3,6 @@
 This includes derivatives that are written by hand.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Callable, Iterator

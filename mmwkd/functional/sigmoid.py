@@ -3,8 +3,6 @@
 Shapes: R locations, C foreground categories, K = C + 1 with background last.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

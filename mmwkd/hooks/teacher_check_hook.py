@@ -1,7 +1,5 @@
 """Score the teacher before it teaches."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sized
 from typing import Any, ClassVar, cast

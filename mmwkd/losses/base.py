@@ -1,7 +1,5 @@
 """What the distillation losses share: terms, weights and the reduction."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
@@ -159,6 +157,29 @@ class DistillationLoss(nn.Module):
             start=next(iter(terms.values())).new_zeros(()),
         )
 
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: Reduction | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Compute the loss, of shape (), or (N,) for the reduction 'none'.
+
+        Args:
+            student: What is compared of the student, N elements.
+            teacher: The teacher's, of the same shape.
+            weight: Weight of each element, of shape (N,).
+            avg_factor: Divisor of the mean; the number of elements if None.
+            reduction_override: Reduction to use instead of the configured.
+            **options: Further arguments of :meth:`terms`, such as
+                ``extents`` of feature maps.
+        """
+        terms = self.terms(student, teacher, **options)
+        return self._reduced_sum(terms, weight, avg_factor, reduction_override)
+
     def extra_repr(self) -> str:
         """Options, for ``print(model)``."""
         return ', '.join(
@@ -177,7 +198,7 @@ class LogitLoss(DistillationLoss):
 
     compares = 'logits'
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         student_logits: Tensor,
         teacher_logits: Tensor,
@@ -226,30 +247,6 @@ class FeatureLoss(DistillationLoss):
         if levels is not None and len(set(levels)) != len(levels):
             raise ValueError(f'levels must be unique, got {list(levels)}')
         self.levels = None if levels is None else tuple(levels)
-
-    def forward(
-        self,
-        student_feats: Tensor,
-        teacher_feats: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: Reduction | None = None,
-        **options: Any,
-    ) -> Tensor:
-        """Compute the loss, of shape (), or (N,) for the reduction 'none'.
-
-        Args:
-            student_feats: Maps of the student, adapted to the teacher's
-                channels, of shape (N, D, H, W).
-            teacher_feats: Maps of the teacher, of the same shape.
-            weight: Weight of each map, of shape (N,).
-            avg_factor: Divisor of the mean; the number of maps if None.
-            reduction_override: Reduction to use instead of the configured.
-            **options: Further arguments of :meth:`terms`, such as
-                ``extents``.
-        """
-        terms = self.terms(student_feats, teacher_feats, **options)
-        return self._reduced_sum(terms, weight, avg_factor, reduction_override)
 
     def terms(
         self,

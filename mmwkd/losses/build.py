@@ -1,7 +1,5 @@
 """Build the loss that a distiller's config names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """WKD-L as a registered loss."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from typing import Any
