@@ -17,13 +17,7 @@ def without_torchvision(config: Any) -> Any:
     """Name torchvision's weights by URL where torchvision is not installed.
 
     mmengine asks torchvision for the URLs, although it has a table of them.
-
-    Args:
-        config: Config of a detector; its dicts, lists and tuples are
-            searched.
-
-    Returns:
-        The config; one with URLs where torchvision is absent.
+    Dicts, lists and tuples of the config are searched.
 
     Raises:
         ValueError: If weights are not in that table.

@@ -30,10 +30,6 @@ def smooth_l1_term(
 
     Returns:
         Distance of each RoI, of shape (R,).
-
-    Raises:
-        ValueError: If shapes disagree, a type is not floating-point, or
-            ``beta`` is not positive.
     """
     if student_deltas.shape != teacher_deltas.shape:
         raise ValueError(

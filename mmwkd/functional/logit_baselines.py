@@ -37,9 +37,6 @@ def kd_term(
 
     Returns:
         Divergence of each RoI, of shape (R,).
-
-    Raises:
-        ValueError: If shapes disagree or the temperature is not positive.
     """
     check_logits(student_logits, teacher_logits)
     check_positive(temperature=temperature)
@@ -76,9 +73,6 @@ def dkd_terms(
 
     Returns:
         TCKD and NCKD of each RoI, each of shape (R,).
-
-    Raises:
-        ValueError: If shapes disagree or the temperature is not positive.
     """
     check_logits(student_logits, teacher_logits, target)
     check_positive(temperature=temperature)

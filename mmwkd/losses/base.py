@@ -114,11 +114,7 @@ class DistillationLoss(nn.Module):
         """
 
     def check_classes(self, classes: Sequence[str]) -> None:
-        """Refuse a dataset whose classes a loss cannot serve.
-
-        Args:
-            classes: Foreground classes of the dataset, in order.
-        """
+        """Refuse a dataset, by its classes in order, that it cannot serve."""
 
     def reduce(
         self,
@@ -143,16 +139,13 @@ class DistillationLoss(nn.Module):
     def roi_weights(
         self, labels: Tensor, label_weights: Tensor, background: int
     ) -> Tensor:
-        """Weights of RoIs: the head's own, times that of the background.
+        """Weights (R,) of RoIs: the head's own, times that of the background.
 
         Args:
             labels: Label of each RoI, of shape (R,).
             label_weights: Weight of each RoI in the head's own
                 classification loss, of shape (R,).
             background: Index of the background category.
-
-        Returns:
-            Weights, of shape (R,).
         """
         if self.background_weight == 1:
             return label_weights
@@ -193,7 +186,7 @@ class LogitLoss(DistillationLoss):
         avg_factor: float | Tensor | None = None,
         reduction_override: Reduction | None = None,
     ) -> Tensor:
-        """Compute the loss.
+        """Compute the loss, of shape (), or (R,) for the reduction 'none'.
 
         Args:
             student_logits: Logits of the student, of shape (R, K).
@@ -202,9 +195,6 @@ class LogitLoss(DistillationLoss):
             weight: Weight of each RoI, of shape (R,).
             avg_factor: Divisor of the mean; the number of RoIs if None.
             reduction_override: Reduction to use instead of the configured.
-
-        Returns:
-            Loss of shape (), or (R,) for the reduction 'none'.
         """
         terms = self.terms(student_logits, teacher_logits, target)
         return self._reduced_sum(terms, weight, avg_factor, reduction_override)
@@ -246,7 +236,7 @@ class FeatureLoss(DistillationLoss):
         reduction_override: Reduction | None = None,
         **options: Any,
     ) -> Tensor:
-        """Compute the loss.
+        """Compute the loss, of shape (), or (N,) for the reduction 'none'.
 
         Args:
             student_feats: Maps of the student, adapted to the teacher's
@@ -257,9 +247,6 @@ class FeatureLoss(DistillationLoss):
             reduction_override: Reduction to use instead of the configured.
             **options: Further arguments of :meth:`terms`, such as
                 ``extents``.
-
-        Returns:
-            Loss of shape (), or (N,) for the reduction 'none'.
         """
         terms = self.terms(student_feats, teacher_feats, **options)
         return self._reduced_sum(terms, weight, avg_factor, reduction_override)
@@ -279,9 +266,6 @@ class FeatureLoss(DistillationLoss):
             extents: Height and width of each map's own content, in
                 positions, of shape (N, 2): the rest is padding and takes no
                 part. None if maps are content alone.
-
-        Returns:
-            The term, under the one name of ``term_names``.
         """
         (name,) = self.term_names
         options = {each: getattr(self, each) for each in self.term_options}
