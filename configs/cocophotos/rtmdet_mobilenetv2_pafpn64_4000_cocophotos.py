@@ -5,4 +5,4 @@ _base_ = [
     '../_base_/schedules/cocophotos_4000.py',
     '../_base_/minicoco_runtime.py',
 ]
-custom_imports = dict(imports=['studies.photographs.bfloat16'])
+custom_imports = dict(imports=['mmwkd', 'studies.photographs.bfloat16'])

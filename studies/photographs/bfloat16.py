@@ -15,14 +15,19 @@ from torch import nn
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
-    """Autocast to bfloat16 on the CPU, weights with channels last."""
+    """Autocast to bfloat16, weights laid out with channels last."""
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Run the forward pass of one step."""
+        """Run the forward pass of one step.
+
+        Args:
+            model: The model that is trained.
+        """
         model.to(memory_format=torch.channels_last)  # does nothing twice
+        device = next(model.parameters()).device.type
         with (
             super().optim_context(model),
-            torch.autocast('cpu', torch.bfloat16),
+            torch.autocast(device, torch.bfloat16),
         ):
             yield

@@ -26,3 +26,4 @@ param_scheduler = [
         end=max_iters,
     ),
 ]
+auto_scale_lr = dict(enable=False, base_batch_size=8)
