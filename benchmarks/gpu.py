@@ -97,8 +97,6 @@ def terms(setting: Setting) -> Iterator[tuple[str, Callable, list[Tensor]]]:
             WF.fitnet_term,
             WF.pkd_term,
             WF.cwd_term,
-            WF.ickd_term,
-            WF.emd_term,
         )
     }
     for place, shape in MAPS.items():

@@ -193,9 +193,9 @@ def choose(
     """
     places: dict[str, Place] = {}
     refused: dict[str, str] = {}
-    two_stage = recommended('wkd')
+    losses = recommended('wkd')
     for name in (name for name, kind in entries().items() if kind is None):
-        loss = two_stage.get(name)
+        loss = losses.get(name)
         if loss is None:
             continue
         try:
@@ -207,12 +207,8 @@ def choose(
     if not places:
         reasons = '; '.join(f'{name}: {why}' for name, why in refused.items())
         raise ValueError(f'the detectors cannot be compared: {reasons}')
-    losses = two_stage
-    if 'roi_loss' not in places and 'logit_loss' in places:
-        losses = recommended('wkd_dense')
     return {
-        name: _choice(place, losses[name], pair)
-        for name, place in places.items()
+        name: _choice(place, losses[name]) for name, place in places.items()
     }, refused
 
 
@@ -221,36 +217,10 @@ def recommended(name: str) -> dict[str, Any]:
     return Config.fromfile(LOSSES / f'{name}.py').to_dict()
 
 
-def _choice(place: Place, loss: dict[str, Any], pair: DetectorPair) -> Choice:
-    plain = type(place.loss)()
-    loss = {
-        name: value
-        for name, value in loss.items()
-        if name == 'type' or value != getattr(plain, name)
-    }
-    if place.compares != 'features':
-        title = place.title.removeprefix(f'{place.entry}_loss').strip()
-        return Choice(place, loss, f'class logits {title}'.rstrip())
-    channels = _channels(place, pair)
-    total = _CHANNELS * loss['loss_weight']
-    loss['loss_weight'] = float(f'{total / channels:.3g}')
-    return Choice(
-        place,
-        loss,
-        f'maps of {channels:g} channels, over which the loss sums: '
-        f'loss_weight = {total:g} / {channels:g}',
-    )
-
-
-def _channels(place: Place, pair: DetectorPair) -> float:
-    """Channels D of the teacher's maps, in the mean over what is compared."""
-    probe = pair.teacher_probe
-    if place.entry == 'roi':
-        channels = [maps[0] for maps in probe.roi_maps]
-    else:
-        levels = getattr(place, 'levels', ())
-        channels = [probe.channels[level.teacher] for level in levels]
-    return sum(channels) / len(channels) if channels else _CHANNELS
+def _choice(place: Place, loss: dict[str, Any]) -> Choice:
+    title = place.title.removeprefix(f'{place.entry}_loss').strip()
+    compared = 'maps' if place.compares == 'features' else 'class logits'
+    return Choice(place, loss, f'{compared} {title}'.rstrip())
 
 
 _CLASSIC = """\

@@ -12,16 +12,19 @@ from mmdet.registry import MODELS
 from mmengine.runner import Runner, load_checkpoint
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from mmwkd.configs import is_distiller, read_config
 from mmwkd.distillers import DetectorDistiller
+from mmwkd.distillers.balance import squared_gradient, total
+from mmwkd.distillers.capture import only_output, recorded_outputs
 
 
 class Pull(NamedTuple):
     """What a loss is on a batch, and what it does."""
 
     value: float
-    gradient: float  # norm with respect to the backbone and the neck
+    gradient: float  # norm with respect to the maps of the student's neck
 
 
 def gradient_norms(
@@ -30,30 +33,25 @@ def gradient_norms(
     """Value and gradient norm of each loss on one batch.
 
     Args:
-        distiller: The distiller, in training mode; it is not changed.
+        distiller: The distiller, in training mode.
         batch: As a data loader yields it.
 
     Returns:
         The losses by their keys, the student's own first.
     """
     data = distiller.data_preprocessor(batch, training=True)
-    shared = [
-        parameter
-        for name, parameter in distiller.student.named_parameters()
-        if name.startswith(('backbone.', 'neck.')) and parameter.requires_grad
-    ]
+    student = distiller.student
+    neck = student.neck if student.with_neck else student.backbone
+    with recorded_outputs({'neck': neck}) as outputs:
+        losses = distiller(**data, mode='loss')
+    maps = only_output('neck', outputs)
+    maps = [maps] if isinstance(maps, Tensor) else list(maps)
     pulls: dict[str, Pull] = {}
-    for name, loss in distiller(**data, mode='loss').items():
-        if 'loss' not in name:
-            continue
-        if isinstance(loss, (list, tuple)):  # one of each level
-            loss = sum(loss)
-        grads = torch.autograd.grad(
-            loss, shared, retain_graph=True, allow_unused=True
-        )
-        norms = [grad.norm() for grad in grads if grad is not None]
-        norm = torch.stack(norms).norm() if norms else 0.0
-        pulls[name] = Pull(float(loss.detach()), float(norm))
+    for name, value in losses.items():
+        if 'loss' in name:
+            loss = total({name: value})
+            norm = squared_gradient(loss, maps).sqrt()
+            pulls[name] = Pull(float(loss.detach()), float(norm))
     return pulls
 
 
@@ -65,12 +63,12 @@ def gradients(
     batches: int = 8,
     cfg_options: tuple[str, ...] = (),
 ) -> None:
-    """Compare the gradient of each loss, to choose loss_weight.
+    """Compare the gradient of each loss with those of the student's own.
 
     Losses of other units cannot be compared, what they do to the student
-    can: for each loss, the norm of its gradient with respect to the
-    student's backbone and neck, averaged over batches of the config's
-    training data. Nothing is trained.
+    can: for each loss, the norm of its gradient with respect to the maps of
+    the student's neck, averaged over batches of the config's training data.
+    Nothing is trained.
 
     Args:
         config: Config of a distillation run.

@@ -1,7 +1,7 @@
 _base_ = [
     'mmdet::deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
     '../_base_/teachers/dino-4scale_r50_8xb2-12e_coco.py',
-    '../_base_/losses/wkd_dense.py',
+    '../_base_/losses/wkd.py',
 ]
 
 custom_imports = dict(imports=['mmwkd'])

@@ -1,7 +1,7 @@
 _base_ = [
     'mmdet::gfl/gfl_r50_fpn_1x_coco.py',
     '../_base_/teachers/mask-rcnn_r101_fpn_2x_coco.py',
-    '../_base_/losses/wkd_dense.py',
+    '../_base_/losses/wkd.py',
 ]
 
 custom_imports = dict(imports=['mmwkd'])

@@ -1,7 +1,7 @@
 _base_ = [
     'mmdet::gfl/gfl_r50_fpn_1x_coco.py',
     '../_base_/teachers/gfl_r101_fpn_ms-2x_coco.py',
-    '../_base_/losses/wkd_dense.py',
+    '../_base_/losses/wkd.py',
 ]
 
 default_hooks = dict(

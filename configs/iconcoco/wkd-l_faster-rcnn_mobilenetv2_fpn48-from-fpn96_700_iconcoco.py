@@ -1,7 +1,7 @@
 _base_ = [
     './faster-rcnn_mobilenetv2_fpn48_700_iconcoco.py',
     '../_base_/teachers/faster-rcnn_mobilenetv2_fpn96_iconcoco.py',
-    '../_base_/losses/wkd_small.py',
+    '../_base_/losses/wkd.py',
 ]
 
 student = _base_.model

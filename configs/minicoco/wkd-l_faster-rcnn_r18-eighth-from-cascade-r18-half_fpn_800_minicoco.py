@@ -1,7 +1,7 @@
 _base_ = [
     './faster-rcnn_r18-eighth_fpn_800_minicoco.py',
     '../_base_/teachers/cascade-rcnn_r18-half_fpn_minicoco.py',
-    '../_base_/losses/wkd_small.py',
+    '../_base_/losses/wkd.py',
 ]
 
 student = _base_.model

@@ -1,7 +1,7 @@
 _base_ = [
     'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py',
     '../_base_/teachers/retinanet_r50_fpn_2x_coco.py',
-    '../_base_/losses/wkd_dense.py',
+    '../_base_/losses/wkd.py',
 ]
 
 default_hooks = dict(

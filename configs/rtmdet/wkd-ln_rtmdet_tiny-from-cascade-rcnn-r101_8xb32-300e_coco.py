@@ -1,7 +1,7 @@
 _base_ = [
     'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
     '../_base_/teachers/cascade-rcnn_r101_fpn_20e_coco.py',
-    '../_base_/losses/wkd_dense.py',
+    '../_base_/losses/wkd.py',
 ]
 
 custom_imports = dict(imports=['mmwkd'])

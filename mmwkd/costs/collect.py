@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,17 +21,15 @@ from mmengine import dist
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from mmwkd.configs import dataset_classes, type_name
 from mmwkd.costs.statistics import ClassStatistics, hash_key, sample_keys
-from mmwkd.distillers.alignment import Probe, check_roi_head
+from mmwkd.distillers.alignment import check_roi_head
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.teacher import FrozenTeacher
-from mmwkd.functional.checks import check_at_least
 
-FeatureTensor = Literal['fc', 'logits', 'roi']
 Split = Literal['train', 'val']
 
 # a box that overlaps less with every ground truth shows background
@@ -43,9 +41,6 @@ class CollectOptions:
     """What is measured, and on which boxes.
 
     Attributes:
-        tensor: 'fc' for the last fully connected features, which the
-            classifier reads; 'logits'; or 'roi' for the maps fed to the box
-            head, averaged over positions.
         split: Images of the config's 'train' or 'val' dataloader.
         min_size: Smallest side of a ground truth, in pixels of the image
             that the teacher sees.
@@ -57,7 +52,6 @@ class CollectOptions:
         num_workers: Processes that load images.
     """
 
-    tensor: FeatureTensor = 'fc'
     split: Split = 'train'
     min_size: float = 4
     negatives: int = 16
@@ -65,22 +59,6 @@ class CollectOptions:
     seed: int = 0
     batch_size: int = 8
     num_workers: int = 2
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        check_at_least(0, min_size=self.min_size, negatives=self.negatives)
-        check_at_least(0, num_workers=self.num_workers)
-        check_at_least(1, batch_size=self.batch_size)
-        if self.max_images is not None:
-            check_at_least(1, max_images=self.max_images)
-        for name, choices in dict(
-            tensor=get_args(FeatureTensor), split=get_args(Split)
-        ).items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f'{name} must be one of {", ".join(choices)}, got '
-                    f'{getattr(self, name)!r}'
-                )
 
 
 @dataclass(frozen=True)
@@ -162,19 +140,17 @@ def annotated_pipeline(
     ]
 
 
-def num_features(teacher: FrozenTeacher, tensor: FeatureTensor) -> int:
-    """D of a tensor of :class:`CollectOptions`; ValueError if it has none."""
+def num_features(teacher: FrozenTeacher) -> int:
+    """Features D that the teacher's classifier reads."""
     check_roi_head('teacher', teacher.detector)
     head = box_heads(teacher.detector)[-1]
     classifier = getattr(head, 'fc_cls', None)
     if not isinstance(classifier, nn.Linear):
         raise ValueError(
             f"the teacher's {type(head).__name__} has no linear fc_cls, "
-            'whose input and output would be measured'
+            'whose input would be measured'
         )
-    if tensor == 'roi':
-        return Probe(teacher.detector).roi_maps[-1][0]
-    return classifier.in_features if tensor == 'fc' else head.num_classes + 1
+    return classifier.in_features
 
 
 def choose_boxes(
@@ -273,31 +249,25 @@ def collect_statistics(
         Statistics of all ranks.
 
     Raises:
-        ValueError: If the dataset has other classes than the teacher, or an
-            image cannot be read.
+        ValueError: If the dataset has other classes than the teacher.
         FloatingPointError: If features are not finite, naming the images.
     """
     classes = check_dataset(teacher, dataset)
     statistics = ClassStatistics(
         len(classes) + 1,
-        num_features(teacher, options.tensor),
+        num_features(teacher),
         confusion=confusion,
         cap=cap,
         device=next(teacher.detector.parameters()).device,
     )
     rank, world_size = dist.get_dist_info()
     batches = DataLoader(
-        Subset(
-            _Readable(dataset),
-            _image_order(dataset, options)[rank::world_size],
-        ),
+        Subset(dataset, _image_order(dataset, options)[rank::world_size]),
         batch_size=options.batch_size,
         num_workers=options.num_workers,
-        collate_fn=_collate,
+        collate_fn=pseudo_collate,
     )
     for batch in tqdm(batches, unit='batch', disable=rank != 0):
-        if isinstance(batch, str):
-            raise ValueError(batch)
         _add_batch(statistics, teacher, batch, options)
     statistics.all_reduce()
     return statistics
@@ -316,32 +286,6 @@ def check_dataset(
             'it is of another dataset'
         )
     return classes
-
-
-class _Readable(Dataset):
-    """Images of a dataset, or why they cannot be read.
-
-    An error of a worker would come with its traceback in the message.
-    """
-
-    def __init__(self, dataset: BaseDataset) -> None:
-        self._dataset = dataset
-
-    def __getitem__(self, index: int) -> Any:
-        try:
-            return self._dataset[index]
-        except Exception as error:  # of any step of any pipeline
-            path = self._dataset.get_data_info(index).get('img_path')
-            reason = str(error).partition('\n')[0]
-            return (
-                f'image {path} cannot be used '
-                f'({type(error).__name__}: {reason})'
-            )
-
-
-def _collate(samples: Sequence[Any]) -> Any:
-    failures = (sample for sample in samples if isinstance(sample, str))
-    return next(failures, None) or pseudo_collate(samples)
 
 
 @torch.no_grad()
@@ -374,19 +318,14 @@ def _add_batch(
                 neck_feats, len(box_heads(detector)) - 1, rois, logits=True
             )
         assert stage.logits is not None
-        features = {
-            'fc': fc[-1],
-            'logits': stage.logits,
-            'roi': stage.feats.mean(dim=(2, 3)),
-        }[options.tensor]
-        if not (features.isfinite().all() and stage.logits.isfinite().all()):
+        if not (fc[-1].isfinite().all() and stage.logits.isfinite().all()):
             files = ', '.join(str(sample.img_path) for sample in samples)
             raise FloatingPointError(
                 f"the teacher's features are not finite on {files}; check "
                 'the checkpoint and its normalisation'
             )
         statistics.update(
-            features,
+            fc[-1],
             torch.cat([boxes.labels for boxes in chosen]).to(device),
             probabilities=stage.logits.softmax(dim=1),
             keys=torch.cat([boxes.keys for boxes in chosen]).to(device),

@@ -7,6 +7,7 @@ samples.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -42,8 +43,6 @@ from mmwkd.functional import (
     confusion_interrelation,
     paired_cka_interrelation,
 )
-from mmwkd.functional.checks import check_at_least
-from mmwkd.ranks import local_rank
 from mmwkd.version import __version__
 
 EstimatorName = Literal['classifier', 'centroid', 'confusion', 'paired_cka']
@@ -97,15 +96,6 @@ class EstimateOptions:
     estimator: EstimatorName = 'centroid'
     cap: int = 256
     min_samples: int = 5
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        if self.estimator not in ESTIMATORS:
-            raise ValueError(
-                f'estimator must be one of {", ".join(ESTIMATORS)}, got '
-                f'{self.estimator!r}'
-            )
-        check_at_least(2, cap=self.cap, min_samples=self.min_samples)
 
 
 _ESTIMATE, _COLLECT = EstimateOptions(), CollectOptions()
@@ -315,6 +305,6 @@ def _join_ranks(device: str | None) -> str:
             'and each takes a GPU of its own'
         )
     if device is None and has_gpu:
-        device = f'cuda:{local_rank()}'
+        device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}'
         torch.cuda.set_device(device)
     return device or 'cpu'

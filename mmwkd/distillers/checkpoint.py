@@ -85,9 +85,6 @@ def find_damage(path: str | os.PathLike[str]) -> str | None:
 
     ``torch.load`` notices a file that is cut short, but no other damage.
 
-    Args:
-        path: File that ``torch.save`` wrote.
-
     Returns:
         What is wrong with the file; None if nothing is known to be.
     """
@@ -123,9 +120,6 @@ def load_strictly(
 
     Returns:
         Keys of the checkpoint that the detector has no use for.
-
-    Raises:
-        ValueError: If a key is missing or has another shape, naming keys.
     """
     try:
         missing, unexpected = detector.load_state_dict(

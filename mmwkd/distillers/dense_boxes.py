@@ -172,14 +172,7 @@ dense_boxes.register(GuidedAnchorHead, _UNKNOWN)
 
 
 def check_dense_boxes(head: nn.Module) -> None:
-    """Refuse a head whose boxes cannot be read.
-
-    Args:
-        head: A dense head.
-
-    Raises:
-        ValueError: If no function is registered for heads of its type.
-    """
+    """Refuse a dense head whose boxes cannot be read."""
     if dense_boxes.dispatch(type(head)) is _UNKNOWN:
         _UNKNOWN(head, ())
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from mmwkd.configs import metainfo_classes
 from mmwkd.distillers.adapters import zero_of
 from mmwkd.distillers.alignment import DetectorPair
+from mmwkd.distillers.balance import GradientBalance, total
 from mmwkd.distillers.capture import capture
 from mmwkd.distillers.finite import FiniteCheck
 from mmwkd.distillers.pixels import (
@@ -44,11 +45,14 @@ from mmwkd.distillers.places import (
     build_places,
     entries,
 )
-from mmwkd.distillers.plain_state import as_plain_student, from_plain_student
+from mmwkd.distillers.plain_state import (
+    BALANCE,
+    as_plain_student,
+    from_plain_student,
+)
 from mmwkd.distillers.refusals import (
     check_batch,
     explain,
-    refuse_shards,
 )
 from mmwkd.distillers.student_weights import without_torchvision
 from mmwkd.distillers.teacher import TEACHER_KEYS, build_teacher
@@ -73,6 +77,11 @@ class DetectorDistiller(BaseDetector):
         student: Config of the student, data preprocessor included.
         teacher: See :func:`mmwkd.distillers.build_teacher`.
         data_preprocessor: For a student whose config has none.
+        balance_iterations: In so many first iterations the loss of each place
+            is brought to the scale of the student's own losses, see
+            :class:`mmwkd.distillers.balance.GradientBalance`; a
+            ``loss_weight`` multiplies that. With 0 losses keep the scale of
+            their formulas, and each needs a weight of its own.
         init_cfg: As in every detector.
         **config: Losses, and options of the places where they compare:
 
@@ -119,6 +128,7 @@ class DetectorDistiller(BaseDetector):
         teacher: dict[str, Any],
         *,
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
+        balance_iterations: int = 100,
         init_cfg: dict[str, Any] | None = None,
         **config: Any,
     ) -> None:
@@ -155,14 +165,22 @@ class DetectorDistiller(BaseDetector):
         self.adapters = nn.ModuleDict()
         for place in self._places.values():
             self.adapters.update(place.adapters)
+        self.balance = GradientBalance(
+            {
+                entry: place.share * place.loss.loss_weight
+                for entry, place in self._places.items()
+            },
+            {entry: repr(place.loss) for entry, place in self._places.items()},
+            balance_iterations,
+        )
         self._needs = reduce(
             or_, (place.needs for place in self._places.values()), Needs()
         )
         self._factors = dict.fromkeys(self._places, 1.0)
         self._check_finite = FiniteCheck()
         self._dataset_checked = False
-        self._shards_checked = False
         self._register_state_dict_hook(as_plain_student)
+        self._register_state_dict_hook(_with_balance)
 
     @property
     def teacher(self) -> BaseDetector:
@@ -214,17 +232,16 @@ class DetectorDistiller(BaseDetector):
 
         Returns:
             The student's own losses under their own keys, and
-            ``loss_{method}_{place}_{term}`` for each distillation term.
+            ``loss_{method}_{place}_{term}`` for each distillation term; for
+            the log, ``balance_{place}``, the factor that its terms have.
 
         Raises:
-            ValueError: If a ground truth is not finite, naming the image, or
-                if FSDP has split the parameters.
+            ValueError: If a ground truth is not finite, naming the image.
             FloatingPointError: If the teacher's output is not finite, or was
                 not in one of the last steps, naming the tensor and the
                 images.
         """
         self.check_dataset()
-        self._check_shards()
         if not any(self._factors.values()):
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
             return losses | self._silent_losses(batch_inputs)
@@ -234,7 +251,7 @@ class DetectorDistiller(BaseDetector):
             # RoIAlign stumbles over boxes, without saying over what
             explain(error, batch_data_samples)
             raise
-        distillation = self._distil(step)
+        distillation = self._distil(losses, step)
         self._check_finite(
             distillation.values(),
             step.teacher.named_tensors(),
@@ -347,16 +364,28 @@ class DetectorDistiller(BaseDetector):
 
     # --- parts of a step ------------------------------------------------
 
-    def _distil(self, step: Step) -> dict[str, Tensor]:
-        losses: dict[str, Tensor] = {}
-        for entry, place in self._places.items():
-            losses |= place.losses(step, self._factors[entry])
+    def _distil(
+        self, student_losses: Mapping[str, Any], step: Step
+    ) -> dict[str, Tensor]:
+        terms = {
+            entry: place.losses(step) for entry, place in self._places.items()
+        }
+        self.balance.measure(
+            student_losses,
+            {entry: total(losses) for entry, losses in terms.items()},
+            step.student.neck_feats,
+        )
+        balance = self.balance.factors()
+        losses = _logged(balance)
+        for entry, place_terms in terms.items():
+            weight = self._factors[entry] * balance.get(entry, 1.0)
+            losses |= {key: weight * term for key, term in place_terms.items()}
         return losses
 
     def _silent_losses(self, batch_inputs: Tensor) -> dict[str, Tensor]:
         """Zeros under the same keys, which keep the adapters in the graph."""
         zero = batch_inputs.new_zeros(()) + zero_of(self.adapters)
-        losses: dict[str, Tensor] = {}
+        losses = _logged(self.balance.factors())
         for place in self._places.values():
             losses |= place.silent_losses(zero)
         return losses
@@ -389,11 +418,6 @@ class DetectorDistiller(BaseDetector):
                 place.loss.check_classes(classes)
                 self._teacher.check_classes(classes)
 
-    def _check_shards(self) -> None:
-        if not self._shards_checked:
-            refuse_shards(self.student)
-            self._shards_checked = True
-
     # --- state ----------------------------------------------------------
 
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> Any:
@@ -412,14 +436,31 @@ class DetectorDistiller(BaseDetector):
         from_plain_student(
             self.adapters.state_dict(), state_dict, prefix, local_metadata
         )
+        if BALANCE in local_metadata:
+            self.balance.load(local_metadata[BALANCE])
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, *args
         )
 
 
+def _with_balance(
+    distiller: DetectorDistiller,
+    state_dict: dict[str, Any],
+    prefix: str,
+    local_metadata: dict[str, Any],
+) -> None:
+    if distiller.balance.iterations:
+        local_metadata[BALANCE] = distiller.balance.state()
+
+
+def _logged(balance: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Factors under the keys of a log."""
+    return {f'balance_{entry}': factor for entry, factor in balance.items()}
+
+
 def _check_entries(config: Mapping[str, Any], student: Any) -> None:
     """Refuse entries of the config that nothing would read."""
-    known = ['student', 'teacher', *entries()]
+    known = ['student', 'teacher', *entries(), 'balance_iterations']
     for name in sorted(set(config) - set(known)):
         raise ValueError(
             f'a DetectorDistiller has no option {name!r}; '

@@ -2,7 +2,7 @@
 
 Metadata is what PyTorch offers for data that belongs to a module but is no
 weight of the model: it is saved and loaded with the state dict, and the plain
-student ignores it. The adapters travel there.
+student ignores it. The adapters travel there, and the balance of losses.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+# entries of the module's metadata
 _ADAPTERS = 'mmwkd_adapters'
-"""Entry of the module's state dict metadata that holds the adapters."""
+BALANCE = 'mmwkd_balance'
 
 
-class _OnCpuInFiles(OrderedDict[str, Tensor]):
+class OnCpuInFiles(OrderedDict[str, Tensor]):
     """Tensors that a file holds on the CPU, wherever they are.
 
     mmengine moves the entries of a state dict before it saves them, but not
@@ -36,13 +37,13 @@ def as_plain_student(
     prefix: str,
     local_metadata: dict[str, Any],
 ) -> None:
-    """State dict hook that removes all but the student.
+    """State dict hook that removes all but the student, in place.
 
     Args:
         distiller: Module with the children ``student`` and ``adapters``.
-        state_dict: State dict of the whole, changed in place.
+        state_dict: State dict of the whole.
         prefix: What the names of its entries begin with.
-        local_metadata: Metadata of the distiller, changed in place.
+        local_metadata: Metadata of the distiller, which gets the adapters.
     """
     student = f'{prefix}student.'
     others = tuple(
@@ -61,7 +62,7 @@ def as_plain_student(
         versions[prefix + key.removeprefix(student)] = versions.pop(key)
     weights = distiller.get_submodule('adapters').state_dict()
     if weights:
-        local_metadata[_ADAPTERS] = _OnCpuInFiles(
+        local_metadata[_ADAPTERS] = OnCpuInFiles(
             (name, value.detach().clone()) for name, value in weights.items()
         )
 
@@ -72,12 +73,12 @@ def from_plain_student(
     prefix: str,
     local_metadata: Mapping[str, Any],
 ) -> None:
-    """Accept a plain student's weights, and adapters where they came.
+    """Accept a plain student's weights, in place, and adapters that came.
 
     Args:
         adapters: Weights of the adapters as they are; those that did not
             come, or are of another pair, stay.
-        state_dict: State dict of a student, changed in place.
+        state_dict: State dict of a student.
         prefix: What the names of its entries begin with.
         local_metadata: Metadata that came with it.
     """

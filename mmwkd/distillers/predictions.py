@@ -72,14 +72,9 @@ class Predictions:
         return self._kept[key]
 
     def most_confident(self, num_classes: int, count: int) -> Tensor:
-        """Rows with the best scores of any foreground category.
+        """Rows (N, T) with the best scores of any foreground category.
 
-        Args:
-            num_classes: C.
-            count: Rows of each image, where there are as many.
-
-        Returns:
-            Indices of shape (N, T), the best first.
+        At most ``count`` of each image, the best first.
         """
         return self.once(
             (num_classes, count),
@@ -89,24 +84,13 @@ class Predictions:
         )
 
     def rows(self, index: Tensor) -> Tensor:
-        """Scores of some rows.
-
-        Args:
-            index: Indices of shape (N, T).
-
-        Returns:
-            Scores in the graph, of shape (N, T, S).
-        """
+        """Scores (N, T, S) in the graph of rows (N, T)."""
         return rows_of(self.scores, index)
 
     def clipped_boxes(self, index: Tensor) -> Tensor:
-        """Boxes of some rows, without what lies outside of their images.
+        """Corners (N, T, 4) of rows (N, T), the second not before the first.
 
-        Args:
-            index: Indices of shape (N, T).
-
-        Returns:
-            Corners of shape (N, T, 4), the second not before the first.
+        What lies outside of their images is cut off.
         """
         boxes = pick(self.boxes, index).clamp(min=0)
         boxes = torch.minimum(boxes, _corners(self.image_sizes))
@@ -219,10 +203,6 @@ def check_predictions(role: str, detector: BaseDetector) -> None:
     Args:
         role: 'student' or 'teacher', for messages.
         detector: The detector.
-
-    Raises:
-        ValueError: If no function is registered for heads like its own, or
-            its box head is trained with a loss of unknown scores.
     """
     head = prediction_head(detector)
     if isinstance(head, BBoxHead):
@@ -299,9 +279,6 @@ def predict_boxes(
         neck_feats: Maps of its neck, L of (N, D, H, W).
         shapes: Height and width of each image.
         batch_shape: Height and width of the padded batch.
-
-    Returns:
-        What it predicts.
     """
     feats = tuple(neck_feats)
     samples = [

@@ -1,6 +1,6 @@
-"""Entropic optimal transport: many pairs that share a cost, and one set pair.
+"""Entropic optimal transport of many pairs that share a cost.
 
-Shapes: R pairs of histograms (one per RoI), K categories; M and N points.
+Shapes: R pairs of histograms (one per RoI), K categories.
 Inside, pairs are columns and come in blocks of B: a (K, K) x (K, B) product is
 faster than its transpose, and what a block needs stays in the cache.
 """
@@ -245,47 +245,6 @@ def _with_means(cost: Tensor, order: Tensor | None, count: int) -> _Kernel:
             within=diagonal.mean(),
         ),
     )
-
-
-@full_precision
-@torch.no_grad()
-def sinkhorn_plan(
-    cost: Tensor, *, reg: float = 0.1, num_iters: int = 10
-) -> Tensor:
-    r"""Entropic transport plan between two sets of equally heavy points.
-
-    .. math:: \arg\min_{P \ge 0} \langle P, c \rangle - \epsilon H(P)
-              \quad \text{s.t.} \quad P 1 = 1 / M, \; P^\top 1 = 1 / N
-
-    The row marginal is met exactly, the column marginal approximately.
-    Iterations are plain products, so the cost must not span more than some
-    80 times ``reg`` in float32. Nothing is differentiated.
-
-    Args:
-        cost: Cost between the points of the two sets, of shape (M, N).
-        reg: Entropic regularisation epsilon, in the unit of ``cost``.
-        num_iters: Number of iterations; an iteration updates both scalings.
-
-    Returns:
-        Plan P that sums to 1, of shape (M, N).
-
-    Raises:
-        ValueError: If the cost is no matrix or an option is out of range.
-    """
-    if cost.dim() != 2:
-        raise ValueError(
-            f'cost must have shape (M, N), got {tuple(cost.shape)}'
-        )
-    check_floating_point(cost=cost)
-    check_positive(reg=reg)
-    check_at_least(1, num_iters=num_iters)
-    kernel = (-cost / reg).exp()  # (M, N)
-    num_rows, num_columns = cost.shape
-    u = cost.new_ones(num_rows)
-    for _ in range(num_iters):
-        v = 1 / (num_columns * (u @ kernel))  # (N,)
-        u = 1 / (num_rows * (kernel @ v))  # (M,)
-    return u[:, None] * kernel * v
 
 
 # three tensors (K, B) of each iteration that the derivative needs

@@ -10,15 +10,7 @@ from mmwkd.distillers import DetectorDistiller
 
 
 def distiller_of(runner: Runner, hook: Hook) -> DetectorDistiller:
-    """The distiller inside the runner's model, whatever wraps it.
-
-    Args:
-        runner: The runner of a training run.
-        hook: The hook that needs it, for the message.
-
-    Raises:
-        ValueError: If the run trains something else.
-    """
+    """The distiller inside the runner's model, which a hook needs."""
     model = runner.model
     if is_model_wrapper(model):
         model = model.module

@@ -156,7 +156,7 @@ def _shield_workers(
     """Keep a data loader's workers at work when all processes get a signal.
 
     Only from an exit of this process on does a SIGTERM end them again, as
-    multiprocessing has it. Workers that run already are left alone.
+    multiprocessing has it.
     """
     context = loader.multiprocessing_context or multiprocessing
     leaving = context.Event()

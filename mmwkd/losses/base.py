@@ -80,6 +80,15 @@ class DistillationLoss(nn.Module):
                 break
         return tuple(names)
 
+    @classmethod
+    def defaults_of(cls, entry: str) -> dict[str, Any]:
+        """Options that a distiller sets where its config does not.
+
+        Args:
+            entry: Name of the config entry, such as 'neck_loss'.
+        """
+        return {}
+
     def terms(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Summands of the loss by name, each of one value per element.
 

@@ -45,7 +45,7 @@ def build_loss(
             f'{cls.__name__} takes {", ".join(known)}'
         )
     # not through the registry, which looks in the scope of the student
-    loss = cls(**options)
+    loss = cls(**{**cls.defaults_of(entry), **options})
     if loss.reduction != 'mean':
         raise ValueError(
             f"{entry}.reduction must be 'mean' in a distiller, got "

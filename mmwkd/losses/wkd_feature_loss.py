@@ -30,7 +30,8 @@ class WKDFeatureLoss(FeatureLoss):
     Args:
         ratio: Weight r of the mean term against the covariance term.
         covariance: 'diag' or 'full'.
-        grid: Number of cells along each side of a map.
+        grid: Number of cells along each side of a map; in a distiller 8 by
+            default on FPN maps and 4 on RoIAlign maps.
         eps: Added to the variances of 'diag'.
         **kwargs: Options of every loss on features.
     """
@@ -59,6 +60,11 @@ class WKDFeatureLoss(FeatureLoss):
         self.covariance = covariance
         self.grid = grid
         self.eps = eps
+
+    @classmethod
+    def defaults_of(cls, entry: str) -> dict[str, Any]:
+        """Cells of the size of the smallest objects."""
+        return {'grid': 8 if entry == 'neck_loss' else 4}
 
     def terms(
         self,

@@ -1,6 +1,5 @@
-# The main methods on iconcoco, and with three seeds what comes near, with
-# the losses and weights of minicoco. Before it: data and teacher, as
-# docs/results.md lists them.
+# The main methods on iconcoco, and with three seeds what comes near. Before
+# it: data and teacher, as docs/results_drawn.md lists them.
 dataset = 'iconcoco'
 seeds = [0, 1, 2, 3, 4]
 pair = dict(
@@ -19,7 +18,7 @@ _fast = dict(
     bases=['configs/_base_/schedules/iconcoco_stop-350.py'],
     cfg_options={'model.teacher.fuse_conv_bn': True},
 )
-_wkd_lf = dict(losses='wkd_small', places=['logit', 'roi'])
+_wkd_lf = dict(losses='wkd', places=['logit', 'roi'])
 
 baseline = 'student'
 rows = {
@@ -27,9 +26,9 @@ rows = {
     'kd': dict(losses='kd'),
     'dkd': dict(losses='dkd'),
     'pkd': dict(losses='pkd', places=['neck']),
-    'wkd-l': dict(losses='wkd_small', places=['logit']),
-    'wkd-f': dict(losses='wkd_small', places=['neck']),
-    'wkd-f-roi': dict(losses='wkd_small', places=['roi']),
+    'wkd-l': dict(losses='wkd', places=['logit']),
+    'wkd-f': dict(losses='wkd', places=['neck']),
+    'wkd-f-roi': dict(losses='wkd', places=['roi']),
     'wkd-lf': _wkd_lf,
     'wkd-lf-fast': dict(**_wkd_lf, **_fast, num_seeds=3),
     **{
@@ -37,12 +36,9 @@ rows = {
         for method in ('cwd', 'fitnet', 'pkd')
     },
     'wkd-f_grid-4': dict(
-        losses='wkd_small',
+        losses='wkd',
         places=['neck'],
-        cfg_options={
-            'model.neck_loss.grid': 4,
-            'model.neck_loss.loss_weight': 0.01,
-        },
+        cfg_options={'model.neck_loss.grid': 4},
         num_seeds=3,
     ),
     # as long as wkd-lf-fast and wkd-lf take for 700 iterations: 1.3 and 1.55

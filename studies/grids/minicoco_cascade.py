@@ -1,12 +1,6 @@
 # A Cascade R-CNN that teaches a Faster R-CNN, and boxes as an extra term.
 # tools/make_minicoco.py makes the data, tools/train.py the two teachers, into
 # the folders that configs/_base_/teachers names.
-_wkd_l = {
-    'model.logit_loss.temperature': 2.0,
-    'model.logit_loss.gamma': 5.0,
-    'model.logit_loss.reg': 0.05,
-    'model.logit_loss.num_iters': 10,
-}
 
 dataset = 'minicoco, Cascade R-CNN'
 seeds = [0, 1, 2]
@@ -21,13 +15,9 @@ teacher = dict(
 baseline = 'student'
 rows = {
     'student': dict(config=pair['student']),
-    'wkd-l_from-cascade-r18-half': dict(
-        losses='wkd_small', places=['logit'], cfg_options=_wkd_l
-    ),
+    'wkd-l_from-cascade-r18-half': dict(losses='wkd', places=['logit']),
     'wkd-lf_from-cascade-r18-half': dict(
-        losses='wkd_small',
-        places=['logit', 'roi'],
-        cfg_options={**_wkd_l, 'model.roi_loss.loss_weight': 0.01},
+        losses='wkd', places=['logit', 'roi']
     ),
     'box_from-r18-half': dict(
         losses='box',

@@ -4,8 +4,8 @@
 # The rows that begin with `reference` have the transport of the paper's code.
 # Rows named wkd-lf compare neck maps, which configs now call wkd-ln.
 _reference = {'model.logit_loss.reg': 0.05, 'model.logit_loss.num_iters': 10}
-_wkd_l = dict(losses='wkd_dense', places=['logit'])
-_wkd_ln = dict(losses='wkd_dense', places=['logit', 'neck'])
+_wkd_l = dict(losses='wkd', places=['logit'])
+_wkd_ln = dict(losses='wkd', places=['logit', 'neck'])
 
 dataset = 'minicoco, RetinaNet'
 seeds = [0, 1, 2]
@@ -21,8 +21,8 @@ baseline = 'student'
 rows = {
     'student': dict(config=pair['student']),
     'wkd-l': _wkd_l,
-    'kd': dict(losses='kd_dense'),
-    'bkd': dict(losses='bkd_dense'),
+    'kd': dict(losses='kd'),
+    'bkd': dict(losses='bkd'),
     'wkd-lf': _wkd_ln,
     'reference_wkd-l': dict(**_wkd_l, cfg_options=_reference),
     'reference_wkd-lf': dict(**_wkd_ln, cfg_options=_reference),

@@ -53,9 +53,13 @@ def cascade_rcnn():
 
 
 def distiller_config(checkpoint, **changes):
-    """Config of a distiller with all three losses; None leaves one out."""
+    """Config of a distiller with all three losses; None leaves one out.
+
+    Losses have the scale of their formulas, to be compared with them.
+    """
     cfg = dict(
         type='DetectorDistiller',
+        balance_iterations=0,
         student=tiny_faster_rcnn(),
         teacher=dict(config=teacher_config(), checkpoint=str(checkpoint)),
         **LOSSES,

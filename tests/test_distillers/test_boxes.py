@@ -138,7 +138,7 @@ def compared(distiller, student, teacher):
     return RoIBoxPlace(
         distiller.distillation_losses['box'],
         DetectorPair(distiller.student, distiller._teacher),
-    ).losses(step, 1.0)[KEY]
+    ).losses(step)[KEY]
 
 
 def rename(data):

@@ -259,7 +259,7 @@ def test_no_roi_or_no_match_is_an_exact_0_in_the_graph(
     for other in (nothing, far):
         record = copy.copy(observed.student)
         object.__setattr__(record, 'predictions', other)
-        loss = place.losses(observed._replace(student=record), 1.0)[KEY]
+        loss = place.losses(observed._replace(student=record))[KEY]
         assert loss == 0
         assert loss.requires_grad
 

@@ -1,2 +1,2 @@
 # The boxes of foreground RoIs
-box_loss = dict(type='BoxDistillationLoss', beta=1.0, loss_weight=1.0)
+box_loss = dict(type='BoxDistillationLoss')

@@ -1,5 +1,5 @@
 # FitNets (Romero et al.) on FPN maps
-neck_loss = dict(type='FitNetLoss', loss_weight=9.0)
+neck_loss = dict(type='FitNetLoss')
 
 # and on the RoIAlign maps fed to the box head
-roi_loss = dict(type='FitNetLoss', loss_weight=3.0)
+roi_loss = dict(type='FitNetLoss')

@@ -1,5 +1,5 @@
 # PKD (Cao et al.) on FPN maps
-neck_loss = dict(type='PKDLoss', loss_weight=5.0)
+neck_loss = dict(type='PKDLoss')
 
 # and on the RoIAlign maps fed to the box head
-roi_loss = dict(type='PKDLoss', loss_weight=4.0)
+roi_loss = dict(type='PKDLoss')

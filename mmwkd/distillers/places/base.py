@@ -102,6 +102,14 @@ class Place(ABC):
     compares_classes: ClassVar[bool] = False
     """Whether teacher and student must have the same classes."""
 
+    share: ClassVar[float] = 1.0
+    """How strongly it pulls at the student, with a ``loss_weight`` of 1.
+
+    The norm of its gradient with respect to the neck's maps, as a fraction
+    of that of the student's own losses. Shares are those of weights that
+    were tuned one by one (docs/results.md).
+    """
+
     def __init__(self, loss: DistillationLoss, pair: DetectorPair) -> None:
         self.loss = loss
         # modules on the student's side, trained along, by unique names
@@ -159,17 +167,11 @@ class Place(ABC):
             reduced terms of the loss, all of them with the same names.
         """
 
-    def losses(self, step: Step, factor: float) -> Terms:
-        """Terms of the loss, averaged over parts, by their keys in a log.
-
-        Args:
-            step: What both detectors made of a batch.
-            factor: Factor of a schedule.
-        """
+    def losses(self, step: Step) -> Terms:
+        """Terms of the loss, averaged over parts, by their keys in a log."""
         parts = self.compare(step)
         return {
-            self.key(name): factor
-            * torch.stack([part[name] for part in parts]).mean()
+            self.key(name): torch.stack([part[name] for part in parts]).mean()
             for name in parts[0]
         }
 
@@ -197,14 +199,11 @@ class LogitPlace(Place):
     entry = 'logit'
     compares = 'logits'
     compares_classes = True
+    share = 0.7
 
     @abstractmethod
     def rows(self, step: Step) -> LogitRows:
-        """What is compared; of several stages of RoIs, in the last.
-
-        Args:
-            step: What both detectors made of a batch.
-        """
+        """What is compared; of several stages of RoIs, in the last."""
 
 
 class ConfidentLogitPlace(LogitPlace):
@@ -221,9 +220,6 @@ class ConfidentLogitPlace(LogitPlace):
     @abstractmethod
     def logits(self, step: Step) -> tuple[Tensor, Tensor, Tensor | None]:
         """What is compared.
-
-        Args:
-            step: What both detectors made of a batch.
 
         Returns:
             Logits (R, K) of the student and of the teacher, and which rows
@@ -260,13 +256,7 @@ def object_probability(logits: Tensor) -> Tensor:
 def compare_rows(
     loss: DistillationLoss, rows: LogitRows, total: Tensor | None = None
 ) -> Terms:
-    """Weighted means of a loss on logits over rows.
-
-    Args:
-        loss: Loss to compare with.
-        rows: What it compares.
-        total: Divisor; None for the sum of the weights.
-    """
+    """Weighted means of a loss on logits over rows; None sums the weights."""
     terms = loss.terms(rows.student_logits, rows.teacher_logits, rows.target)
     if total is None:
         total = rows.weights.sum()
@@ -288,17 +278,7 @@ def bind_classes(
     teacher: FrozenTeacher,
     head: BaseModule,
 ) -> None:
-    """Give a loss on logits what it needs of the teacher.
-
-    Args:
-        loss: The loss.
-        teacher: The teacher.
-        head: The head of the teacher whose logits are compared.
-
-    Raises:
-        ValueError: If the teacher's class list is of another length, or the
-            loss cannot serve.
-    """
+    """Give a loss on logits what it needs of the teacher's head."""
     classes, num_classes = teacher.classes, head.num_classes
     if classes is not None and len(classes) != num_classes:
         raise ValueError(

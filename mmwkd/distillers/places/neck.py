@@ -33,6 +33,7 @@ class NeckPlace(Place):
     entry = 'neck'
     compares = 'features'
     title = 'neck_loss'
+    share = 1.5
 
     def __init__(
         self,

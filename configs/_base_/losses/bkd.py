@@ -1,0 +1,2 @@
+# KD of each category's sigmoid
+logit_loss = dict(type='BinaryKDLoss')
