@@ -396,9 +396,10 @@ def _tuning() -> str:
     recorded = {row.name: row for row in _summary(TUNING).rows}
     tried: dict[str, dict[float, RowSummary]] = {}
     for name in recorded:
-        method, _, weight = name.rpartition('_')
+        method, _, tried_weight = name.rpartition('_')
         if method:
-            tried.setdefault(method, {})[float(weight)] = recorded[name]
+            rows = tried.setdefault(method, {})
+            rows[float(tried_weight)] = recorded[name]
     lines: list[tuple[str, ...]] = [('method', 'weight: box AP')]
     for method, rows in tried.items():
         shared = set.intersection(*(set(row.aps) for row in rows.values()))

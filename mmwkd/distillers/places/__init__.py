@@ -17,7 +17,7 @@ from mmwkd.distillers.places.base import (
     Place,
     Step,
 )
-from mmwkd.distillers.places.box import BoxPlace
+from mmwkd.distillers.places.box import MatchedBoxPlace, RoIBoxPlace
 from mmwkd.distillers.places.box_logits import BoxLogitPlace
 from mmwkd.distillers.places.location_logits import LocationLogitPlace
 from mmwkd.distillers.places.matched_logits import MatchedLogitPlace
@@ -60,7 +60,8 @@ for _kind in (
     MatchedLogitPlace,
     NeckPlace,
     RoIPlace,
-    BoxPlace,
+    RoIBoxPlace,
+    MatchedBoxPlace,
 ):
     register_place(_kind)
 
@@ -124,9 +125,9 @@ def _refuse_idle_options(
     config: Mapping[str, Any], places: Mapping[str, Place]
 ) -> None:
     """Refuse options of places that are not compared."""
-    kinds = [type(place) for place in places.values()]
+    read = {name for place in places.values() for name in place.options()}
     for name, kind in entries().items():
-        if kind is None or kind in kinds or name not in config:
+        if kind is None or name in read or name not in config:
             continue
         if config[name] != kind.options()[name]:
             raise ValueError(
