@@ -1,7 +1,7 @@
 _base_ = [
     './rtmdet_mobilenetv2_pafpn64_400_cocophotos.py',
     '../_base_/teachers/yolox-nano_8xb8-300e_coco.py',
-    '../_base_/losses/wkd_dense.py',
+    '../_base_/losses/wkd.py',
 ]
 
 student = _base_.model

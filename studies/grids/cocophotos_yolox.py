@@ -14,11 +14,13 @@ teacher = dict(
 baseline = 'student'
 rows = {
     'student': dict(config=pair['student']),
-    'wkd-ln': dict(losses='wkd_dense', places=['logit', 'neck']),
-    'kd': dict(losses='kd_dense'),
-    'wkd-l': dict(losses='wkd_dense', places=['logit']),
-    'wkd-f': dict(losses='wkd_dense', places=['neck']),
-    'pkd': dict(losses='pkd', places=['neck']),
-    'fitnet': dict(losses='fitnet', places=['neck']),
-    'cwd': dict(losses='cwd', places=['neck']),
+    'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
+    'dkd': dict(losses='dkd'),
+    'kd': dict(losses='kd'),
+    'wkd-l': dict(losses='wkd', places=['logit']),
+    'wkd-f': dict(losses='wkd', places=['neck']),
+    **{
+        method: dict(losses=method, places=['neck'])
+        for method in ('pkd', 'fitnet', 'cwd')
+    },
 }
