@@ -15,10 +15,12 @@ baseline = 'student'
 rows = {
     'student': dict(config=pair['student']),
     'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
+    'dkd': dict(losses='dkd'),
     'kd': dict(losses='kd'),
     'wkd-l': dict(losses='wkd', places=['logit']),
     'wkd-f': dict(losses='wkd', places=['neck']),
-    'pkd': dict(losses='pkd', places=['neck']),
-    'fitnet': dict(losses='fitnet', places=['neck']),
-    'cwd': dict(losses='cwd', places=['neck']),
+    **{
+        method: dict(losses=method, places=['neck'])
+        for method in ('pkd', 'fitnet', 'cwd')
+    },
 }
