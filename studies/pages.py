@@ -98,6 +98,8 @@ AGAIN = (
     ),
     ('iconcoco, second teacher', ('wkd-lf-fast',), ('fitnet-roi-fast',)),
 )
+BALANCE = 'minicoco, balance'
+BALANCED = ('wkd-lf', 'wkd-f', 'kd')
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'
 # beside the main rows of each dataset
@@ -322,6 +324,23 @@ def _same_place() -> str:
     return markdown_table(lines)
 
 
+def _balance() -> str:
+    """Losses without a weight, beside the weights that were tuned."""
+    lines: list[tuple[str, ...]] = [
+        ('method', 'student alone', 'no weight', 'tuned weight')
+        + ('no weight minus tuned', '95 % interval', 'seeds')
+    ]
+    for row in BALANCED:
+        tuned = _pair(BALANCE, row, f'{row}_tuned')
+        alone = _pair(BALANCE, row, 'student')
+        if tuned is not None and alone is not None:
+            lines.append(
+                (row, f'{alone.other_ap:.1f}', f'{tuned.ap:.1f}')
+                + (f'{tuned.other_ap:.1f}', *tuned.cells())
+            )
+    return markdown_table(lines)
+
+
 def _again() -> str:
     """Rivals with the stop, and ours beside each, for other teachers."""
     lines: list[tuple[str, ...]] = [
@@ -462,6 +481,7 @@ def _sensitivity() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    'balance': _balance,
     'headline': _headline,
     'tuning': _tuning,
     'minicoco': partial(_comparison, 'minicoco', *MAIN, *BESIDE['minicoco']),
