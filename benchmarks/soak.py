@@ -128,7 +128,7 @@ def run_config(args: argparse.Namespace, work_dir: str) -> Config:
         dict(
             type='DistillationWeightHook',
             warmup=100,
-            decay_begin=args.iters // 2,
+            stop=args.iters // 2,
             by_epoch=False,
         ),
     ]

@@ -3,8 +3,6 @@
 Nothing here loads torch before the command line is found to be in order.
 """
 
-from __future__ import annotations
-
 import os
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Annotated
 import tyro
 
 from mmwkd.cost_options import CollectOptions, EstimateOptions
-from mmwkd.files import check_writable
+from mmwkd.files import atomic_write, check_writable
 from mmwkd.quiet import quiet
 
 _ESTIMATE, _COLLECT = EstimateOptions(), CollectOptions()
@@ -117,10 +115,10 @@ def gradients(
 ) -> None:
     """Show how strongly each loss pulls at the student.
 
-    For each loss, the norm of its gradient with respect to the student's
-    backbone and neck, averaged over batches of the config's training data,
-    with the factors that the first iterations of a run would find. Nothing
-    is trained.
+    For each loss, the norm of its gradient with respect to the maps of the
+    student's neck, averaged over batches of the config's training data, with
+    the factors that the first iterations of a run would find. Nothing is
+    trained.
 
     Args:
         config: Config of a distillation run.
@@ -211,46 +209,54 @@ def cost_inspect(
     /,
     *,
     ann_file: Path | None = None,
-    img_prefix: Path | None = None,
     kappa: float = 2.0,
     out_dir: Path | None = None,
     force: bool = False,
 ) -> None:
-    """Show how good a cost matrix is: a table, pictures and an HTML report.
+    """Show how good a cost matrix is: figures, a heatmap and a map.
 
     Args:
         file: Cost matrix file.
-        ann_file: Annotations in COCO format: supercategories, and what to
-            show.
-        img_prefix: Folder of the images of the annotations, to show the
-            categories.
+        ann_file: Annotations in COCO format, for their supercategories.
         kappa: Sharpness of the drawn cost.
-        out_dir: Folder for the report; by default one named as the file, in
-            work_dirs/cost_matrix.
-        force: Whether an earlier report may be replaced.
+        out_dir: Folder for the pictures; by default one named as the file,
+            in work_dirs/cost_matrix.
+        force: Whether earlier pictures may be replaced.
 
     Raises:
-        FileExistsError: If there is a report and ``force`` is not set.
+        FileExistsError: If there is a picture and ``force`` is not set.
         FileNotFoundError: If a file does not exist.
         ValueError: If a file is not what it should be.
     """
-    if img_prefix is not None and ann_file is None:
-        raise ValueError(
-            '--img-prefix needs --ann-file, which says what is in the images'
-        )
     _check_files(file=file, ann_file=ann_file)
-    if img_prefix is not None and not img_prefix.is_dir():
-        raise FileNotFoundError(f'--img-prefix {img_prefix} is no folder')
-    from mmwkd.costs.inspection import inspect_cost_matrix
-
-    inspect_cost_matrix(
-        file,
-        out_dir or Path('work_dirs/cost_matrix') / file.stem,
-        ann_file=ann_file,
-        img_prefix=img_prefix,
-        kappa=kappa,
-        force=force,
+    from mmwkd.costs.cost_matrix import CostMatrix
+    from mmwkd.costs.inspection import (
+        PICTURES,
+        figures_of,
+        read_supercategories,
     )
+    from mmwkd.costs.plots import draw_heatmap, draw_map
+    from mmwkd.functional.checks import check_positive
+
+    check_positive(kappa=kappa)
+    out_dir = out_dir or Path('work_dirs/cost_matrix') / file.stem
+    heatmap, plane = (out_dir / name for name in PICTURES)
+    for path in (heatmap, plane):
+        check_writable(path, force=force)
+    matrix = CostMatrix.load(file)
+    families = None
+    if ann_file is not None:
+        families = read_supercategories(ann_file, matrix.categories[:-1])
+    print(f'{file}, estimator {matrix.estimator}')
+    print('\n'.join(figures_of(matrix, families)))
+    drawn = {
+        heatmap: draw_heatmap(matrix, families, kappa=kappa),
+        plane: draw_map(matrix, families),
+    }
+    for path, picture in drawn.items():
+        with atomic_write(path, force=force) as opened:
+            opened.write(picture)
+        print(path)
 
 
 def cost_transport(
@@ -258,15 +264,11 @@ def cost_transport(
     checkpoint: str | None = None,
     /,
     *,
-    cost: Path | None = None,
     num_images: int = 8,
     num_rois: int = 32,
     num_plans: int = 6,
     seed: int = 0,
-    temperature: float | None = None,
-    kappa: float | None = None,
-    reg: float | None = None,
-    num_iters: int | None = None,
+    cfg_options: tuple[str, ...] = (),
     out_dir: Path = Path('work_dirs/transport'),
     force: bool = False,
 ) -> None:
@@ -277,15 +279,12 @@ def cost_transport(
     Args:
         config: Config of a distillation run.
         checkpoint: The student's checkpoint; by default its initial weights.
-        cost: Cost matrix file; by default the config's own cost.
         num_images: Training images to run on.
         num_rois: Foreground RoIs to take at most.
         num_plans: Plans to draw, of the RoIs with the largest distance.
         seed: Seed of initial weights, images and RoI sampling.
-        temperature: Instead of the loss's own.
-        kappa: Instead of the loss's own.
-        reg: Instead of the loss's own.
-        num_iters: Instead of the loss's own.
+        cfg_options: Changes to the config, as key=value, such as
+            model.logit_loss.reg=0.05.
         out_dir: Folder for the pictures.
         force: Whether earlier pictures may be replaced.
 
@@ -294,12 +293,13 @@ def cost_transport(
         ValueError: If the config is of no such run, or no RoI is of an
             object.
     """
-    _check_files(config=config, checkpoint=checkpoint, cost=cost)
+    _check_files(config=config, checkpoint=checkpoint)
     _load()
+    from mmwkd.configs import read_config
     from mmwkd.costs.transport_inspection import (
         PICTURES,
         inspect_transport,
-        subject_from_config,
+        subject_of,
     )
     from mmwkd.functional.checks import check_at_least
 
@@ -308,20 +308,12 @@ def cost_transport(
     )
     for name in PICTURES:
         check_writable(out_dir / name, force=force)
-    overridden = dict(
-        cost=None if cost is None else str(cost),
-        temperature=temperature,
-        kappa=kappa,
-        reg=reg,
-        num_iters=num_iters,
-    )
-    subject = subject_from_config(
-        config,
+    subject = subject_of(
+        read_config(config, cfg_options),
         checkpoint,
         num_images=num_images,
         num_rois=num_rois,
         seed=seed,
-        **{k: v for k, v in overridden.items() if v is not None},
     )
     inspect_transport(subject, out_dir, num_plans=num_plans, force=force)
 

@@ -1,12 +1,9 @@
 """How a cost matrix is estimated: options of a function and of a command."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal
 
 EstimatorName = Literal['classifier', 'centroid', 'confusion', 'paired_cka']
-FeatureTensor = Literal['fc', 'logits', 'roi']
 Split = Literal['train', 'val']
 
 
@@ -25,20 +22,12 @@ class EstimateOptions:
     cap: int = 256
     min_samples: int = 5
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        _check_choices(self, estimator=EstimatorName)
-        _check_at_least(self, cap=2, min_samples=2)
-
 
 @dataclass(frozen=True, kw_only=True)
 class CollectOptions:
     """What is measured, and on which boxes.
 
     Attributes:
-        tensor: 'fc' for the last fully connected features, which the
-            classifier reads; 'logits'; or 'roi' for the maps fed to the box
-            head, averaged over positions.
         split: Images of the config's 'train' or 'val' dataloader.
         min_size: Smallest side of a ground truth, in pixels of the image
             that the teacher sees.
@@ -50,7 +39,6 @@ class CollectOptions:
         num_workers: Processes that load images.
     """
 
-    tensor: FeatureTensor = 'fc'
     split: Split = 'train'
     min_size: float = 4
     negatives: int = 16
@@ -58,31 +46,3 @@ class CollectOptions:
     seed: int = 0
     batch_size: int = 8
     num_workers: int = 2
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        _check_choices(self, tensor=FeatureTensor, split=Split)
-        _check_at_least(
-            self, min_size=0, negatives=0, num_workers=0, batch_size=1
-        )
-        if self.max_images is not None:
-            _check_at_least(self, max_images=1)
-
-
-def _check_choices(options: object, **choices: Any) -> None:
-    for name, kind in choices.items():
-        value = getattr(options, name)
-        if value not in get_args(kind):
-            raise ValueError(
-                f'{name} must be one of {", ".join(get_args(kind))}, got '
-                f'{value!r}'
-            )
-
-
-# functional/checks.py has the same, but loads torch, for which nobody who
-# asks for a help text should wait
-def _check_at_least(options: object, **minima: float) -> None:
-    for name, minimum in minima.items():
-        value = getattr(options, name)
-        if not value >= minimum:
-            raise ValueError(f'{name} must be at least {minimum}, got {value}')

@@ -1,7 +1,5 @@
 """How strongly each loss of a distiller pulls at its student."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,7 +14,8 @@ from torch import Tensor
 
 from mmwkd.configs import is_distiller, read_config
 from mmwkd.distillers import DetectorDistiller
-from mmwkd.distillers.balance import total
+from mmwkd.distillers.balance import squared_gradient, total
+from mmwkd.distillers.capture import only_output, recorded_outputs
 
 OWN = "the student's own"
 
@@ -25,7 +24,7 @@ class Pull(NamedTuple):
     """What a loss is on a batch, and what it does."""
 
     value: float
-    gradient: float  # norm with respect to the backbone and the neck
+    gradient: float  # norm with respect to the maps of the student's neck
 
 
 def gradient_norms(
@@ -42,31 +41,24 @@ def gradient_norms(
         :data:`OWN`, the student's own together.
     """
     data = distiller.data_preprocessor(batch, training=True)
-    shared = [
-        parameter
-        for name, parameter in distiller.student.named_parameters()
-        if name.startswith(('backbone.', 'neck.')) and parameter.requires_grad
-    ]
-    losses = distiller(**data, mode='loss')
+    student = distiller.student
+    neck = student.neck if student.with_neck else student.backbone
+    with recorded_outputs({'neck': neck}) as outputs:
+        losses = distiller(**data, mode='loss')
+    maps = only_output('neck', outputs)
+    maps = [maps] if isinstance(maps, Tensor) else list(maps)
     distillation = tuple(
         f'loss_{loss.method}_{place}_'
         for place, loss in distiller.distillation_losses.items()
     )
     own = {k: v for k, v in losses.items() if not k.startswith(distillation)}
-    pulls = {OWN: _pull(total(own), shared)}
-    for name, loss in losses.items():
-        if 'loss' in name:
-            pulls[name] = _pull(total({name: loss}), shared)
+    pulls: dict[str, Pull] = {}
+    for name, value in {OWN: own, **losses}.items():
+        if name == OWN or 'loss' in name:
+            loss = total(own if name == OWN else {name: value})
+            norm = squared_gradient(loss, maps).sqrt()
+            pulls[name] = Pull(float(loss.detach()), float(norm))
     return pulls
-
-
-def _pull(loss: Tensor, parameters: Sequence[Tensor]) -> Pull:
-    grads = torch.autograd.grad(
-        loss, parameters, retain_graph=True, allow_unused=True
-    )
-    norms = [grad.norm() for grad in grads if grad is not None]
-    norm = torch.stack(norms).norm() if norms else 0.0
-    return Pull(float(loss.detach()), float(norm))
 
 
 def print_gradients(

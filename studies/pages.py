@@ -1,4 +1,4 @@
-"""Write the tables and pictures of docs/results.md from the table of runs.
+"""Write the tables and pictures of the results from the table of runs.
 
 What stands between <!-- table NAME --> and <!-- end --> in a page is replaced;
 the text around it is written by hand. With --check nothing is written, and the
@@ -18,11 +18,11 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 import pandas as pd
-from mmengine.config import Config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies/
 
 from mmwkd.files import atomic_write
+from mmwkd.losses import WKDLogitLoss
 from studies.grid.figures import (
     Scan,
     draw_ap_curves,
@@ -42,7 +42,11 @@ REPO = Path(__file__).resolve().parents[1]
 GRIDS = REPO / 'studies' / 'grids'
 RUNS = REPO / 'studies' / 'results' / 'runs.csv'
 IMAGES = REPO / 'docs' / 'images'
-PAGES = (REPO / 'docs' / 'results.md', REPO / 'README.md')
+PAGES = (
+    REPO / 'docs' / 'results.md',
+    REPO / 'docs' / 'results_drawn.md',
+    REPO / 'README.md',
+)
 
 TUNING = 'minicoco, tuning split'
 MAIN = ('student', 'kd', 'dkd', 'pkd', 'wkd-l', 'wkd-f', 'wkd-f-roi', 'wkd-lf')
@@ -94,6 +98,8 @@ AGAIN = (
     ),
     ('iconcoco, second teacher', ('wkd-lf-fast',), ('fitnet-roi-fast',)),
 )
+BALANCE = 'minicoco, balance'
+BALANCED = ('wkd-lf', 'wkd-f', 'kd')
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'
 # beside the main rows of each dataset
@@ -318,6 +324,23 @@ def _same_place() -> str:
     return markdown_table(lines)
 
 
+def _balance() -> str:
+    """Losses without a weight, beside the weights that were tuned."""
+    lines: list[tuple[str, ...]] = [
+        ('method', 'student alone', 'no weight', 'tuned weight')
+        + ('no weight minus tuned', '95 % interval', 'seeds')
+    ]
+    for row in BALANCED:
+        tuned = _pair(BALANCE, row, f'{row}_tuned')
+        alone = _pair(BALANCE, row, 'student')
+        if tuned is not None and alone is not None:
+            lines.append(
+                (row, f'{alone.other_ap:.1f}', f'{tuned.ap:.1f}')
+                + (f'{tuned.other_ap:.1f}', *tuned.cells())
+            )
+    return markdown_table(lines)
+
+
 def _again() -> str:
     """Rivals with the stop, and ours beside each, for other teachers."""
     lines: list[tuple[str, ...]] = [
@@ -391,10 +414,11 @@ def _tuning() -> str:
     """
     recorded = {row.name: row for row in _summary(TUNING).rows}
     tried: dict[str, dict[float, RowSummary]] = {}
-    for name in Config.fromfile(GRIDS / 'minicoco_tuning.py').rows:
-        method, _, weight = name.rpartition('_')
-        if method and name in recorded:
-            tried.setdefault(method, {})[float(weight)] = recorded[name]
+    for name in recorded:
+        method, _, tried_weight = name.rpartition('_')
+        if method:
+            rows = tried.setdefault(method, {})
+            rows[float(tried_weight)] = recorded[name]
     lines: list[tuple[str, ...]] = [('method', 'weight: box AP')]
     for method, rows in tried.items():
         shared = set.intersection(*(set(row.aps) for row in rows.values()))
@@ -426,7 +450,7 @@ def _aps_of_scanned_seeds() -> dict[str, list[float]]:
 
 def _scans() -> list[Scan]:
     """Box AP of WKD-L over each of its hyper-parameters."""
-    default = Config.fromfile(REPO / 'configs/_base_/losses/wkd.py').logit_loss
+    default = WKDLogitLoss()
     rows = _aps_of_scanned_seeds()
     scans = []
     for name in SCANNED:
@@ -436,8 +460,9 @@ def _scans() -> list[Scan]:
             if row.startswith(f'wkd-l_{name}-')
         }
         if aps:
-            aps[default[name]] = rows['wkd-l']
-            scans.append(Scan(name, aps, default[name]))
+            chosen = getattr(default, name)
+            aps[chosen] = rows['wkd-l']
+            scans.append(Scan(name, aps, chosen))
     return scans
 
 
@@ -456,6 +481,7 @@ def _sensitivity() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    'balance': _balance,
     'headline': _headline,
     'tuning': _tuning,
     'minicoco': partial(_comparison, 'minicoco', *MAIN, *BESIDE['minicoco']),

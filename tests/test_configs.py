@@ -187,9 +187,6 @@ PLACES = {
     'kd-pkd-roi': {'logit_loss', 'roi_loss'},
     'cwd': {'neck_loss'},
     'cwd-roi': {'roi_loss'},
-    'ickd': {'neck_loss'},
-    'ickd-roi': {'roi_loss'},
-    'emd-roi': {'roi_loss'},
     'box': {'box_loss'},
 }
 DENSE_METHODS = ('wkd-l', 'wkd-f', 'wkd-ln', 'kd', 'bkd')

@@ -1,4 +1,4 @@
-"""Show how good a cost matrix is: a table, pictures and an HTML report."""
+"""Show how good a cost matrix is: figures, a heatmap and a map."""
 
 import sys
 

@@ -4,8 +4,6 @@ Shapes: K categories, background included and last; D features; R RoIs;
 G ground truths of an image.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +19,13 @@ from mmengine import dist
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from mmwkd.configs import dataset_classes, type_name
-from mmwkd.cost_options import CollectOptions, FeatureTensor, Split
+from mmwkd.cost_options import CollectOptions, Split
 from mmwkd.costs.statistics import ClassStatistics, hash_key, sample_keys
-from mmwkd.distillers.alignment import Probe, check_roi_head
+from mmwkd.distillers.alignment import check_roi_head
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.teacher import FrozenTeacher
 
@@ -48,9 +46,6 @@ def build_dataset(config: Config, split: Split) -> BaseDataset:
     """Dataset of a split with its annotations and the test-time pipeline.
 
     Every image comes once: wrappers that repeat or mix images are dropped.
-
-    Raises:
-        ValueError: If the config lacks a dataloader, or the dataset is empty.
     """
     for name in (f'{split}_dataloader', 'val_dataloader'):
         if not config.get(name):
@@ -79,9 +74,6 @@ def annotated_pipeline(
     mmdet's test pipelines load annotations behind ``Resize``, as scores are
     computed in the original image. Here they are loaded before it, so that
     every transform takes the boxes along to where the teacher looks.
-
-    Raises:
-        ValueError: If the pipeline does not load an image.
     """
     steps = [
         step
@@ -114,19 +106,17 @@ def annotated_pipeline(
     ]
 
 
-def num_features(teacher: FrozenTeacher, tensor: FeatureTensor) -> int:
-    """D of a tensor of :class:`CollectOptions`; ValueError if it has none."""
+def num_features(teacher: FrozenTeacher) -> int:
+    """Features D that the teacher's classifier reads."""
     check_roi_head('teacher', teacher.detector)
     head = box_heads(teacher.detector)[-1]
     classifier = getattr(head, 'fc_cls', None)
     if not isinstance(classifier, nn.Linear):
         raise ValueError(
             f"the teacher's {type(head).__name__} has no linear fc_cls, "
-            'whose input and output would be measured'
+            'whose input would be measured'
         )
-    if tensor == 'roi':
-        return Probe(teacher.detector).roi_maps[-1][0]
-    return classifier.in_features if tensor == 'fc' else head.num_classes + 1
+    return classifier.in_features
 
 
 def choose_boxes(
@@ -178,12 +168,9 @@ def draw_negatives(
             of shape (G, 4).
         crowds: Boxes that are to cover little of what is drawn, (I, 4).
         image_shape: Height and width of the image.
-        num: Number of boxes to draw.
+        num: Number of boxes to draw; fewer come where the image is full.
         min_size: Smallest size, the root of the area, in pixels.
         generator: Source of randomness.
-
-    Returns:
-        At most ``num`` boxes, fewer where the image is full, (n, 4).
     """
     limit = np.array(image_shape[:2][::-1], dtype=float)  # width, height
     largest = limit.min()
@@ -221,35 +208,26 @@ def collect_statistics(
         confusion: Whether predicted probabilities are averaged.
         cap: Samples kept of each category; 0 for none.
 
-    Returns:
-        Statistics of all ranks.
-
     Raises:
-        ValueError: If the dataset has other classes than the teacher, or an
-            image cannot be read.
+        ValueError: If the dataset has other classes than the teacher.
         FloatingPointError: If features are not finite, naming the images.
     """
     classes = check_dataset(teacher, dataset)
     statistics = ClassStatistics(
         len(classes) + 1,
-        num_features(teacher, options.tensor),
+        num_features(teacher),
         confusion=confusion,
         cap=cap,
         device=next(teacher.detector.parameters()).device,
     )
     rank, world_size = dist.get_dist_info()
     batches = DataLoader(
-        Subset(
-            _Readable(dataset),
-            _image_order(dataset, options)[rank::world_size],
-        ),
+        Subset(dataset, _image_order(dataset, options)[rank::world_size]),
         batch_size=options.batch_size,
         num_workers=options.num_workers,
-        collate_fn=_collate,
+        collate_fn=pseudo_collate,
     )
     for batch in tqdm(batches, unit='batch', disable=rank != 0):
-        if isinstance(batch, str):
-            raise ValueError(batch)
         _add_batch(statistics, teacher, batch, options)
     statistics.all_reduce()
     return statistics
@@ -268,32 +246,6 @@ def check_dataset(
             'it is of another dataset'
         )
     return classes
-
-
-class _Readable(Dataset):
-    """Images of a dataset, or why they cannot be read.
-
-    An error of a worker would come with its traceback in the message.
-    """
-
-    def __init__(self, dataset: BaseDataset) -> None:
-        self._dataset = dataset
-
-    def __getitem__(self, index: int) -> Any:
-        try:
-            return self._dataset[index]
-        except Exception as error:  # of any step of any pipeline
-            path = self._dataset.get_data_info(index).get('img_path')
-            reason = str(error).partition('\n')[0]
-            return (
-                f'image {path} cannot be used '
-                f'({type(error).__name__}: {reason})'
-            )
-
-
-def _collate(samples: Sequence[Any]) -> Any:
-    failures = (sample for sample in samples if isinstance(sample, str))
-    return next(failures, None) or pseudo_collate(samples)
 
 
 @torch.no_grad()
@@ -326,19 +278,14 @@ def _add_batch(
                 neck_feats, len(box_heads(detector)) - 1, rois, logits=True
             )
         assert stage.logits is not None
-        features = {
-            'fc': fc[-1],
-            'logits': stage.logits,
-            'roi': stage.feats.mean(dim=(2, 3)),
-        }[options.tensor]
-        if not (features.isfinite().all() and stage.logits.isfinite().all()):
+        if not (fc[-1].isfinite().all() and stage.logits.isfinite().all()):
             files = ', '.join(str(sample.img_path) for sample in samples)
             raise FloatingPointError(
                 f"the teacher's features are not finite on {files}; check "
                 'the checkpoint and its normalisation'
             )
         statistics.update(
-            features,
+            fc[-1],
             torch.cat([boxes.labels for boxes in chosen]).to(device),
             probabilities=stage.logits.softmax(dim=1),
             keys=torch.cat([boxes.keys for boxes in chosen]).to(device),

@@ -4,9 +4,8 @@ Shapes: K categories, background included and last; S categories with enough
 samples.
 """
 
-from __future__ import annotations
-
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -42,7 +41,6 @@ from mmwkd.functional import (
     confusion_interrelation,
     paired_cka_interrelation,
 )
-from mmwkd.ranks import local_rank
 from mmwkd.version import __version__
 
 
@@ -96,12 +94,6 @@ def estimate_cost_matrix(
         options: How interrelations are estimated.
         collect: What is measured, and on which boxes.
         name: Name of the teacher's config, to be recorded.
-
-    Returns:
-        The matrix.
-
-    Raises:
-        ValueError: If the teacher or the dataset do not allow it.
     """
     estimator = ESTIMATORS[options.estimator]
     interrelation = _classifier_interrelation(teacher)
@@ -224,6 +216,6 @@ def join_ranks(device: str | None) -> str:
             'and each takes a GPU of its own'
         )
     if device is None and has_gpu:
-        device = f'cuda:{local_rank()}'
+        device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}'
         torch.cuda.set_device(device)
     return device or 'cpu'

@@ -3,8 +3,6 @@
 Shapes: K categories, background included and last.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import sys
@@ -12,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from mmwkd.costs.cost_matrix import CostMatrix
 from mmwkd.costs.quality import distances
@@ -86,9 +83,6 @@ def draw_heatmap(
         matrix: The matrix.
         supercategories: Supercategory of each foreground category.
         kappa: Sharpness of the cost.
-
-    Returns:
-        A PNG.
     """
     size = len(matrix.categories)
     tree = cluster(matrix)
@@ -140,9 +134,7 @@ def _deep_recursion(depth: int) -> Iterator[None]:
 
 
 def draw_map(
-    matrix: CostMatrix,
-    supercategories: Mapping[str, str] | None = None,
-    thumbnails: Mapping[str, Image.Image] | None = None,
+    matrix: CostMatrix, supercategories: Mapping[str, str] | None = None
 ) -> bytes:
     """Draw the foreground categories in a plane, near ones beside each other.
 
@@ -150,16 +142,7 @@ def draw_map(
     cells of a grid, each to its own and all together as little as possible:
     no two overlap, and what is lost are distances, of which t-SNE keeps only
     the small ones anyway.
-
-    Args:
-        matrix: The matrix.
-        supercategories: Supercategory of each foreground category.
-        thumbnails: Picture of categories; a category without one is a dot.
-
-    Returns:
-        A PNG.
     """
-    thumbnails = thumbnails or {}
     names = matrix.categories[:-1]
     colours, legend = group_colours(matrix.categories, supercategories)
     cells, num_cols, num_rows = _grid_cells(embed(distances(matrix)[:-1, :-1]))
@@ -170,25 +153,14 @@ def draw_map(
             layout='constrained',
         )
         axes = figure.subplots()
-        for name, colour, (x, y) in zip(names, colours, cells, strict=False):
-            if name in thumbnails:
-                framed = ImageOps.expand(thumbnails[name], 5, colour)
-                sides = (x - 0.35, x + 0.35, y - 0.35, y + 0.35)
-                axes.imshow(framed, extent=sides)
-            else:
-                axes.scatter(x, y, s=(14 * pitch) ** 2, color=colour)
-            if pitch > 0.6:
-                axes.text(
-                    x,
-                    y - 0.36,
-                    short_name(name, int(14 * pitch)),
-                    ha='center',
-                    va='top',
-                    fontsize=7,
-                )
+        x, y = cells.T
+        axes.scatter(x, y, s=(14 * pitch) ** 2, c=colours[:-1])
+        if pitch > 0.6:
+            for name, x, y in zip(names, *cells.T, strict=True):
+                label = short_name(name, int(14 * pitch))
+                axes.text(x, y - 0.2, label, ha='center', va='top', fontsize=7)
         axes.set_xlim(-0.5, num_cols - 0.5)
         axes.set_ylim(-0.55, num_rows - 0.5)
-        axes.set_aspect('equal')
         axes.set_axis_off()
         if legend:
             figure.legend(

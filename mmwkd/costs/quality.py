@@ -6,31 +6,16 @@ is, so that what depends on ranks alone holds for the cost too.
 Shapes: K categories, background included and last; P pairs i < j of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from mmwkd.costs.cost_matrix import CostMatrix
+from mmwkd.extras import needs_extra
 
-
-class Dispersion(NamedTuple):
-    """How the off-diagonal distances spread."""
-
-    mean: float
-    std: float
-    minimum: float
-    maximum: float
-    variation: float  # std / mean, 0 where all distances are 0
-
-
-class Neighbour(NamedTuple):
-    """A category near another."""
-
-    category: str
-    distance: float
+with needs_extra('cost'):
+    from sklearn.metrics import roc_auc_score
 
 
 class SupercategoryAUC(NamedTuple):
@@ -49,43 +34,22 @@ def distances(matrix: CostMatrix) -> np.ndarray:
     return gaps.clip(min=0)  # a cosine may round above 1
 
 
-def dispersion(matrix: CostMatrix) -> Dispersion:
-    """Spread of the off-diagonal distances."""
-    pairs = np.triu_indices(len(matrix.categories), 1)
-    values = distances(matrix)[pairs]  # (P,)
-    mean, std = float(values.mean()), float(values.std())
-    return Dispersion(
-        mean=mean,
-        std=std,
-        minimum=float(values.min()),
-        maximum=float(values.max()),
-        variation=std / mean if mean > 0 else 0.0,
-    )
-
-
 def nearest_categories(
     matrix: CostMatrix, count: int = 3
-) -> dict[str, tuple[Neighbour, ...]]:
-    """Nearest other categories of each, the nearest first.
+) -> dict[str, dict[str, float]]:
+    """Nearest other categories of each, and their distances, nearest first.
 
     Those that are not related at all (IR = 0) are all as far and not listed.
-
-    Args:
-        matrix: The matrix.
-        count: How many to list at most.
-
-    Returns:
-        Neighbours by category.
     """
     gaps = distances(matrix)
     np.fill_diagonal(gaps, np.inf)
     order = gaps.argsort(axis=1, kind='stable')[:, :count]
     return {
-        category: tuple(
-            Neighbour(matrix.categories[j], float(gaps[i, j]))
+        category: {
+            matrix.categories[j]: float(gaps[i, j])
             for j in order[i]
             if gaps[i, j] < 1
-        )
+        }
         for i, category in enumerate(matrix.categories)
     }
 
@@ -94,7 +58,7 @@ def supercategory_auc(
     matrix: CostMatrix,
     supercategories: Mapping[str, str] | None,
     *,
-    num_resamples: int = 500,
+    num_resamples: int = 200,
     seed: int = 0,
 ) -> SupercategoryAUC | None:
     """The chance that a same-supercategory pair is cheaper than a mixed one.
@@ -102,8 +66,7 @@ def supercategory_auc(
     The area under the ROC curve over pairs of foreground categories: 0.5 is
     a coin, 1 a perfect separation. Pairs that share a category are not
     independent, so the interval resamples categories, not pairs; a pair
-    weighs as often as both of its categories were drawn. Resamples without
-    both kinds of pairs are left out.
+    weighs as often as both of its categories were drawn.
 
     Args:
         matrix: The matrix.
@@ -123,34 +86,17 @@ def supercategory_auc(
     same = groups[rows] == groups[cols]  # (P,)
     if same.all() or not same.any():
         return None
+    similarity = matrix.interrelation[rows, cols]
     generator = np.random.default_rng(seed)
-    _, ranks = np.unique(matrix.interrelation[rows, cols], return_inverse=True)
     resampled = []
     for _ in range(num_resamples):
         drawn = generator.integers(len(names), size=len(names))
         counts = np.bincount(drawn, minlength=len(names))
-        resampled.append(
-            _weighted_auc(same, ranks, counts[rows] * counts[cols])
-        )
-    resampled = [value for value in resampled if np.isfinite(value)]
-    value = _weighted_auc(same, ranks, np.ones(len(same)))
-    low, high = (
-        np.quantile(resampled, [0.025, 0.975])
-        if resampled
-        else (np.nan, np.nan)
-    )
-    return SupercategoryAUC(value, float(low), float(high))
-
-
-def _weighted_auc(
-    same: np.ndarray, ranks: np.ndarray, weights: np.ndarray
-) -> float:
-    """Area under the ROC curve over P pairs; NaN where one kind lacks.
-
-    Ranks are sorted once for all resamples, equal ones for ties.
-    """
-    high = np.bincount(ranks, weights * same)
-    low = np.bincount(ranks, weights * ~same)
-    total = high.sum() * low.sum()
-    wins = high @ (low.cumsum() - low / 2)  # half of the ties
-    return float(wins / total) if total else np.nan
+        weights = counts[rows] * counts[cols]
+        if weights[same].any() and weights[~same].any():
+            resampled.append(
+                roc_auc_score(same, similarity, sample_weight=weights)
+            )
+    low, high = np.quantile(resampled or [np.nan], [0.025, 0.975])
+    value = roc_auc_score(same, similarity)
+    return SupercategoryAUC(float(value), float(low), float(high))

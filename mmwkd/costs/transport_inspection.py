@@ -1,23 +1,20 @@
-"""Show what the entropic transport of WKD-L does on some RoIs.
+"""What the entropic transport of WKD-L does on some RoIs.
 
 Shapes: R RoIs, K categories, background included and last.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from mmdet.registry import MODELS
-from mmdet.utils import register_all_modules
+from mmengine.config import Config
 from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
 from mmwkd.configs import (
     dataset_classes,
     is_distiller,
-    read_config,
     type_name,
 )
 from mmwkd.costs.cost_matrix import BACKGROUND
@@ -39,55 +36,39 @@ from mmwkd.losses import WKDLogitLoss
 PICTURES = ('plans.png', 'errors.png')
 
 
-class RoILogits(NamedTuple):
-    """Logits of both detectors on the same RoIs."""
+class TransportSubject(NamedTuple):
+    """What there is to look at: logits on some RoIs, and the bound loss."""
 
     student_logits: Tensor  # (R, K)
     teacher_logits: Tensor  # (R, K)
     target: Tensor  # (R,), label of each RoI
-
-
-class TransportSubject(NamedTuple):
-    """What there is to look at: RoIs, the bound loss, and names."""
-
-    logits: RoILogits
     loss: WKDLogitLoss
     categories: tuple[str, ...]  # K
 
 
-def subject_from_config(
-    config: str,
+def subject_of(
+    config: Config,
     checkpoint: str | None = None,
     *,
     num_images: int = 8,
     num_rois: int = 32,
     seed: int = 0,
-    **loss_options: Any,
 ) -> TransportSubject:
     """Run a distiller on a few training images and take foreground RoIs.
 
     Both detectors are in eval mode, and nothing is trained. Arguments are
-    those of :func:`mmwkd.commands.cost_transport`, and options of the
-    ``logit_loss``.
+    those of :func:`mmwkd.commands.cost_transport`.
     """
-    register_all_modules()
-    cfg = read_config(config)
-    if not is_distiller(cfg.get('model', {})) or not cfg.model.get(
-        'logit_loss'
+    model = config.get('model', {})
+    if not is_distiller(model) or (
+        type_name(model.get('logit_loss') or {}) != 'WKDLogitLoss'
     ):
         raise ValueError(
-            f'{config} has no DetectorDistiller with a logit_loss, whose '
-            'transport could be inspected'
+            'the config has no DetectorDistiller whose logit_loss is a '
+            'WKDLogitLoss, the one that transports'
         )
-    name = type_name(cfg.model.logit_loss)
-    if name != 'WKDLogitLoss':
-        raise ValueError(
-            f'the logit_loss of {config} is a {name}, '
-            'which transports nothing; WKDLogitLoss does'
-        )
-    cfg.model.logit_loss.update(loss_options)
     set_random_seed(seed)
-    distiller = MODELS.build(cfg.model)
+    distiller = MODELS.build(model)
     if checkpoint is None:
         distiller.init_weights()
     else:
@@ -99,7 +80,7 @@ def subject_from_config(
         )
     loader = Runner.build_dataloader(
         dict(
-            cfg.train_dataloader,
+            config.train_dataloader,
             batch_size=num_images,
             num_workers=0,
             persistent_workers=False,
@@ -112,16 +93,14 @@ def subject_from_config(
     # again: building a student draws more or less with other weights
     set_random_seed(seed)
     logits = observe_logits(distiller, next(iter(loader)), num_rois)
-    return TransportSubject(logits, loss, (*classes, BACKGROUND))
+    return TransportSubject(*logits, loss, (*classes, BACKGROUND))
 
 
 @torch.no_grad()
 def observe_logits(
     distiller: DetectorDistiller, batch: dict[str, Any], num_rois: int
-) -> RoILogits:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Logits on foreground RoIs of a batch, by the distiller's own capture.
-
-    Of a cascade, the last stage is looked at.
 
     Args:
         distiller: A distiller with a ``logit_loss``; left in eval mode.
@@ -129,7 +108,7 @@ def observe_logits(
         num_rois: RoIs to take at most, spread over the batch.
 
     Returns:
-        The logits.
+        Logits (R, K) of the student and of the teacher, and targets (R,).
 
     Raises:
         ValueError: If no sampled RoI is of an object.
@@ -145,7 +124,7 @@ def observe_logits(
         )
     spread = torch.linspace(0, len(found) - 1, min(num_rois, len(found)))
     rows = found[spread.round().long().to(found.device)]
-    return RoILogits(
+    return (
         student_logits[rows].float().cpu(),
         teacher_logits[rows].float().cpu(),
         target[rows].cpu(),
@@ -160,7 +139,7 @@ def inspect_transport(
     force: bool = False,
 ) -> tuple[Path, Path]:
     """Print and draw what entropic transport does on some RoIs."""
-    (student_logits, teacher_logits, target), loss, categories = subject
+    student_logits, teacher_logits, target, loss, categories = subject
     assert loss.ground_cost is not None  # a subject's loss is bound
     cost = loss.ground_cost.cpu()
     excluded = target if loss.separate_target else None
@@ -193,10 +172,6 @@ def inspect_transport(
         f'cost {value:.3f}, exact {exact[row]:.3f}'
         for row, value in zip(shown.tolist(), values.tolist(), strict=True)
     ]
-    pictures = (
-        draw_plans(source[shown], sink[shown], plans, categories, titles),
-        draw_errors(errors, reg=loss.reg, num_iters=loss.num_iters),
-    )
     at = errors.regs.index(loss.reg), errors.num_iters.index(loss.num_iters)
     print(
         f'{len(source)} RoIs, reg {loss.reg:g}, {loss.num_iters} iterations: '
@@ -206,7 +181,15 @@ def inspect_transport(
         "teacher's distribution"
     )
     plans_file, errors_file = (out_dir / name for name in PICTURES)
-    for path, picture in zip((plans_file, errors_file), pictures, strict=True):
+    drawn = {
+        plans_file: draw_plans(
+            source[shown], sink[shown], plans, categories, titles
+        ),
+        errors_file: draw_errors(
+            errors, reg=loss.reg, num_iters=loss.num_iters
+        ),
+    }
+    for path, picture in drawn.items():
         with atomic_write(path, force=force) as file:
             file.write(picture)
         print(path)

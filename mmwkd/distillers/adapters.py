@@ -1,7 +1,5 @@
 """Modules that turn student channels into teacher channels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -28,9 +26,6 @@ def build_adapter(
 
     Returns:
         The adapter; an identity where none is needed.
-
-    Raises:
-        ValueError: If channels differ and no adapter is allowed.
     """
     same = student_channels == teacher_channels
     if cfg is None and not same:
@@ -63,7 +58,6 @@ def build_adapter(
 def zero_of(module: nn.Module) -> Tensor | float:
     """An exact 0 that depends on all parameters of a module.
 
-    It keeps them in the graph of a step that has no use for the module, so
-    that DDP does not wait for their gradients.
+    DDP then does not wait for gradients of a module without use in a step.
     """
     return sum(0 * parameter.sum() for parameter in module.parameters())

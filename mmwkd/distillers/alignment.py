@@ -3,8 +3,6 @@
 Shapes: L levels, D channels, K categories, background included and last.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,9 +33,6 @@ class Probe:
     """A detector that is run on one blank image, to learn shapes.
 
     It is run when asked, once, and left in the modes it was found in.
-
-    Args:
-        detector: Detector to run.
     """
 
     def __init__(self, detector: BaseDetector) -> None:
@@ -130,12 +125,7 @@ def _likely_channels(backbone: nn.Module) -> list[int]:
 
 
 class DetectorPair:
-    """A student and its teacher, and what running them once tells.
-
-    Args:
-        student: The student.
-        teacher: The frozen teacher.
-    """
+    """A student and its teacher, and what running them once tells."""
 
     def __init__(self, student: BaseDetector, teacher: FrozenTeacher) -> None:
         self.student = student
@@ -144,11 +134,7 @@ class DetectorPair:
         self.teacher_probe = Probe(teacher.detector)
 
     def check_images(self) -> None:
-        """Refuse detectors that cannot look at the same images.
-
-        Raises:
-            ValueError: If their images have other numbers of channels.
-        """
+        """Refuse detectors whose images have other numbers of channels."""
         likely = (
             _likely_channels(detector.backbone)
             for detector in (self.student, self.teacher.detector)
@@ -188,9 +174,6 @@ def pair_levels(
         teacher_strides: Strides of the teacher's levels.
         levels: Levels of the student to pair; None for all that both have.
 
-    Returns:
-        The pairs, in the order of ``levels``.
-
     Raises:
         ValueError: If a level does not exist in the student, or its stride
             not in the teacher, with both lists of strides.
@@ -228,15 +211,7 @@ def pair_levels(
 
 
 def check_same_size(pair: DetectorPair, title: str) -> None:
-    """Refuse a teacher that sees images of another size.
-
-    Args:
-        pair: The detectors.
-        title: What compares position by position.
-
-    Raises:
-        ValueError: If ``image_scale`` is set.
-    """
+    """Refuse a teacher that sees images of another size (``image_scale``)."""
     scale = pair.teacher.speed.image_scale
     if scale != 1:
         raise ValueError(
@@ -266,9 +241,6 @@ def is_refused(check: Callable[..., None], *args: Any) -> bool:
 
 def check_dense_heads(pair: DetectorPair) -> None:
     """Refuse dense heads that do not score the same locations.
-
-    Args:
-        pair: The detectors.
 
     Raises:
         ValueError: If scores of one cannot be read, or their classes,
@@ -314,14 +286,7 @@ def _same_anchors(
 
 
 def check_roi_heads(pair: DetectorPair) -> None:
-    """Refuse detectors whose RoI heads cannot be run on the same RoIs.
-
-    Args:
-        pair: The detectors.
-
-    Raises:
-        ValueError: If one is not two-stage, or has no softmax classifier.
-    """
+    """Refuse detectors whose RoI heads cannot be run on the same RoIs."""
     check_roi_head('student', pair.student)
     check_roi_head('teacher', pair.teacher.detector)
 
@@ -329,16 +294,7 @@ def check_roi_heads(pair: DetectorPair) -> None:
 def check_num_classes(
     path: str, student_head: nn.Module, teacher_head: nn.Module
 ) -> None:
-    """Refuse heads of different numbers of classes.
-
-    Args:
-        path: Where the heads stand in a detector's config.
-        student_head: A head with ``num_classes``.
-        teacher_head: The teacher's.
-
-    Raises:
-        ValueError: If they differ, with both numbers.
-    """
+    """Refuse heads of different numbers of classes, at a path of configs."""
     if student_head.num_classes != teacher_head.num_classes:
         raise ValueError(
             f'the student has {student_head.num_classes} classes, the teacher '
@@ -389,15 +345,7 @@ def _check_inputs_of_heads(role: str, roi_head: BaseRoIHead) -> None:
 def check_roi_maps(
     student_shape: Sequence[int], teacher_shape: Sequence[int]
 ) -> None:
-    """Refuse RoIAlign maps of different size.
-
-    Args:
-        student_shape: Shape (D, h, w) of the student's maps.
-        teacher_shape: Shape of the teacher's.
-
-    Raises:
-        ValueError: If the maps differ in size, with both sizes.
-    """
+    """Refuse RoIAlign maps (D, h, w) of different size."""
     if student_shape[1:] != teacher_shape[1:]:
         raise ValueError(
             'roi_loss compares RoIAlign maps, but they are '

@@ -16,14 +16,11 @@ _WH_RATIO_CLIP = 16 / 1000
 
 
 def deltas_of_label(deltas: Tensor, labels: Tensor) -> Tensor:
-    """Pick the deltas that a RoI's category has.
+    """Deltas (R, 4) that the categories (R,) of RoIs have.
 
     Args:
         deltas: Deltas of shape (R, 4 * C), or (R, 4) if class-agnostic.
         labels: Category of each RoI; any of the background, of shape (R,).
-
-    Returns:
-        Deltas, of shape (R, 4).
     """
     per_class = deltas.unflatten(1, (-1, 4))
     # a class-agnostic head has one entry, and background has none of its own
@@ -37,16 +34,13 @@ def recode(
     source: DeltaXYWHBBoxCoder,
     target: DeltaXYWHBBoxCoder,
 ) -> Tensor:
-    """Express boxes in another coding.
+    """Express deltas (R, 4) of RoIs (R, 5) in the coding of another head.
 
     Args:
-        deltas: Deltas of RoIs in the coding of ``source``, of shape (R, 4).
-        rois: The RoIs, of shape (R, 5).
+        deltas: Deltas in the coding of ``source``.
+        rois: The RoIs.
         source: The coder of the head that predicted them.
         target: The coder that is wanted.
-
-    Returns:
-        Deltas of the same boxes, of shape (R, 4).
     """
     if not (_is_affine(source) and _is_affine(target)):
         boxes = rois[:, 1:].float()
@@ -61,10 +55,30 @@ def recode(
     return torch.stack(columns, dim=1)
 
 
+def offsets(boxes: Tensor, references: Tensor) -> Tensor:
+    """Code boxes by others, in the units of most box heads.
+
+    Args:
+        boxes: Corners, of shape (R, 4).
+        references: Corners of the boxes that they are coded by, (R, 4).
+
+    Returns:
+        Offsets of the centre in tenths of the reference's size, and the log
+        of the ratio of sizes in fifths, of shape (R, 4).
+    """
+    (centre, size), (origin, unit) = (
+        # the clamp keeps boxes without area, which match none, finite
+        ((x[:, :2] + x[:, 2:]) / 2, (x[:, 2:] - x[:, :2]).clamp(min=1e-3))
+        for x in (boxes, references)
+    )
+    return torch.cat(
+        [(centre - origin) / unit / 0.1, (size / unit).log() / 0.2], dim=1
+    )
+
+
 def _is_affine(coder: DeltaXYWHBBoxCoder) -> bool:
     """Whether offsets and stretches of a RoI are coded by scale and mean.
 
-    Numbers go to the device with the operators that use them; the coders
-    would copy their means and scales from the host, in every step.
+    The coders would copy their means and scales from the host in every step.
     """
     return type(coder) is DeltaXYWHBBoxCoder and not coder.add_ctr_clamp

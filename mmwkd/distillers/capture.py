@@ -148,9 +148,6 @@ def recorded_outputs(
 ) -> Iterator[dict[str, list[Any]]]:
     """Keep what modules return inside the context.
 
-    Args:
-        modules: Modules by names of the caller's choice.
-
     Yields:
         Outputs of each module by its name, one for each call.
     """
@@ -163,11 +160,7 @@ def recorded_outputs(
 
 
 def only_output(name: str, outputs: Mapping[str, Sequence[Any]]) -> Any:
-    """The output of a module that a pass has called once.
-
-    Raises:
-        RuntimeError: If it was called never or more than once.
-    """
+    """The output of a module that a pass has called once; else an error."""
     if len(outputs[name]) != 1:
         raise RuntimeError(
             f'expected one call of the {name} in a training pass, saw '

@@ -8,8 +8,6 @@ locations, C foreground categories, K = C + 1 with background last, S scores
 of a head, C or K.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
@@ -104,14 +102,7 @@ for _kind in (GuidedAnchorHead, MaskFormerHead):
 
 
 def check_dense_head(head: nn.Module | None) -> None:
-    """Refuse a head whose class scores cannot be read.
-
-    Args:
-        head: The ``bbox_head`` of a detector, None if it has none.
-
-    Raises:
-        ValueError: If no function is registered for heads of its type.
-    """
+    """Refuse a head (None if there is none) whose scores cannot be read."""
     if dense_scores.dispatch(type(head)) is _UNKNOWN:
         _UNKNOWN(head, ())
 
@@ -126,7 +117,7 @@ def _per_anchor(scores: Tensor, width: int) -> Tensor:
 
 
 def category_logits(scores: Tensor, num_classes: int) -> Tensor:
-    """Make logits of categories and background of what a head scores.
+    """Logits of categories and background from what a head scores.
 
     Args:
         scores: Scores of shape (..., S).
@@ -173,10 +164,6 @@ def check_loss_cls(
         role: 'student' or 'teacher', for messages.
         loss_cls: Classification loss of the head.
         sigmoids: Whether independent sigmoids will do.
-
-    Raises:
-        ValueError: If the scores are no softmax over all categories, and no
-            function is registered that says what they are.
     """
     if roi_logits.dispatch(type(loss_cls)) is not roi_logits.dispatch(object):
         return
@@ -193,15 +180,12 @@ def check_loss_cls(
 
 
 def classifier_rows(head: nn.Module) -> Tensor | None:
-    """Weights with which a head scores each category, if it is linear.
-
-    Args:
-        head: A box head or a dense head.
+    """Weights with which a box or dense head scores each category.
 
     Returns:
         One row per category, of shape (S, D), where the weights of all
         anchors, levels and kernel positions of a dense head stand side by
-        side; None if no such layer is found.
+        side; None if no such linear layer is found.
     """
     if isinstance(head, BBoxHead):
         classifier = getattr(head, 'fc_cls', None)

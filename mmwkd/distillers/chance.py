@@ -3,8 +3,6 @@
 Shapes: R RoIs, K categories, background included and last.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 
@@ -25,12 +23,8 @@ class ChanceCheck:
     Judged is the mean cross-entropy of the teacher's logits on the labels
     of foreground RoIs. Guessing among all categories has log K; a trained
     teacher is far below it, one that was not loaded, or that sees other
-    pixels or other classes, near or above. Sums stay on the device and are
-    judged when they have come to the host, on a GPU a step or two after the
-    last of these batches: the host waits for nothing.
-
-    Args:
-        num_batches: Batches that are judged together.
+    pixels or other classes, near or above. Sums stay on the device until
+    they have come to the host: nobody waits for them.
     """
 
     def __init__(self, num_batches: int = 10) -> None:
@@ -41,12 +35,7 @@ class ChanceCheck:
 
     @torch.no_grad()
     def __call__(self, logits: Tensor, labels: Tensor) -> None:
-        """Take in one batch.
-
-        Args:
-            logits: The teacher's logits, of shape (R, K).
-            labels: Labels of the same RoIs, (R,).
-        """
+        """Take in logits (R, K) and labels (R,) of one batch."""
         if self._num_seen == self.num_batches:
             self._judge_when_ready()
             return

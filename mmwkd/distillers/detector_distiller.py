@@ -4,9 +4,8 @@ Shapes: N images, L levels, R RoIs, D channels, K categories, background
 included and last.
 """
 
-from __future__ import annotations
-
 import difflib
+import json
 from collections.abc import (
     Callable,
     Iterable,
@@ -53,7 +52,6 @@ from mmwkd.distillers.plain_state import (
 from mmwkd.distillers.refusals import (
     check_batch,
     explain,
-    refuse_shards,
 )
 from mmwkd.distillers.student_weights import without_torchvision
 from mmwkd.distillers.teacher import TEACHER_KEYS, build_teacher
@@ -180,7 +178,6 @@ class DetectorDistiller(BaseDetector):
         self._factors = dict.fromkeys(self._places, 1.0)
         self._check_finite = FiniteCheck()
         self._dataset_checked = False
-        self._shards_checked = False
         self._register_state_dict_hook(as_plain_student)
         self._register_state_dict_hook(_with_balance)
 
@@ -238,14 +235,12 @@ class DetectorDistiller(BaseDetector):
             the log, ``balance_{place}``, the factor that its terms have.
 
         Raises:
-            ValueError: If a ground truth is not finite, naming the image, or
-                if FSDP has split the parameters.
+            ValueError: If a ground truth is not finite, naming the image.
             FloatingPointError: If the teacher's output is not finite, or was
                 not in one of the last steps, naming the tensor and the
                 images.
         """
         self.check_dataset()
-        self._check_shards()
         if not any(self._factors.values()):
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
             return losses | self._silent_losses(batch_inputs)
@@ -422,11 +417,6 @@ class DetectorDistiller(BaseDetector):
                 place.loss.check_classes(classes)
                 self._teacher.check_classes(classes)
 
-    def _check_shards(self) -> None:
-        if not self._shards_checked:
-            refuse_shards(self.student)
-            self._shards_checked = True
-
     # --- state ----------------------------------------------------------
 
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> Any:
@@ -495,18 +485,14 @@ def _where_it_belongs(name: str, student: Any, known: Sequence[str]) -> str:
 
 def _check_same_preprocessor(own: Any, beside: Any) -> None:
     """Refuse a data preprocessor beside the student's that differs."""
-    if own is not beside and _plain(own) != _plain(beside):
+    # as text, in which lists and tuples are the same
+    one, other = (
+        json.dumps(config, sort_keys=True, default=str)
+        for config in (own, beside)
+    )
+    if one != other:
         raise ValueError(
             f'model.data_preprocessor is {beside}, but the student has its '
             f'own, {own}; only one can be used: leave out '
             'model.data_preprocessor or that of model.student'
         )
-
-
-def _plain(config: Any) -> Any:
-    """A config with lists for tuples, which mean the same."""
-    if isinstance(config, Mapping):
-        return {key: _plain(value) for key, value in config.items()}
-    if isinstance(config, (list, tuple)):
-        return [_plain(value) for value in config]
-    return config

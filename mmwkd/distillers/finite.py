@@ -1,7 +1,5 @@
 """Refuse a teacher whose output is not finite, without stopping the device."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -43,11 +41,6 @@ class FiniteCheck:
             losses: Distillation losses of the step, each of shape ().
             tensors: What the teacher made, by a name for the message.
             data_samples: The samples of the step, whose files are named.
-
-        Raises:
-            ValueError: If a ground truth was not finite, naming the image.
-            FloatingPointError: If losses were not finite, and neither was
-                the teacher's output, naming the tensor and the images.
         """
         # one number for all tells: NaN and infinity survive a sum
         sums = [

@@ -6,8 +6,6 @@ K = C + 1 with background last, S = C or K. The M are in mmdet's order: by
 levels, points and anchors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -90,20 +88,16 @@ def confident_locations(
     """Compare where the teacher sees an object.
 
     Nearly all locations of a dense head are empty, and there both detectors
-    are soon certain. The ``max_locations`` of each image with the most
-    confident foreground score of the teacher are kept. Only these are copied
-    out of the given maps; nothing waits for the device.
+    are soon certain. Only the ``max_locations`` of each image with the most
+    confident foreground score of the teacher are copied out of the maps,
+    without waiting for the device. Where the images of one are padded
+    further, the rest is cut off.
 
     Args:
         student_scores: Logits of each level, of shape (N, A, S, H, W).
-        teacher_scores: The teacher's, of the same levels; where its images
-            are padded further, the rest is cut off.
+        teacher_scores: The teacher's, of the same levels.
         num_classes: C.
-        max_locations: Locations to keep of each image, where there are as
-            many.
-
-    Returns:
-        The locations, R of at most N * ``max_locations``.
+        max_locations: Locations to keep of each image at most.
     """
     student_maps, teacher_maps = _common(student_scores, teacher_scores)
     index = most_confident(teacher_maps, num_classes, max_locations)

@@ -3,8 +3,6 @@
 Shapes: N images of (C, H, W).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,9 +23,6 @@ def image_shapes(
         data_samples: Samples whose ``img_shape`` tells image from padding; a
             sample without one is all image. In a mapping, as mmyolo's
             collate functions make, ``img_metas`` are what has the shapes.
-
-    Returns:
-        A height and a width in pixels for each image.
     """
     if isinstance(data_samples, Mapping):
         metas = data_samples.get('img_metas') or [{}] * len(inputs)
@@ -41,16 +36,7 @@ def image_shapes(
 def content_sizes(
     inputs: Tensor, data_samples: Sequence[DetDataSample] | Mapping[str, Any]
 ) -> Tensor | None:
-    """The same as a tensor.
-
-    Args:
-        inputs: See :func:`image_shapes`.
-        data_samples: See :func:`image_shapes`.
-
-    Returns:
-        Heights and widths in pixels, of shape (N, 2); None if no image has
-        padding.
-    """
+    """The same as a tensor (N, 2); None if no image has padding."""
     shapes = image_shapes(inputs, data_samples)
     if all(shape == inputs.shape[-2:] for shape in shapes):
         return None
@@ -58,14 +44,9 @@ def content_sizes(
 
 
 def sizes_of(shapes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
-    """Sizes as a tensor, made on the device without a copy from the host.
+    """Sizes as a tensor (N, 2), made on the device of another tensor.
 
-    Args:
-        shapes: A height and a width for each image.
-        like: A tensor of the device.
-
-    Returns:
-        Heights and widths in pixels, of shape (N, 2).
+    There is no copy from the host, which would stop the device.
     """
     sizes = like.new_empty((len(shapes), 2), dtype=torch.float32)
     for row, shape in zip(sizes, shapes, strict=True):
@@ -82,13 +63,9 @@ class PixelAdapter:
     Values agree to float32 rounding. The images are not read again, so that
     random augmentation is the same for both.
 
-    Args:
-        student: The student's data preprocessor.
-        teacher: The teacher's data preprocessor.
-
     Raises:
-        ValueError: If one of them is no :class:`ImgDataPreprocessor`, whose
-            normalisation could be read.
+        ValueError: If a preprocessor is no :class:`ImgDataPreprocessor`,
+            whose normalisation could be read.
     """
 
     def __init__(

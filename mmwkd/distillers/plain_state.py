@@ -5,8 +5,6 @@ weight of the model: it is saved and loaded with the state dict, and the plain
 student ignores it. The adapters travel there, and the balance of losses.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -37,13 +35,13 @@ def as_plain_student(
     prefix: str,
     local_metadata: dict[str, Any],
 ) -> None:
-    """State dict hook that removes all but the student.
+    """State dict hook that removes all but the student, in place.
 
     Args:
         distiller: Module with the children ``student`` and ``adapters``.
-        state_dict: State dict of the whole, changed in place.
+        state_dict: State dict of the whole.
         prefix: What the names of its entries begin with.
-        local_metadata: Metadata of the distiller, changed in place.
+        local_metadata: Metadata of the distiller, which gets the adapters.
     """
     student = f'{prefix}student.'
     others = tuple(
@@ -73,12 +71,12 @@ def from_plain_student(
     prefix: str,
     local_metadata: Mapping[str, Any],
 ) -> None:
-    """Accept a plain student's weights, and adapters where they came.
+    """Accept a plain student's weights, in place, and adapters that came.
 
     Args:
         adapters: Weights of the adapters as they are; those that did not
             come, or are of another pair, stay.
-        state_dict: State dict of a student, changed in place.
+        state_dict: State dict of a student.
         prefix: What the names of its entries begin with.
         local_metadata: Metadata that came with it.
     """

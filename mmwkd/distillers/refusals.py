@@ -1,13 +1,10 @@
 """What ends a training step with a sentence that says why."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mmdet.models.detectors import BaseDetector
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.logging import print_log
 
@@ -32,15 +29,9 @@ def check_batch(
 
 
 def broken_boxes(data_samples: Any) -> str | None:
-    """Say which image has a ground truth that is not finite.
+    """Say which image has a ground truth that is not finite; None for none.
 
     It explains errors, so it raises none, whatever the samples are.
-
-    Args:
-        data_samples: Annotations of a batch.
-
-    Returns:
-        A sentence; None if nothing is known to be wrong.
     """
     for sample in data_samples if isinstance(data_samples, Sequence) else ():
         boxes = getattr(getattr(sample, 'gt_instances', None), 'bboxes', None)
@@ -53,12 +44,7 @@ def broken_boxes(data_samples: Any) -> str | None:
 
 
 def explain(error: BaseException, data_samples: Any) -> None:
-    """Add to an error of a training pass what is known of its cause.
-
-    Args:
-        error: The error, which goes on as it is.
-        data_samples: Annotations of the batch.
-    """
+    """Add to an error of a training pass what is known of its cause."""
     try:
         sentence = broken_boxes(data_samples)
     except Exception:  # a device that ran out of memory, or was lost
@@ -81,15 +67,3 @@ def files_of(data_samples: Any) -> list[str]:
 def _file_of(sample: Any) -> str:
     metainfo = getattr(sample, 'metainfo', {})
     return str(metainfo.get('img_path', 'of unknown file'))
-
-
-def refuse_shards(student: BaseDetector) -> None:
-    """Refuse FSDP before it trains an epoch that it could not save."""
-    parameters = list(student.parameters())
-    # in its forward pass FSDP puts views of a flat parameter in their place
-    if not parameters or not all(each.is_leaf for each in parameters):
-        raise ValueError(
-            'a DetectorDistiller cannot be trained with FSDP: it saves the '
-            "plain student's keys, and FSDP wants those of the wrapped "
-            'module; use DDP (MMDistributedDataParallel) instead'
-        )

@@ -40,15 +40,8 @@ _LOG_BUFFERS = [
 def load_data(path: Path) -> Any:
     """Load a file of ``torch.save`` onto the CPU without executing it.
 
-    Args:
-        path: The file.
-
-    Returns:
-        Its content; log buffers and NumPy arrays are empty placeholders.
-
-    Raises:
-        pickle.UnpicklingError: If it holds more than tensors, plain data and
-            log buffers, or is a TorchScript program.
+    Log buffers and NumPy arrays become empty placeholders. A file of more
+    than tensors, plain data and log buffers is a pickle.UnpicklingError.
     """
     _refuse_torchscript(path)
     if HAS_ALLOW_LIST:

@@ -22,7 +22,12 @@ from mmdet.structures import SampleList
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmwkd.configs import class_names, config_name, read_model
+from mmwkd.configs import (
+    class_names,
+    config_name,
+    first_difference,
+    read_model,
+)
 from mmwkd.distillers.capture import (
     box_heads,
     only_output,
@@ -63,17 +68,6 @@ class TeacherSpeed:
             raise ValueError(
                 "teacher.autocast must be 'float16', 'bfloat16' or None, got "
                 f'{self.autocast!r}'
-            )
-        for name in ('channels_last', 'fuse_conv_bn'):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(
-                    f'teacher.{name} must be True or False, got '
-                    f'{getattr(self, name)!r}'
-                )
-        if not isinstance(self.compile, (bool, Mapping)):
-            raise ValueError(
-                'teacher.compile must be True, False or a dict of options of '
-                f'torch.compile, got {self.compile!r}'
             )
         if not 0 < self.image_scale <= 1:
             raise ValueError(
@@ -183,29 +177,15 @@ class FrozenTeacher:
         return twin
 
     def check_classes(self, classes: Sequence[str]) -> None:
-        """Refuse a dataset of other classes, where the teacher's are known.
-
-        Args:
-            classes: Foreground classes of the dataset in order.
-
-        Raises:
-            ValueError: If names or their order differ, naming the first
-                difference.
-        """
+        """Refuse a dataset of other classes, where the teacher's are known."""
         known = self.classes
-        if known is None or tuple(classes) == known:
-            return
-        differing = [
-            f'{i}: {a!r} in the teacher, {b!r} in the dataset'
-            for i, (a, b) in enumerate(zip(known, classes, strict=False))
-            if a != b
-        ]
-        raise ValueError(
-            f'the teacher was trained on {len(known)} classes, which are not '
-            f'the {len(classes)} of the dataset, or not in the same order '
-            f'(first difference: {next(iter(differing), "the number")}); if '
-            'only their names differ, set teacher.classes'
-        )
+        if known is not None and known != tuple(classes):
+            raise ValueError(
+                'the teacher was trained on other classes, or in another '
+                f'order, than the dataset has: '
+                f'{first_difference(classes, known)}; if only their names '
+                'differ, set teacher.classes'
+            )
 
     def move(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Apply a device or dtype move to all tensors of the teacher."""
@@ -222,13 +202,6 @@ class FrozenTeacher:
         The teacher's own preprocessor makes its images, and the options of
         its backbone and neck apply, except ``compile``, since other image
         sizes may change what is compiled for training, and ``image_scale``.
-
-        Args:
-            batch: ``inputs``, a list of images (3, h, w), and
-                ``data_samples``.
-
-        Returns:
-            The samples with ``pred_instances``.
         """
         extract_feat = self.detector.extract_feat
         self.detector.extract_feat = lambda inputs: self._maps(
@@ -262,9 +235,6 @@ class FrozenTeacher:
                 what it predicts of them.
             modules: Further modules of the teacher whose output is kept, by
                 names of the caller's choice.
-
-        Returns:
-            Feature maps, RoI maps and logits, without gradients.
         """
         inputs, rois = self._scaled(inputs, rois)
         with recorded_outputs(modules or {}) as outputs:
@@ -384,9 +354,6 @@ class FrozenTeacher:
             logits: Whether the box head is run.
             context: What :meth:`head_context` made of the same maps; None to
                 make it here.
-
-        Returns:
-            Maps of the RoIs, and logits if asked for.
         """
         roi_head = self.detector.roi_head
         if context is None:
@@ -416,9 +383,7 @@ class FrozenTeacher:
 def _fold_norms(backbone: nn.Module) -> None:
     """Fold batch normalisation into the convolutions before it.
 
-    Raises:
-        ValueError: If a convolution computes its weight anew in each pass,
-            which would undo the fold.
+    One that computes its weight anew in each pass would undo that.
     """
     for name, module in backbone.named_modules():
         if isinstance(module, nn.Conv2d) and type(module).forward not in (

@@ -3,9 +3,7 @@
 from mmwkd.functional.box import smooth_l1_term
 from mmwkd.functional.feature_baselines import (
     cwd_term,
-    emd_term,
     fitnet_term,
-    ickd_term,
     pkd_term,
 )
 from mmwkd.functional.gaussian import gaussian_wasserstein
@@ -28,7 +26,6 @@ from mmwkd.functional.sinkhorn import (
     DOMAINS,
     Domain,
     sinkhorn_cost,
-    sinkhorn_plan,
 )
 
 __all__ = [
@@ -42,10 +39,8 @@ __all__ = [
     'confusion_interrelation',
     'cwd_term',
     'dkd_terms',
-    'emd_term',
     'fitnet_term',
     'gaussian_wasserstein',
-    'ickd_term',
     'interrelation_to_cost',
     'joint_logit',
     'kd_term',
@@ -53,7 +48,6 @@ __all__ = [
     'paired_cka_interrelation',
     'pkd_term',
     'sinkhorn_cost',
-    'sinkhorn_plan',
     'smooth_l1_term',
     'target_term',
     'transport_term',

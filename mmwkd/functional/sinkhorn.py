@@ -1,6 +1,6 @@
-"""Entropic optimal transport: many pairs that share a cost, and one set pair.
+"""Entropic optimal transport of many pairs that share a cost.
 
-Shapes: R pairs of histograms (one per RoI), K categories; M and N points.
+Shapes: R pairs of histograms (one per RoI), K categories.
 Inside, pairs are columns and come in blocks of B: a (K, K) x (K, B) product is
 faster than its transpose, and what a block needs stays in the cache.
 """
@@ -247,47 +247,6 @@ def _with_means(cost: Tensor, order: Tensor | None, count: int) -> _Kernel:
     )
 
 
-@full_precision
-@torch.no_grad()
-def sinkhorn_plan(
-    cost: Tensor, *, reg: float = 0.1, num_iters: int = 10
-) -> Tensor:
-    r"""Entropic transport plan between two sets of equally heavy points.
-
-    .. math:: \arg\min_{P \ge 0} \langle P, c \rangle - \epsilon H(P)
-              \quad \text{s.t.} \quad P 1 = 1 / M, \; P^\top 1 = 1 / N
-
-    The row marginal is met exactly, the column marginal approximately.
-    Iterations are plain products, so the cost must not span more than some
-    80 times ``reg`` in float32. Nothing is differentiated.
-
-    Args:
-        cost: Cost between the points of the two sets, of shape (M, N).
-        reg: Entropic regularisation epsilon, in the unit of ``cost``.
-        num_iters: Number of iterations; an iteration updates both scalings.
-
-    Returns:
-        Plan P that sums to 1, of shape (M, N).
-
-    Raises:
-        ValueError: If the cost is no matrix or an option is out of range.
-    """
-    if cost.dim() != 2:
-        raise ValueError(
-            f'cost must have shape (M, N), got {tuple(cost.shape)}'
-        )
-    check_floating_point(cost=cost)
-    check_positive(reg=reg)
-    check_at_least(1, num_iters=num_iters)
-    kernel = (-cost / reg).exp()  # (M, N)
-    num_rows, num_columns = cost.shape
-    u = cost.new_ones(num_rows)
-    for _ in range(num_iters):
-        v = 1 / (num_columns * (u @ kernel))  # (N,)
-        u = 1 / (num_rows * (kernel @ v))  # (M,)
-    return u[:, None] * kernel * v
-
-
 # three tensors (K, B) of each iteration that the derivative needs
 History = list[tuple[Tensor, ...]]
 
@@ -388,7 +347,7 @@ def _iterate(
         q: Sink histograms, of shape (K, B).
         excluded: Category that takes no part, of shape (B,).
         problem: What all pairs share.
-        history: Room for v_k / a_k, 1 / b_k and u_k of each iteration, or of
+        history: Room for v_k / a_k, b_k and u_k of each iteration, or of
             one where there is no derivative.
         differentiate: Whether the derivative is wanted.
 
@@ -399,18 +358,19 @@ def _iterate(
     kernel, kernel_cost, guard, num_iters, rescale = problem
     last = num_iters - 1
     transposed = kernel.transposed
-    v, u = torch.empty_like(p), p
+    count = len(p) if excluded is None else len(p) - 1
+    u = torch.full_like(p, 1 / count)  # (K, B)
+    if excluded is not None:
+        u.scatter_(0, excluded[None].long(), 0)
+    v = torch.empty_like(p)
     for step in range(num_iters):
-        a, inverse_b, next_u = history[step % len(history)]
-        if step == 0:
-            _first_divisor(excluded, kernel, out=a).add_(guard)
-        else:
-            transposed.multiply(u, out=a, guard=guard)
+        a, b, next_u = history[step % len(history)]
+        transposed.multiply(u, out=a, guard=guard)
         torch.div(q, a, out=v)
         if rescale:
             v /= v.amax(dim=0)
-        kernel.multiply(v, out=inverse_b, guard=guard).reciprocal_()
-        u = torch.mul(p, inverse_b, out=next_u)
+        kernel.multiply(v, out=b, guard=guard)
+        u = torch.div(p, b, out=next_u)
         torch.div(v, a, out=a)
     grad_u = kernel_cost.multiply(v, out=torch.empty_like(v))  # (K, B)
     value = (u * grad_u).sum(dim=0)  # (B,)
@@ -420,8 +380,8 @@ def _iterate(
     # two minus signs, of b and of a, cancel along the way
     grad_p, grad_v = torch.zeros_like(p), v
     for step in range(last, -1, -1):
-        ratio, inverse_b, u = history[step]
-        grad_u.mul_(inverse_b)
+        ratio, b, u = history[step]
+        grad_u.div_(b)
         grad_p.add_(grad_u)
         if step == 0:
             break
@@ -430,21 +390,3 @@ def _iterate(
             grad_v.sub_(kernel_cost.transposed.multiply(u, out=grad_u))
         kernel.multiply(grad_v.mul_(ratio), out=grad_u)
     return value, grad_p
-
-
-def _first_divisor(
-    excluded: Tensor | None, kernel: _Kernel, *, out: Tensor
-) -> Tensor:
-    """Product of the kernel with a uniform u, a sum over its rows, (K, B)."""
-    ones = torch.ones_like(out[:, :1])
-    sums = kernel.transposed.multiply(ones, out=torch.empty_like(ones))
-    if excluded is None:
-        return out.copy_(sums).div_(len(out))
-    if kernel.rest is None:
-        rows = kernel.core[excluded].T  # (K, B)
-    else:
-        chosen = torch.zeros_like(out)
-        chosen.scatter_(0, excluded[None].long(), 1)
-        rows = kernel.transposed.multiply(chosen, out=torch.empty_like(out))
-    torch.sub(sums, rows, out=out)
-    return out.div_(len(out) - 1)

@@ -1,9 +1,6 @@
 """Schedule the weights of distillation losses over training."""
 
-from __future__ import annotations
-
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -14,35 +11,21 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmwkd.functional.checks import check_not_negative
 from mmwkd.hooks.distiller import distiller_of
 
 
 def schedule_factor(
-    step: float,
-    *,
-    warmup: float = 0,
-    decay_begin: float | None = None,
-    decay_end: float | None = None,
-    stop: float | None = None,
+    step: float, *, warmup: float = 0, stop: float | None = None
 ) -> float:
-    r"""Factor of the distillation weights at a point of training.
+    """Factor in [0, 1] of the distillation weights at a point of training.
 
-    Linear from 0 to 1 over ``warmup``; then 1; from ``decay_begin`` on half
-    a cosine, :math:`(1 + \cos(\pi x)) / 2`, down to 0 at ``decay_end``; and
-    0 from ``stop`` on. All in one unit, iterations or epochs.
-
-    Options are those of :class:`DistillationWeightHook`.
-
-    Returns:
-        Factor in [0, 1].
+    Linear from 0 to 1 over ``warmup``; then 1; and 0 from ``stop`` on. All in
+    one unit, iterations or epochs.
     """
     if stop is not None and step >= stop:
         return 0.0
-    factor = min(step / warmup, 1.0) if warmup else 1.0
-    if decay_begin is not None and decay_end is not None:
-        progress = (step - decay_begin) / (decay_end - decay_begin)
-        factor *= (1 + math.cos(math.pi * min(max(progress, 0), 1))) / 2
-    return factor
+    return min(step / warmup, 1.0) if warmup else 1.0
 
 
 @HOOKS.register_module()
@@ -55,8 +38,6 @@ class DistillationWeightHook(Hook):
 
     Args:
         warmup: Length of the linear warm-up.
-        decay_begin: Start of the cosine decay to 0; None for no decay.
-        decay_end: End of the decay; None for the end of training.
         stop: When distillation ends and the teacher is no longer run.
         by_epoch: Whether the unit is epochs (fractions count), or
             iterations.
@@ -70,47 +51,21 @@ class DistillationWeightHook(Hook):
         self,
         *,
         warmup: float = 0,
-        decay_begin: float | None = None,
-        decay_end: float | None = None,
         stop: float | None = None,
         by_epoch: bool = True,
         places: Sequence[str] | None = None,
     ) -> None:
-        times = dict(
-            warmup=warmup,
-            decay_begin=decay_begin,
-            decay_end=decay_end,
-            stop=stop,
-        )
-        for name, value in times.items():
-            if value is not None and value < 0:
-                raise ValueError(f'{name} must not be negative, got {value}')
-        if decay_end is not None and (
-            decay_begin is None or decay_end <= decay_begin
-        ):
-            raise ValueError(
-                f'decay_end ({decay_end}) must come after decay_begin '
-                f'({decay_begin})'
-            )
+        check_not_negative(warmup=warmup, stop=0 if stop is None else stop)
         self.warmup = warmup
-        self.decay_begin = decay_begin
-        self.decay_end = decay_end
         self.stop = stop
         self.by_epoch = by_epoch
         self.places = places
 
     def before_train(self, runner: Runner) -> None:
-        """Refuse a model or a schedule that cannot work."""
+        """Refuse a model that cannot be scheduled."""
         distiller_of(runner, self).set_distillation_weight(1.0, self.places)
-        if self.decay_begin is not None and (
-            self._decay_end(runner) <= self.decay_begin
-        ):
-            raise ValueError(
-                f'decay_begin ({self.decay_begin}) must come before the end '
-                f'of training ({self._decay_end(runner):g})'
-            )
         # not an error: trying a long schedule for a few iterations is fine
-        end = self._end(runner)
+        end = runner.max_iters / self._unit(runner)
         for name in ('warmup', 'stop'):
             value = getattr(self, name)
             if value is not None and value > end:
@@ -129,8 +84,6 @@ class DistillationWeightHook(Hook):
         factor = schedule_factor(
             runner.iter / self._unit(runner),
             warmup=self.warmup,
-            decay_begin=self.decay_begin,
-            decay_end=self._decay_end(runner),
             stop=self.stop,
         )
         distiller_of(runner, self).set_distillation_weight(factor, self.places)
@@ -145,12 +98,3 @@ class DistillationWeightHook(Hook):
             # its length is that of the whole dataset, not of a rank's share
             return max(len(loader) // get_world_size(), 1)
         return len(loader)
-
-    def _decay_end(self, runner: Runner) -> float:
-        if self.decay_end is not None:
-            return self.decay_end
-        return self._end(runner)
-
-    def _end(self, runner: Runner) -> float:
-        """Length of the training."""
-        return runner.max_iters / self._unit(runner)

@@ -1,7 +1,5 @@
 """Find the distiller that a runner trains."""
 
-from __future__ import annotations
-
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -10,15 +8,7 @@ from mmwkd.distillers import DetectorDistiller
 
 
 def distiller_of(runner: Runner, hook: Hook) -> DetectorDistiller:
-    """The distiller inside the runner's model, whatever wraps it.
-
-    Args:
-        runner: The runner of a training run.
-        hook: The hook that needs it, for the message.
-
-    Raises:
-        ValueError: If the run trains something else.
-    """
+    """The distiller inside the runner's model, which a hook needs."""
     model = runner.model
     if is_model_wrapper(model):
         model = model.module

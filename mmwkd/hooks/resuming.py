@@ -6,8 +6,6 @@ random number generators of every rank, and what tells where in its epoch the
 run was.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,15 +24,10 @@ PROGRESS = 'mmwkd_progress'
 def progress(
     runner: Runner, generators: dict[str, Any], *, validating: bool = False
 ) -> dict[str, Any]:
-    """What a checkpoint needs beside mmengine's entries; for all ranks.
+    """What a checkpoint needs beside mmengine's entries, for all ranks.
 
-    Args:
-        runner: The runner of a training run.
-        generators: States of this rank's generators.
-        validating: Whether a validation is under way, which is then repeated.
-
-    Returns:
-        Plain data, the same on every rank.
+    It is the same plain data on every rank; a validation that is under way
+    is to be repeated.
     """
     return dict(
         generators=all_gather_object(generators),
@@ -44,12 +37,7 @@ def progress(
 
 
 def go_on(runner: Runner, saved: dict[str, Any]) -> None:
-    """Continue the order of the images and the random numbers.
-
-    Args:
-        runner: The runner, which has resumed.
-        saved: What :func:`progress` returned.
-    """
+    """Continue the images and random numbers of a run that has resumed."""
     loop, generators = runner.train_loop, saved['generators']
     length = len(loop.dataloader)
     if (len(generators), saved['epoch_length']) != (get_world_size(), length):
@@ -111,11 +99,8 @@ class _FirstPassIsShort:
 class _FirstSkips:
     """The iterator of a loop by iteration, whose skips draw nothing.
 
-    Args:
-        batches: mmengine's iterator.
-        done: Batches that a loop of older versions asks for and drops; newer
-            ones call ``skip_iter``.
-        restore: Called behind them.
+    A loop of older versions asks for batches that are done and drops them;
+    newer ones call ``skip_iter``. Behind them the generators are restored.
     """
 
     def __init__(

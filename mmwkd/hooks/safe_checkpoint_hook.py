@@ -1,7 +1,5 @@
 """Keep the checkpoints of a run intact, whatever ends it."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator
@@ -217,17 +215,15 @@ class CheckpointBackend(LocalBackend):
 def checkpoint_to_resume(
     work_dir: str, folder: str, pattern: re.Pattern[str]
 ) -> str | None:
-    """The latest checkpoint of a run.
+    """The latest checkpoint of a run; None if there is none.
+
+    The one that ``last_checkpoint`` names; the newest intact one where that
+    file is empty or absent, as a kill leaves it.
 
     Args:
         work_dir: Folder of the run, with mmengine's file ``last_checkpoint``.
         folder: Where the checkpoints are.
         pattern: Their names, with their number as the group.
-
-    Returns:
-        The checkpoint that ``last_checkpoint`` names; the newest intact one
-        where it is empty or absent, as a kill leaves it; None if there is
-        none either.
 
     Raises:
         ValueError: If the named checkpoint is missing or damaged, naming the

@@ -4,9 +4,7 @@ from mmwkd.losses.base import DistillationLoss, FeatureLoss, LogitLoss
 from mmwkd.losses.box_loss import BoxDistillationLoss
 from mmwkd.losses.feature_baselines import (
     CWDLoss,
-    EMDLoss,
     FitNetLoss,
-    ICKDLoss,
     PKDLoss,
 )
 from mmwkd.losses.logit_baselines import (
@@ -24,10 +22,8 @@ __all__ = [
     'CWDLoss',
     'DKDLoss',
     'DistillationLoss',
-    'EMDLoss',
     'FeatureLoss',
     'FitNetLoss',
-    'ICKDLoss',
     'KDLoss',
     'LogitLoss',
     'NKDLoss',

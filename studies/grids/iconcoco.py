@@ -1,5 +1,5 @@
-# The main methods on iconcoco, and with three seeds what comes near. Before it: data and teacher, as
-# docs/results.md lists them.
+# The main methods on iconcoco, and with three seeds what comes near. Before
+# it: data and teacher, as docs/results_drawn.md lists them.
 dataset = 'iconcoco'
 seeds = [0, 1, 2, 3, 4]
 pair = dict(

@@ -1,6 +1,6 @@
-# Whether losses need a weight of their own: the default of a distiller beside
-# weights that were tuned one by one on the tuning split (docs/results.md). Data
-# and teachers as for minicoco_methods.py and minicoco_retinanet.py.
+# Whether losses need weights of their own: the default of a distiller beside
+# weights that were tuned one by one (docs/results_drawn.md). Data and teacher
+# as for minicoco_methods.py.
 _TUNED = {'model.balance_iterations': 0}
 
 dataset = 'minicoco, balance'
@@ -23,8 +23,6 @@ _weights = {  # row: (losses, places, weights that were tuned)
     'wkd-lf': ('wkd', ['logit', 'roi'], {'roi': 0.03}),
     'wkd-f': ('wkd', ['neck'], {'neck': 0.1}),
     'kd': ('kd', ['logit'], {'logit': 1.0}),
-    'fitnet-roi': ('fitnet', ['roi'], {'roi': 3.0}),
-    'pkd': ('pkd', ['neck'], {'neck': 5.0}),
 }
 rows = {
     'student': dict(config=pair['student']),

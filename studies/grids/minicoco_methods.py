@@ -1,6 +1,7 @@
 # What each method is worth on minicoco, in three parts: the main methods and
 # the nearest rivals with five seeds, the other rivals and the variants of WKD
-# with three. Before it: data and teachers, as docs/results.md lists them.
+# with three. Before it: data and teachers, as docs/results_drawn.md lists
+# them.
 pair = dict(
     student='configs/minicoco/faster-rcnn_r18-eighth_fpn_800_minicoco.py',
     teacher='configs/_base_/teachers/faster-rcnn_r18-half_fpn_minicoco.py',
@@ -31,12 +32,9 @@ _main = {
 }
 _rivals = {
     'kd-pkd-roi': dict(losses=['kd', 'pkd'], places=['logit', 'roi']),
-    'ickd-roi': dict(losses='ickd', places=['roi']),
-    'emd-roi': dict(losses='emd'),
     'nkd': dict(losses='nkd'),
     'fitnet': dict(losses='fitnet', places=['neck']),
     'cwd': dict(losses='cwd', places=['neck']),
-    'ickd': dict(losses='ickd', places=['neck']),
 }
 _variants = {  # row: (method, what is changed)
     'wkd-l_whole': ('wkd-l', {'model.logit_loss.separate_target': False}),

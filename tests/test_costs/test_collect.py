@@ -1,5 +1,4 @@
 import copy
-import shutil
 
 import numpy as np
 import pytest
@@ -7,7 +6,6 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
-from PIL import Image
 from torch.testing import assert_close
 
 from mmwkd.cost_options import CollectOptions
@@ -82,8 +80,7 @@ def test_every_image_comes_once(config):
     assert len(build_dataset(config, 'train')) == 2 * NUM_IMAGES
 
 
-@pytest.mark.parametrize('tensor', ['fc', 'logits', 'roi'])
-def test_statistics_are_those_of_the_ground_truths(teacher, config, tensor):
+def test_statistics_are_those_of_the_ground_truths(teacher, config):
     """Against the detector's own parts, image by image."""
     detector, head = teacher.detector, teacher.detector.roi_head.bbox_head
     features, labels, probabilities = [], [], []
@@ -104,15 +101,11 @@ def test_statistics_are_those_of_the_ground_truths(teacher, config, tensor):
             for layer in head.shared_fcs:
                 hidden = layer(hidden).relu()
             logits = head.fc_cls(hidden)
-            features.append(
-                dict(fc=hidden, logits=logits, roi=maps.mean(dim=(2, 3)))[
-                    tensor
-                ]
-            )
+            features.append(hidden)
             labels.append(truths.labels)
             probabilities.append(logits.softmax(dim=1))
     labels = torch.cat(labels)
-    statistics = collect(teacher, config, tensor=tensor, negatives=0)
+    statistics = collect(teacher, config, negatives=0)
     assert statistics.counts.tolist() == [NUM_IMAGES] * 3 + [0]
     for category in range(3):
         for rows, mean in (
@@ -151,11 +144,13 @@ def test_last_stage_of_a_cascade_is_measured(config):
     cfg.train_cfg.rcnn = [copy.deepcopy(cfg.train_cfg.rcnn) for _ in range(2)]
     detector = MODELS.build(cfg)
     teacher = FrozenTeacher(detector, CLASSES)
-    last = detector.roi_head.bbox_head[1].fc_cls
-    fc = collect(teacher, config)
-    logits = collect(teacher, config, tensor='logits')
-    expected = fc.means @ last.weight.double().T + last.bias.double()
-    assert_close(logits.means, expected, rtol=1e-4, atol=1e-6)
+    fed = []
+    detector.roi_head.bbox_head[1].fc_cls.register_forward_pre_hook(
+        lambda module, args: fed.append(args[0])
+    )
+    statistics = collect(teacher, config)
+    total = (statistics.means * statistics.counts[:, None]).sum(dim=0)
+    assert_close(total, torch.cat(fed).double().sum(dim=0), rtol=1e-4, atol=0)
 
 
 def test_images_are_drawn_by_the_seed(teacher, config):
@@ -226,7 +221,7 @@ def test_background_avoids_ground_truths_and_crowds():
 def test_other_classes_are_refused(teacher, config):
     names = ('cat', 'bus', 'dog')
     config.train_dataloader.dataset.metainfo.classes = names
-    with pytest.raises(ValueError, match="1: 'dog' in the teacher, 'bus' in"):
+    with pytest.raises(ValueError, match="1 is 'bus' instead of 'dog'"):
         collect(teacher, config)
     teacher.classes = None
     config.train_dataloader.dataset.metainfo.classes = names[:2]
@@ -289,44 +284,8 @@ def test_boxes_that_are_not_finite_are_left_out():
     assert torch.equal(chosen.labels, expected.labels)
 
 
-@pytest.mark.parametrize('num_workers', [0, 1])
-@pytest.mark.parametrize('kind', ['missing', 'truncated', 'text'])
-def test_an_unreadable_image_is_named(
-    teacher, config, coco_root, tmp_path, kind, num_workers
-):
-    shutil.copytree(coco_root, tmp_path, dirs_exist_ok=True)
-    config.train_dataloader.dataset.data_root = str(tmp_path)
-    file = tmp_path / 'train' / '4.png'  # JPEG inside: loaders go by content
-    picture = Image.fromarray(np.full((96, 64, 3), 90, dtype=np.uint8))
-    picture.save(file, format='JPEG')
-    collect(teacher, config, num_workers=num_workers)
-    if kind == 'missing':
-        file.unlink()
-    else:
-        content = file.read_bytes()
-        file.write_bytes(b'text' if kind == 'text' else content[:-40])
-    with pytest.raises(ValueError, match=f'^image {file} cannot be used .*'):
-        collect(teacher, config, num_workers=num_workers)
-
-
 def test_single_stage_teachers_are_refused(config):
     retina = dict(config='mmdet::retinanet/retinanet_r18_fpn_1x_coco.py')
     teacher = build_teacher(dict(**retina, allow_random=True))
     with pytest.raises(ValueError, match='the teacher is a RetinaNet'):
-        num_features(teacher, 'fc')
-
-
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        (dict(batch_size=0), 'batch_size must be at least 1, got 0'),
-        (dict(max_images=0), 'max_images must be at least 1, got 0'),
-        (dict(negatives=-1), 'negatives must be at least 0, got -1'),
-        (dict(min_size=float('nan')), 'min_size must be at least 0, got nan'),
-        (dict(tensor='fpn'), "one of fc, logits, roi, got 'fpn'"),
-        (dict(split='test'), "one of train, val, got 'test'"),
-    ],
-)
-def test_bad_options_are_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
-        CollectOptions(**changes)
+        num_features(teacher)

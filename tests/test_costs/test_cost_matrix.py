@@ -118,8 +118,8 @@ def set_pair(value):
             broken(lambda m: m.__setitem__((1, 1), 0.5)),
             r'entry \(dog, dog\) = 0.5 is not 1',
         ),
-        (interrelation(3), 'size 3 for 4 categories'),
-        (interrelation()[:3], r'must be square, got shape \(3, 4\)'),
+        (interrelation(3), r'square, \(4, 4\) .*, got shape \(3, 3\)'),
+        (interrelation()[:3], r'got shape \(3, 4\)'),
         (np.eye(4, dtype=np.int64), 'must be of floats'),
     ],
 )
@@ -142,9 +142,9 @@ def test_bad_categories_are_refused(categories, message):
 
 def test_other_class_lists_are_refused():
     make().check_categories(('cat', 'dog', 'bus'))
-    with pytest.raises(ValueError, match="category 0 is 'cat'.*'dog'"):
+    with pytest.raises(ValueError, match="class 0 is 'cat' instead of 'dog'"):
         make().check_categories(('dog', 'cat', 'bus'))
-    with pytest.raises(ValueError, match='has 4 categories .* has 3'):
+    with pytest.raises(ValueError, match='3 classes instead of 2'):
         make().check_categories(('cat', 'dog'))
 
 
@@ -152,7 +152,7 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match='does not exist'):
         CostMatrix.load(tmp_path / 'none.npz')
     (tmp_path / 'text.npz').write_text('hello')
-    with pytest.raises(ValueError, match='no .npz archive'):
+    with pytest.raises(ValueError, match='not a usable cost matrix'):
         CostMatrix.load(tmp_path / 'text.npz')
     np.savez(tmp_path / 'other.npz', values=np.ones(3))
     with pytest.raises(ValueError, match='schema_version is not a file'):

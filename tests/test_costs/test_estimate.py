@@ -92,7 +92,6 @@ def test_matrix_says_where_it_is_from(
         return
     assert matrix.samples[:3].tolist() == [NUM_IMAGES] * 3
     assert matrix.samples[3] > 0
-    assert matrix.options['tensor'] == 'fc'
     assert matrix.options['fallback'] == []
 
 
@@ -179,7 +178,7 @@ def test_unwritable_place_is_refused_before_the_pass(write, tmp_path):
 def test_checkpoint_of_other_classes_is_refused(write, config, tmp_path):
     detector = MODELS.build(config.model)
     save_checkpoint(detector, tmp_path / 'o.pth', ('cat', 'bus', 'dog'))
-    with pytest.raises(ValueError, match="1: 'bus' in the teacher, 'dog' in"):
+    with pytest.raises(ValueError, match="1 is 'dog' instead of 'bus'"):
         write(checkpoint=str(tmp_path / 'o.pth'))
     save_checkpoint(
         MODELS.build(tiny_faster_rcnn(num_classes=5)), tmp_path / 'five.pth'
@@ -221,19 +220,6 @@ def test_missing_checkpoint_and_model_are_refused(config):
 def test_options_of_the_config_are_pairs(write):
     with pytest.raises(ValueError, match="key=value pairs, got 'model'"):
         write(cfg_options=('model',))
-
-
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        (dict(estimator='cka'), "estimator must be one of .* got 'cka'"),
-        (dict(cap=1), 'cap must be at least 2, got 1'),
-        (dict(min_samples=0), 'min_samples must be at least 2, got 0'),
-    ],
-)
-def test_bad_options_are_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
-        EstimateOptions(**changes)
 
 
 def test_the_validation_split_is_other_images(write):

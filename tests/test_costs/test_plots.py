@@ -150,16 +150,3 @@ def test_the_map_puts_families_together(make_matrix):
     gaps = np.linalg.norm(points[:, None] - points, axis=-1)
     np.fill_diagonal(gaps, np.inf)
     assert (gaps.argmin(axis=1) // 5 == np.arange(15) // 5).all()
-
-
-def test_thumbnails_are_shown(blocks, families):
-    colours = {'cat': '#ff00ff', 'dog': '#00ffff'}
-    pictures = {
-        name: Image.new('RGB', (128, 128), colour)
-        for name, colour in colours.items()
-    }
-    page = pixels(draw_map(blocks, families, pictures))
-    for colour in colours.values():
-        assert share_of(colour, page) > 0.01
-    # the others are dots
-    assert share_of(_PALETTE[1], page) > 1e-3

@@ -32,6 +32,7 @@ from torch.utils import backend_registration
 
 import mmwkd.functional as WF
 import mmwkd.losses
+from mmwkd.distillers.balance import GradientBalance
 from mmwkd.distillers.boxes import deltas_of_label, recode
 from mmwkd.distillers.chance import ChanceCheck
 from mmwkd.distillers.finite import FiniteCheck
@@ -54,8 +55,6 @@ FEATURE_TERMS = {
     'fitnet': WF.fitnet_term,
     'pkd': WF.pkd_term,
     'cwd': WF.cwd_term,
-    'ickd': WF.ickd_term,
-    'emd': WF.emd_term,
     'diag': WF.gaussian_wasserstein,
     'full': lambda s, t, **options: WF.gaussian_wasserstein(
         s, t, covariance='full', **options
@@ -206,7 +205,6 @@ def functions() -> dict[str, Callable[[], Step]]:
         'sinkhorn_cost': lambda: differentiate(
             WF.sinkhorn_cost, *logits(6, 9), random(9, 9)
         ),
-        'sinkhorn_plan': pure(WF.sinkhorn_plan, (4, 5)),
         # what only estimates a cost waits, and is run before training
         'interrelation_to_cost': pure(
             WF.interrelation_to_cost, (5, 5), kappa=2
@@ -335,7 +333,22 @@ def modules() -> dict[str, Callable[[], Step]]:
             check._pending.clear() or check([random(1)[0]], values, [])
         )
 
+    def balance() -> Step:
+        with unset_fake_temporarily():
+            factors = GradientBalance({'neck': 1.0}, {'neck': ''}, 100)
+        factors.to(DEVICE)
+        maps = [random(2, 4, 8, 8).requires_grad_()]
+
+        def step() -> dict[str, Tensor]:
+            losses = {'loss_cls': maps[0].sin().sum()}
+            neck = (maps[0] ** 2).sum()
+            factors.measure(losses, {'neck': neck}, maps)
+            return factors.factors()
+
+        return step
+
     return {
+        'balance': balance,
         'pixels': pixels,
         'locations': locations,
         'predictions': lambda: predictions(owned=False),
@@ -408,8 +421,6 @@ def memory() -> dict[str, Callable[[], Step]]:
             'FitNet': dict(type='FitNetLoss'),
             'PKD': dict(type='PKDLoss'),
             'CWD': dict(type='CWDLoss'),
-            'ICKD': dict(type='ICKDLoss'),
-            'EMD': dict(type='EMDLoss'),
         }.items():
             for place, shape in {'P2': FPN[0], 'RoIs': ROI_MAPS}.items():
                 cases[f'{name} on {place}, {end}'] = (

@@ -17,7 +17,6 @@ FEATURES = dict(
     FitNetLoss={},
     PKDLoss={},
     CWDLoss={},
-    ICKDLoss={},
 )
 
 

@@ -13,8 +13,6 @@ TERMS = {
     'fitnet': WF.fitnet_term,
     'pkd': WF.pkd_term,
     'cwd': WF.cwd_term,
-    'ickd': WF.ickd_term,
-    'emd': WF.emd_term,
     'full': functools.partial(WF.gaussian_wasserstein, covariance='full'),
     'grid of positions': functools.partial(WF.gaussian_wasserstein, grid=4),
     'diag': WF.gaussian_wasserstein,

@@ -33,11 +33,10 @@ GRID_TERMS = {
 LONE_TERMS = {
     'fitnet': WF.fitnet_term,
     'cwd': WF.cwd_term,
-    'ickd': WF.ickd_term,
     **GRID_TERMS,
 }
 # maps depend on one another
-TERMS = {**LONE_TERMS, 'pkd': WF.pkd_term, 'emd': WF.emd_term}
+TERMS = {**LONE_TERMS, 'pkd': WF.pkd_term}
 
 
 @st.composite

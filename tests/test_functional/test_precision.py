@@ -72,8 +72,6 @@ def transport(student, teacher):
 
 CASES = {
     'transport': (transport, torch.randn(2, 3, 4).unbind()),
-    'ickd': (WF.ickd_term, maps(4)),
-    'emd': (WF.emd_term, maps(4)),
     'diag on small maps': (
         lambda s, t: sum(WF.gaussian_wasserstein(s, t, grid=2)),
         maps(4),

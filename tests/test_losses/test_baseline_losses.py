@@ -35,14 +35,6 @@ CASES = {
         dict(temperature=2.0),
         lambda s, t: {'kl': WF.cwd_term(s, t, temperature=2.0)},
     ),
-    'ICKDLoss': (
-        dict(eps=50.0),
-        lambda s, t: {'correlation': WF.ickd_term(s, t, eps=50.0)},
-    ),
-    'EMDLoss': (
-        dict(reg=0.06, num_iters=1),
-        lambda s, t: {'transport': WF.emd_term(s, t, reg=0.06, num_iters=1)},
-    ),
 }
 
 
@@ -126,9 +118,6 @@ def test_options_of_every_loss_are_checked(name):
         ('FitNetLoss', dict(levels=(0, 0)), 'levels must be unique'),
         ('PKDLoss', dict(eps=0), 'eps must be positive, got 0'),
         ('CWDLoss', dict(temperature=0), 'temperature must be positive'),
-        ('ICKDLoss', dict(eps=-1), 'eps must be positive, got -1'),
-        ('EMDLoss', dict(reg=0.01), 'reg must be at least 0.05, got 0.01'),
-        ('EMDLoss', dict(num_iters=0), 'num_iters must be at least 1'),
     ],
 )
 def test_bad_options_are_refused(name, options, message):

@@ -42,7 +42,6 @@ def config(run_config, tmp_path):
         dict(
             type='DistillationWeightHook',
             warmup=2,
-            decay_begin=3,
             by_epoch=False,
         ),
         dict(type='EMAHook', momentum=0.1),

@@ -20,8 +20,6 @@ LOSSES = [
     dict(type='FitNetLoss'),
     dict(type='PKDLoss'),
     dict(type='CWDLoss'),
-    dict(type='ICKDLoss'),
-    dict(type='EMDLoss'),
 ]
 
 

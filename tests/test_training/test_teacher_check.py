@@ -23,8 +23,8 @@ from .conftest import dataloader, student_config, teacher_config
 CHECKPOINT = 'model.teacher.checkpoint'
 
 
-def check(min_ap, **options):
-    return [dict(type='TeacherCheckHook', min_ap=min_ap, **options)]
+def check(min_ap):
+    return [dict(type='TeacherCheckHook', min_ap=min_ap)]
 
 
 @pytest.fixture
@@ -32,10 +32,9 @@ def refusal(train, trained_teacher):
     """What the hook says of the trained teacher, asked for the impossible."""
 
     def message(match='below min_ap=1', **changes):
-        hook = changes.pop('hook', {})
         with pytest.raises(ValueError, match=match) as caught:
             train(
-                custom_hooks=check(1, **hook),
+                custom_hooks=check(1),
                 **{CHECKPOINT: str(trained_teacher), **changes},
             )
         return str(caught.value)
@@ -65,24 +64,7 @@ def test_score_is_that_of_plain_mmdet(
     ann_file = minicoco / 'annotations' / 'instances_val.json'
     ap = plain_ap(run_config, trained_teacher, ann_file)
     assert ap > 0.2
-    assert f'box mAP {ap:.3f} on 4 validation images' in refusal()
-
-
-def test_score_of_the_first_images_is_that_of_plain_mmdet_on_them(
-    refusal, run_config, minicoco, trained_teacher, tmp_path
-):
-    document = document_of(minicoco)
-    document['images'] = document['images'][:3]
-    kept = {image['id'] for image in document['images']}
-    document['annotations'] = [
-        a for a in document['annotations'] if a['image_id'] in kept
-    ]
-    path = tmp_path / 'first.json'
-    path.write_text(json.dumps(document))
-    ap = plain_ap(run_config, trained_teacher, path)
-    said = refusal(hook=dict(max_images=3))
-    assert f'box mAP {ap:.3f} on 3 validation images' in said
-    assert said != refusal()
+    assert f'box mAP {ap:.3f} on the validation images' in refusal()
 
 
 def test_a_good_teacher_may_teach(train, trained_teacher):
@@ -100,7 +82,7 @@ def test_a_good_teacher_may_teach(train, trained_teacher):
 def test_a_teacher_that_detects_nothing_is_refused(train):
     with pytest.raises(
         ValueError,
-        match=r'mAP 0\.000 on 4 validation images, below min_ap=0\.2; check',
+        match=r'mAP 0\.000 on the validation images, below min_ap=0\.2; check',
     ):
         train(custom_hooks=check(0.2))
 
@@ -153,7 +135,7 @@ def test_training_is_the_same_with_and_without(
         type='IterBasedTrainLoop', max_iters=2, val_interval=1
     )
     runs, witnesses = [], []
-    for name, hooks in (('with', check(0.2, max_images=3)), ('without', [])):
+    for name, hooks in (('with', check(0.2)), ('without', [])):
         witnesses.append(Witness())
         runs.append(
             train(tmp_path / name, hooks=[witnesses[-1]], custom_hooks=hooks)
@@ -166,8 +148,6 @@ def test_training_is_the_same_with_and_without(
     mine, other = (run.model.state_dict() for run in runs)
     for name, value in other.items():
         assert torch.equal(mine[name], value), name
-    # the evaluator still counts every image
-    assert len(runs[0].val_evaluator.metrics[0].img_ids) == 4
 
 
 class Interrupt(Hook):
@@ -178,15 +158,9 @@ class Interrupt(Hook):
             raise KeyboardInterrupt
 
 
-def test_resuming_does_not_score_again_unless_asked(train, tmp_path):
+def test_resuming_does_not_score_again(train, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / 'run', hooks=[Interrupt()], custom_hooks=check(0))
-    with pytest.raises(ValueError, match='below min_ap=0.2'):
-        train(
-            tmp_path / 'run',
-            custom_hooks=check(0.2, on_resume=True),
-            resume=True,
-        )
     train(tmp_path / 'run', custom_hooks=check(0.2), resume=True)
 
 
@@ -218,7 +192,7 @@ def test_other_classes_are_named_rather_than_a_low_ap(
     content = torch.load(trained_teacher, weights_only=True)
     content['meta']['dataset_meta']['classes'] = CLASSES[::-1]
     torch.save(content, tmp_path / 'reversed.pth')
-    with pytest.raises(ValueError, match='first difference: 0'):
+    with pytest.raises(ValueError, match='class 0 is'):
         train(
             custom_hooks=check(1),
             **{CHECKPOINT: str(tmp_path / 'reversed.pth')},
@@ -235,16 +209,9 @@ def test_a_plain_detector_is_refused(train):
         )
 
 
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        (dict(min_ap=20), 'from 0 to 1; got 20'),
-        (dict(min_ap=0.2, max_images=0), 'max_images must be positive'),
-    ],
-)
-def test_impossible_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        TeacherCheckHook(**options)
+def test_an_ap_in_per_cent_is_refused():
+    with pytest.raises(ValueError, match='from 0 to 1; got 20'):
+        TeacherCheckHook(min_ap=20)
 
 
 @pytest.mark.parametrize('is_trained', [False, True])

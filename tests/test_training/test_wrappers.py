@@ -7,10 +7,8 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.model import (
     MMDistributedDataParallel,
-    MMFullyShardedDataParallel,
     convert_sync_batchnorm,
 )
-from mmengine.utils import digit_version
 from torch import nn
 from torch.testing import assert_close
 
@@ -43,21 +41,6 @@ def test_ddp_neither_reduces_nor_broadcasts_the_teacher(distiller):
     reduced, broadcast = wrapped._module_parameters, wrapped.modules_buffers
     assert {id(p) for p in reduced} == {id(p) for p in distiller.parameters()}
     assert not teacher & {id(tensor) for tensor in (*reduced, *broadcast)}
-
-
-@pytest.mark.usefixtures('group')
-@pytest.mark.skipif(
-    digit_version(torch.__version__) < digit_version('2.3')
-    and not torch.cuda.is_available(),
-    reason='FSDP of this torch needs a GPU',
-)
-@pytest.mark.parametrize('use_orig_params', [True, False])
-def test_fsdp_is_refused_in_the_first_step(distiller, use_orig_params):
-    wrapped = MMFullyShardedDataParallel(
-        distiller, device_id='cpu', use_orig_params=use_orig_params
-    )
-    with pytest.raises(ValueError, match='cannot be trained with FSDP.*DDP'):
-        wrapped(**data_of(distiller), mode='loss')
 
 
 def norms(module):

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.capture import TrainingPass
 from mmwkd.distillers.categories import classifier_rows
+from mmwkd.distillers.matching import Matches, matches
 from mmwkd.distillers.teacher import FrozenTeacher, TeacherPass
 from mmwkd.losses import DistillationLoss
 
@@ -55,6 +56,19 @@ class Step(NamedTuple):
     # (N, 2), height and width of each image in pixels of the batch; None if
     # no image has padding
     image_sizes: Tensor | None = None
+
+    def matches(self, num_classes: int, count: int) -> Matches:
+        """Predictions of both that meet, see :func:`matches`; found once.
+
+        Args:
+            num_classes: C.
+            count: Predictions of the teacher for each image.
+        """
+        student, teacher = self.student.predictions, self.teacher.predictions
+        assert student is not None  # the place needs them
+        assert teacher is not None  # the place needs them
+        key = (teacher, num_classes, count)
+        return student.once(key, lambda: matches(student, *key))
 
 
 class Place(ABC):
@@ -154,11 +168,7 @@ class Place(ABC):
         """
 
     def losses(self, step: Step) -> Terms:
-        """Terms of the loss, averaged over parts, by their keys in a log.
-
-        Args:
-            step: What both detectors made of a batch.
-        """
+        """Terms of the loss, averaged over parts, by their keys in a log."""
         parts = self.compare(step)
         return {
             self.key(name): torch.stack([part[name] for part in parts]).mean()
@@ -193,11 +203,7 @@ class LogitPlace(Place):
 
     @abstractmethod
     def rows(self, step: Step) -> LogitRows:
-        """What is compared; of several stages of RoIs, in the last.
-
-        Args:
-            step: What both detectors made of a batch.
-        """
+        """What is compared; of several stages of RoIs, in the last."""
 
 
 class ConfidentLogitPlace(LogitPlace):
@@ -215,9 +221,6 @@ class ConfidentLogitPlace(LogitPlace):
     def logits(self, step: Step) -> tuple[Tensor, Tensor, Tensor | None]:
         """What is compared.
 
-        Args:
-            step: What both detectors made of a batch.
-
         Returns:
             Logits (R, K) of the student and of the teacher, and which rows
             are of one box in both, (R,); None if all are.
@@ -234,7 +237,7 @@ class ConfidentLogitPlace(LogitPlace):
         """What is compared, with its weights."""
         student_logits, teacher_logits, same_box = self.logits(step)
         target = teacher_logits.argmax(dim=1)
-        weights = 1 - teacher_logits.float().softmax(dim=1)[:, -1]
+        weights = object_probability(teacher_logits)
         if same_box is not None:
             weights = weights * same_box
         return LogitRows(
@@ -245,16 +248,15 @@ class ConfidentLogitPlace(LogitPlace):
         )
 
 
+def object_probability(logits: Tensor) -> Tensor:
+    """Probability (...) of any object, of logits (..., K)."""
+    return 1 - logits.float().softmax(dim=-1)[..., -1]
+
+
 def compare_rows(
     loss: DistillationLoss, rows: LogitRows, total: Tensor | None = None
 ) -> Terms:
-    """Weighted means of a loss on logits over rows.
-
-    Args:
-        loss: Loss to compare with.
-        rows: What it compares.
-        total: Divisor; None for the sum of the weights.
-    """
+    """Weighted means of a loss on logits over rows; None sums the weights."""
     terms = loss.terms(rows.student_logits, rows.teacher_logits, rows.target)
     if total is None:
         total = rows.weights.sum()
@@ -276,17 +278,7 @@ def bind_classes(
     teacher: FrozenTeacher,
     head: BaseModule,
 ) -> None:
-    """Give a loss on logits what it needs of the teacher.
-
-    Args:
-        loss: The loss.
-        teacher: The teacher.
-        head: The head of the teacher whose logits are compared.
-
-    Raises:
-        ValueError: If the teacher's class list is of another length, or the
-            loss cannot serve.
-    """
+    """Give a loss on logits what it needs of the teacher's head."""
     classes, num_classes = teacher.classes, head.num_classes
     if classes is not None and len(classes) != num_classes:
         raise ValueError(

@@ -1,5 +1,0 @@
-# ICKD-C (Liu et al.) on FPN maps
-neck_loss = dict(type='ICKDLoss')
-
-# and on the RoIAlign maps fed to the box head
-roi_loss = dict(type='ICKDLoss')
