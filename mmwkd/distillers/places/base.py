@@ -56,6 +56,11 @@ class Step(NamedTuple):
     # no image has padding
     image_sizes: Tensor | None = None
 
+    @property
+    def num_images(self) -> int:
+        """N."""
+        return len(self.student.neck_feats[0])
+
 
 class Place(ABC):
     """A place at which a student is compared with its teacher.
