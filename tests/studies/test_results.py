@@ -8,7 +8,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from studies import pages
-from studies.grid.table import add_record, read_table
+from studies.grid.table import add_record
 from tests.studies.test_grid.conftest import make_record, teacher_record
 
 RUNS = pages.RUNS

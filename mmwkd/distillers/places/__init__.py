@@ -76,9 +76,7 @@ PIECES = (
 def entries() -> dict[str, type[Place] | None]:
     """What a distiller's config may have beside the two detectors.
 
-    Returns:
-        Names of losses, and of options of places with the kind that takes
-        them.
+    Names of losses, and of options of places with the kind that takes them.
     """
     losses = dict.fromkeys(f'{kind.entry}_loss' for kind in _KINDS)
     return losses | {name: kind for kind in _KINDS for name in kind.options()}
@@ -87,15 +85,12 @@ def entries() -> dict[str, type[Place] | None]:
 def build_places(
     config: Mapping[str, Any], pair: DetectorPair
 ) -> dict[str, Place]:
-    """Build the places that a distiller's config names.
+    """Build the places that a distiller's config names, by their entries.
 
     Args:
         config: Entries of the config, see :func:`entries`; a loss of None is
             as if it were absent.
         pair: The detectors.
-
-    Returns:
-        Places by their entries, in the order in which they were registered.
 
     Raises:
         ValueError: If no loss is configured, an option is of no place that
