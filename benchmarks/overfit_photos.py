@@ -144,8 +144,7 @@ def with_queries(config: str, factor: int) -> Config:
     model.backbone.depth = 18
     model.neck.in_channels = [128, 256, 512]
     model.bbox_head.embed_dims = 256
-    model = shrink(model, num_classes=80, factor=factor)
-    return model
+    return shrink(model, num_classes=80, factor=factor)
 
 
 def train(cfg: Config) -> dict[str, Any]:
