@@ -94,8 +94,9 @@ class DetectorDistiller(BaseDetector):
               ``WKDFeatureLoss``; averaged over levels.
             - ``roi_loss``: Loss on the maps fed to the box head (RoIAlign
               maps).
-            - ``box_loss``: Loss on the boxes of foreground RoIs, such as
-              ``BoxDistillationLoss``.
+            - ``box_loss``: Loss on boxes, such as ``BoxDistillationLoss``: of
+              foreground RoIs between two-stage detectors, of matched
+              predictions between any others.
             - ``neck_adapter``: How student channels become teacher channels
               on each level of the neck: 'auto' (default) for a 1x1
               convolution where they differ, None for never, or options of
