@@ -1,7 +1,5 @@
 """Run the tools that mmdet ships, with mmwkd's components registered."""
 
-from __future__ import annotations
-
 import gc
 import runpy
 import sys
@@ -15,17 +13,7 @@ from torch import distributed
 
 
 def mmdet_tool(name: str) -> Path:
-    """Path of a tool that mmdet installs beside its package.
-
-    Args:
-        name: File name, such as 'train.py'.
-
-    Returns:
-        Path of the tool.
-
-    Raises:
-        FileNotFoundError: If this installation of mmdet has no tools.
-    """
+    """Path of a tool, such as 'train.py', that mmdet installs."""
     path = Path(mmdet.__file__).parent / '.mim' / 'tools' / name
     if not path.is_file():
         raise FileNotFoundError(

@@ -104,6 +104,8 @@ PHOTOGRAPHED = (
     *('student', 'student_560', 'kd', 'dkd', 'wkd-l'),
     *('pkd', 'cwd', 'fitnet', 'wkd-f', 'wkd-ln', 'wkd-ln-fast'),
 )
+BALANCE = 'minicoco, balance'
+BALANCED = ('wkd-lf', 'wkd-f', 'kd')
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'
 # beside the main rows of each dataset
@@ -358,6 +360,23 @@ def _same_place() -> str:
     return markdown_table(lines)
 
 
+def _balance() -> str:
+    """Losses without a weight, beside the weights that were tuned."""
+    lines: list[tuple[str, ...]] = [
+        ('method', 'student alone', 'no weight', 'tuned weight')
+        + ('no weight minus tuned', '95 % interval', 'seeds')
+    ]
+    for row in BALANCED:
+        tuned = _pair(BALANCE, row, f'{row}_tuned')
+        alone = _pair(BALANCE, row, 'student')
+        if tuned is not None and alone is not None:
+            lines.append(
+                (row, f'{alone.other_ap:.1f}', f'{tuned.ap:.1f}')
+                + (f'{tuned.other_ap:.1f}', *tuned.cells())
+            )
+    return markdown_table(lines)
+
+
 def _again() -> str:
     """Rivals with the stop, and ours beside each, for other teachers."""
     lines: list[tuple[str, ...]] = [
@@ -432,9 +451,10 @@ def _tuning() -> str:
     recorded = {row.name: row for row in _summary(TUNING).rows}
     tried: dict[str, dict[float, RowSummary]] = {}
     for name in recorded:
-        method, _, weight = name.rpartition('_')
+        method, _, tried_weight = name.rpartition('_')
         if method:
-            tried.setdefault(method, {})[float(weight)] = recorded[name]
+            rows = tried.setdefault(method, {})
+            rows[float(tried_weight)] = recorded[name]
     lines: list[tuple[str, ...]] = [('method', 'weight: box AP')]
     for method, rows in tried.items():
         shared = set.intersection(*(set(row.aps) for row in rows.values()))
@@ -499,6 +519,7 @@ def _sensitivity() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     'photographs': _photographs,
     'photographs, against': _photographs_against,
+    'balance': _balance,
     'headline': _headline,
     'tuning': _tuning,
     'minicoco': partial(_comparison, 'minicoco', *MAIN, *BESIDE['minicoco']),

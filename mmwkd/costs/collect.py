@@ -4,8 +4,6 @@ Shapes: K categories, background included and last; D features; R RoIs;
 G ground truths of an image.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,9 +72,6 @@ def build_dataset(config: Config, split: Split) -> BaseDataset:
     """Dataset of a split with its annotations and the test-time pipeline.
 
     Every image comes once: wrappers that repeat or mix images are dropped.
-
-    Raises:
-        ValueError: If the config lacks a dataloader, or the dataset is empty.
     """
     for name in (f'{split}_dataloader', 'val_dataloader'):
         if not config.get(name):
@@ -105,9 +100,6 @@ def annotated_pipeline(
     mmdet's test pipelines load annotations behind ``Resize``, as scores are
     computed in the original image. Here they are loaded before it, so that
     every transform takes the boxes along to where the teacher looks.
-
-    Raises:
-        ValueError: If the pipeline does not load an image.
     """
     steps = [
         step
@@ -202,12 +194,9 @@ def draw_negatives(
             of shape (G, 4).
         crowds: Boxes that are to cover little of what is drawn, (I, 4).
         image_shape: Height and width of the image.
-        num: Number of boxes to draw.
+        num: Number of boxes to draw; fewer come where the image is full.
         min_size: Smallest size, the root of the area, in pixels.
         generator: Source of randomness.
-
-    Returns:
-        At most ``num`` boxes, fewer where the image is full, (n, 4).
     """
     limit = np.array(image_shape[:2][::-1], dtype=float)  # width, height
     largest = limit.min()
@@ -244,9 +233,6 @@ def collect_statistics(
         options: What is measured, and on which boxes.
         confusion: Whether predicted probabilities are averaged.
         cap: Samples kept of each category; 0 for none.
-
-    Returns:
-        Statistics of all ranks.
 
     Raises:
         ValueError: If the dataset has other classes than the teacher.

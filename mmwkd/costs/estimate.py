@@ -4,8 +4,6 @@ Shapes: K categories, background included and last; S categories with enough
 samples.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Callable
@@ -177,12 +175,6 @@ def estimate_cost_matrix(
         options: How interrelations are estimated.
         collect: What is measured, and on which boxes.
         name: Name of the teacher's config, to be recorded.
-
-    Returns:
-        The matrix.
-
-    Raises:
-        ValueError: If the teacher or the dataset do not allow it.
     """
     estimator = ESTIMATORS[options.estimator]
     interrelation = _classifier_interrelation(teacher)

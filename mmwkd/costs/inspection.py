@@ -1,7 +1,5 @@
 """Say how good a cost matrix is: figures to read, and pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -6,8 +6,6 @@ is, so that what depends on ranks alone holds for the cost too.
 Shapes: K categories, background included and last; P pairs i < j of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -4,9 +4,8 @@ Shapes: N images, L levels, R RoIs, D channels, K categories, background
 included and last.
 """
 
-from __future__ import annotations
-
 import difflib
+import json
 from collections.abc import (
     Callable,
     Iterable,
@@ -528,18 +527,14 @@ def _where_it_belongs(name: str, student: Any, known: Sequence[str]) -> str:
 
 def _check_same_preprocessor(own: Any, beside: Any) -> None:
     """Refuse a data preprocessor beside the student's that differs."""
-    if own is not beside and _plain(own) != _plain(beside):
+    # as text, in which lists and tuples are the same
+    one, other = (
+        json.dumps(config, sort_keys=True, default=str)
+        for config in (own, beside)
+    )
+    if one != other:
         raise ValueError(
             f'model.data_preprocessor is {beside}, but the student has its '
             f'own, {own}; only one can be used: leave out '
             'model.data_preprocessor or that of model.student'
         )
-
-
-def _plain(config: Any) -> Any:
-    """A config with lists for tuples, which mean the same."""
-    if isinstance(config, Mapping):
-        return {key: _plain(value) for key, value in config.items()}
-    if isinstance(config, (list, tuple)):
-        return [_plain(value) for value in config]
-    return config

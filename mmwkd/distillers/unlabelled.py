@@ -3,8 +3,6 @@
 Shapes: N images, B boxes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -24,7 +24,8 @@ class BFloat16OptimWrapper(OptimWrapper):
         Args:
             model: The model that is trained.
         """
-        model.to(memory_format=torch.channels_last)  # does nothing twice
+        # does nothing twice; torch's annotations lack it
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         device = next(model.parameters()).device.type
         with (
             super().optim_context(model),

@@ -92,7 +92,6 @@ def test_matrix_says_where_it_is_from(
         return
     assert matrix.samples[:3].tolist() == [NUM_IMAGES] * 3
     assert matrix.samples[3] > 0
-    assert matrix.options['tensor'] == 'fc'
     assert matrix.options['fallback'] == []
 
 
