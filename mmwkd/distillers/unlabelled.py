@@ -4,7 +4,7 @@ Shapes: N images, B boxes.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmdet.structures import DetDataSample, SampleList
@@ -39,7 +39,9 @@ def by_labels(
     Raises:
         ValueError: If no image has labels.
     """
-    labelled = [has_labels(sample) for sample in data_samples]
+    # what is no list of samples is for the student to understand
+    samples = data_samples if isinstance(data_samples, list) else []
+    labelled = [has_labels(sample) for sample in samples]
     if all(labelled):
         return Images(inputs, data_samples), None
     if not any(labelled):
@@ -62,9 +64,11 @@ def by_labels(
     )
 
 
-def has_labels(sample: DetDataSample) -> bool:
+def has_labels(sample: Any) -> bool:
     """Whether the ground truth of an image was loaded."""
-    return 'gt_instances' not in sample or 'bboxes' in sample.gt_instances
+    if not isinstance(sample, DetDataSample) or 'gt_instances' not in sample:
+        return True
+    return 'bboxes' in sample.gt_instances
 
 
 def _where(
