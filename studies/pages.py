@@ -98,6 +98,12 @@ AGAIN = (
     ),
     ('iconcoco, second teacher', ('wkd-lf-fast',), ('fitnet-roi-fast',)),
 )
+# photographs, whose students have no RoIs: wkd-ln is wkd-l with wkd-f
+PHOTOGRAPHS = 'cocophotos, YOLOX to RTMDet'
+PHOTOGRAPHED = (
+    *('student', 'student_560', 'kd', 'dkd', 'wkd-l'),
+    *('pkd', 'cwd', 'fitnet', 'wkd-f', 'wkd-ln', 'wkd-ln-fast'),
+)
 BALANCE = 'minicoco, balance'
 BALANCED = ('wkd-lf', 'wkd-f', 'kd')
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
@@ -227,6 +233,36 @@ def _headline_cells(summary: Summary, name: str) -> tuple[str, str]:
                 '' if closed is None else f'{100 * closed:.0f} %',
             )
     return '', ''
+
+
+def _photographs() -> str:
+    """Methods on photographs: mean, deviation, what they gain."""
+    summary = _summary(PHOTOGRAPHS, PHOTOGRAPHED)
+    rows = {row.name: row for row in summary.rows}
+    lines: list[tuple[str, ...]] = [
+        ('method', 'box AP', 'minus student alone', '95 % interval')
+    ]
+    if summary.teacher_ap is not None:
+        lines.append(('teacher', f'{summary.teacher_ap:.1f}', '', ''))
+    for name in PHOTOGRAPHED:
+        if name in rows:
+            title = 'student alone' if name == 'student' else f'`{name}`'
+            ap, _ = _headline_cells(summary, name)
+            lines.append((title, ap, *difference_cells(rows[name].difference)))
+    return markdown_table(lines)
+
+
+def _photographs_against() -> str:
+    """What each rival lacks to our method on photographs, seed by seed."""
+    ours = 'wkd-ln'
+    lines: list[tuple[str, ...]] = [
+        ('rival', f'{ours} minus rival', '95 % interval', 'seeds')
+    ]
+    for rival in PHOTOGRAPHED:
+        pair = None if rival == ours else _pair(PHOTOGRAPHS, ours, rival)
+        if pair is not None:
+            lines.append((rival, *pair.cells()))
+    return markdown_table(lines)
 
 
 def _comparison(dataset: str, *rows: str) -> str:
@@ -481,6 +517,8 @@ def _sensitivity() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    'photographs': _photographs,
+    'photographs, against': _photographs_against,
     'balance': _balance,
     'headline': _headline,
     'tuning': _tuning,

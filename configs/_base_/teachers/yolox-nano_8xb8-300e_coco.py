@@ -1,5 +1,5 @@
-# 25.8 box AP on COCO val2017 at 416 px: the weights of YOLOX's own release
-# under the names of mmdet, which has none for this config
+# Weights of a YOLOX-nano trained on COCO train2017, which mmdet does not have:
+# train it with this config, or rename those of YOLOX's own release
 teacher = dict(
     config='mmdet::yolox/yolox_nano_8xb8-300e_coco.py',
     checkpoint='data/yolox_nano_coco_mmdet.pth',

@@ -16,6 +16,7 @@ from mmwkd.distillers.places.base import (
     Needs,
     Place,
     Step,
+    Terms,
 )
 from mmwkd.distillers.places.box import MatchedBoxPlace, RoIBoxPlace
 from mmwkd.distillers.places.box_logits import BoxLogitPlace
@@ -33,6 +34,7 @@ __all__ = [
     'PIECES',
     'Place',
     'Step',
+    'Terms',
     'build_places',
     'entries',
     'register_place',

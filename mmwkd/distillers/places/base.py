@@ -56,6 +56,13 @@ class Step(NamedTuple):
     # (N, 2), height and width of each image in pixels of the batch; None if
     # no image has padding
     image_sizes: Tensor | None = None
+    # whether the labels of RoIs come from annotations
+    labelled: bool = True
+
+    @property
+    def num_images(self) -> int:
+        """N."""
+        return len(self.student.neck_feats[0])
 
     def matches(self, num_classes: int, count: int) -> Matches:
         """Predictions of both that meet, see :func:`matches`; found once.
