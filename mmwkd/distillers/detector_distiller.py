@@ -94,8 +94,9 @@ class DetectorDistiller(BaseDetector):
               ``WKDFeatureLoss``; averaged over levels.
             - ``roi_loss``: Loss on the maps fed to the box head (RoIAlign
               maps).
-            - ``box_loss``: Loss on the boxes of foreground RoIs, such as
-              ``BoxDistillationLoss``.
+            - ``box_loss``: Loss on boxes, such as ``BoxDistillationLoss``: of
+              foreground RoIs between two-stage detectors, of matched
+              predictions between any others.
             - ``neck_adapter``: How student channels become teacher channels
               on each level of the neck: 'auto' (default) for a 1x1
               convolution where they differ, None for never, or options of
@@ -253,7 +254,7 @@ class DetectorDistiller(BaseDetector):
         tensors = step.teacher.named_tensors()
         unlabelled = None
         if others is not None:
-            _, unlabelled = self._observe(others)
+            unlabelled = self._observe(others)[1]._replace(labelled=False)
             tensors |= {
                 f'{name} (no labels)': tensor
                 for name, tensor in unlabelled.teacher.named_tensors().items()

@@ -3,8 +3,10 @@
 Shapes: N images, B boxes.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from mmdet.structures import DetDataSample, SampleList
@@ -39,8 +41,8 @@ def by_labels(
     Raises:
         ValueError: If no image has labels.
     """
-    # what is no list of samples is for the student to understand
-    samples = data_samples if isinstance(data_samples, list) else []
+    # what else may be handed in is for the student to judge
+    samples = data_samples if isinstance(data_samples, Sequence) else ()
     labelled = [has_labels(sample) for sample in samples]
     if all(labelled):
         return Images(inputs, data_samples), None
@@ -64,11 +66,10 @@ def by_labels(
     )
 
 
-def has_labels(sample: Any) -> bool:
+def has_labels(sample: DetDataSample) -> bool:
     """Whether the ground truth of an image was loaded."""
-    if not isinstance(sample, DetDataSample) or 'gt_instances' not in sample:
-        return True
-    return 'bboxes' in sample.gt_instances
+    instances = getattr(sample, 'gt_instances', None)
+    return not isinstance(instances, InstanceData) or 'bboxes' in instances
 
 
 def _where(

@@ -1,4 +1,4 @@
-"""Distillation of the box branch of two-stage detectors."""
+"""Distillation of boxes."""
 
 from typing import Any
 
@@ -12,9 +12,10 @@ from mmwkd.losses.base import DistillationLoss
 
 @MODELS.register_module()
 class BoxDistillationLoss(DistillationLoss):
-    """Pull the student's boxes to the teacher's on foreground RoIs.
+    """Pull the student's boxes to the teacher's.
 
-    One element is one RoI, see :func:`mmwkd.functional.smooth_l1_term`. The
+    One element is one RoI, or one prediction of a teacher that shares none
+    with its student, see :func:`mmwkd.functional.smooth_l1_term`. Of RoIs, the
     distiller expresses the teacher's boxes in the student's coding, so the
     coders may differ, and either head may be class-agnostic. It averages over
     all sampled RoIs, as the head's own box loss does.

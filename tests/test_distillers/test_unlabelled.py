@@ -146,3 +146,14 @@ def test_samples_of_the_batch_stay_as_they_are():
     assert others.data_samples[0].gt_instances.bboxes.shape == (0, 4)
     assert not has_labels(samples[1])
     assert by_labels(inputs, [samples[0]] * 3)[1] is None
+
+
+def test_targets_of_rois_without_labels_are_the_teachers(build):
+    distiller = build()
+    data = distiller.data_preprocessor(batch(), training=True)
+    _, step = distiller.observe(data['inputs'], data['data_samples'])
+    place = distiller._places['logit']
+    assert_close(place.rows(step).target, step.student.stages[-1].labels)
+    rows = place.rows(step._replace(labelled=False))
+    assert_close(rows.target, rows.teacher_logits.argmax(dim=1))
+    assert (rows.target != step.student.stages[-1].labels).any()

@@ -56,6 +56,8 @@ class Step(NamedTuple):
     # (N, 2), height and width of each image in pixels of the batch; None if
     # no image has padding
     image_sizes: Tensor | None = None
+    # whether the labels of RoIs come from annotations
+    labelled: bool = True
 
     @property
     def num_images(self) -> int:
