@@ -19,6 +19,10 @@ rows = {
     'kd': dict(losses='kd'),
     'wkd-l': dict(losses='wkd', places=['logit']),
     'wkd-f': dict(losses='wkd', places=['neck']),
+    'wkd-f_adapter': dict(
+        config='configs/cocophotos/wkd-f-adapter_rtmdet_mobilenetv2-from-'
+        'yolox-nano_pafpn64_400_cocophotos.py'
+    ),
     **{
         method: dict(losses=method, places=['neck'])
         for method in ('pkd', 'fitnet', 'cwd')
