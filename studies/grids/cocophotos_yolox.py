@@ -20,8 +20,8 @@ rows = {
     'wkd-l': dict(losses='wkd', places=['logit']),
     'wkd-f': dict(losses='wkd', places=['neck']),
     'wkd-f_adapter': dict(
-        config='configs/cocophotos/wkd-f-adapter_rtmdet_mobilenetv2-from-'
-        'yolox-nano_pafpn64_400_cocophotos.py'
+        config='configs/cocophotos/wkd-f_rtmdet_mobilenetv2-from-yolox-nano_'
+        'pafpn64_400-adapter_cocophotos.py'
     ),
     **{
         method: dict(losses=method, places=['neck'])
