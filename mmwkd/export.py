@@ -150,23 +150,3 @@ def export_student(
     with atomic_write(weights_path, force=force) as file:
         torch.save(dict(state_dict=dict(weights.state_dict), meta=meta), file)
     return config_path, weights_path
-
-
-def export(
-    config: Path,
-    checkpoint: Path,
-    /,
-    *,
-    out_dir: Path = Path('.'),
-    force: bool = False,
-) -> None:
-    """Write a run's student as a checkpoint and a config of plain mmdet.
-
-    Args:
-        config: Config of the distillation run.
-        checkpoint: Checkpoint of the run.
-        out_dir: Folder to write to.
-        force: Whether existing files may be replaced.
-    """
-    for path in export_student(config, checkpoint, out_dir, force=force):
-        print(path)

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,40 +23,14 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from mmwkd.configs import dataset_classes, type_name
+from mmwkd.cost_options import CollectOptions, Split
 from mmwkd.costs.statistics import ClassStatistics, hash_key, sample_keys
 from mmwkd.distillers.alignment import check_roi_head
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.teacher import FrozenTeacher
 
-Split = Literal['train', 'val']
-
 # a box that overlaps less with every ground truth shows background
 _NEGATIVE_IOU = 0.3
-
-
-@dataclass(frozen=True, kw_only=True)
-class CollectOptions:
-    """What is measured, and on which boxes.
-
-    Attributes:
-        split: Images of the config's 'train' or 'val' dataloader.
-        min_size: Smallest side of a ground truth, in pixels of the image
-            that the teacher sees.
-        negatives: Background boxes of each image.
-        max_images: Images used, drawn at random; None for all.
-        seed: Seed of all that is drawn.
-        batch_size: Images in a batch; only those of equal size share one
-            forward pass, so that padding cannot change a result.
-        num_workers: Processes that load images.
-    """
-
-    split: Split = 'train'
-    min_size: float = 4
-    negatives: int = 16
-    max_images: int | None = None
-    seed: int = 0
-    batch_size: int = 8
-    num_workers: int = 2
 
 
 @dataclass(frozen=True)

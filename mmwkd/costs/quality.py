@@ -58,7 +58,7 @@ def supercategory_auc(
     matrix: CostMatrix,
     supercategories: Mapping[str, str] | None,
     *,
-    num_resamples: int = 200,
+    num_resamples: int = 500,
     seed: int = 0,
 ) -> SupercategoryAUC | None:
     """The chance that a same-supercategory pair is cheaper than a mixed one.
