@@ -4,12 +4,15 @@ import gc
 import runpy
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import mmdet
 import torch
 from torch import distributed
+
+from mmwkd.quiet import quiet
 
 
 def mmdet_tool(name: str) -> Path:
@@ -36,7 +39,9 @@ def run_mmdet_tool(name: str, arguments: Sequence[str] | None = None) -> None:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     if not {'-h', '--help'} & set(words):
-        import mmwkd.components  # noqa: F401  registers them
+        with quiet():  # datasets print which packages they lack
+            import_module('mmdet.datasets')
+            import_module('mmwkd.components')
     if (
         distributed.is_torchelastic_launched()
         and not torch.cuda.is_available()

