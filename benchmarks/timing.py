@@ -6,8 +6,8 @@ import ctypes
 import json
 import math
 import multiprocessing
-import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -17,6 +17,10 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from studies.grid.machine import cpu_name  # noqa: E402
 
 
 def time_rounds(
@@ -134,15 +138,8 @@ def _status(field: str) -> int:
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
-    cpu = platform.processor() or platform.machine()
-    cpuinfo = Path('/proc/cpuinfo')
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith('model name'):
-                cpu = line.split(':', 1)[1].strip()
-                break
     return {
-        'cpu': cpu,
+        'cpu': cpu_name(),
         'device': torch.cuda.get_device_name()
         if torch.cuda.is_available()
         else 'cpu',

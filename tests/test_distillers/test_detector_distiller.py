@@ -606,7 +606,7 @@ def test_cost_matrix_of_other_size_is_refused(build, tmp_path):
         interrelation=np.eye(2, dtype=np.float32),
         estimator='centroid',
     ).save(path)
-    with pytest.raises(ValueError, match='has 2 categories .* has 4'):
+    with pytest.raises(ValueError, match='1 classes instead of 3'):
         build(logit_loss=dict(type='WKDLogitLoss', cost=str(path)))
 
 
@@ -724,9 +724,9 @@ def test_seesaw_heads_are_compared_by_what_they_predict(build, step):
     )
     batch = tiny_batch()
     data = distiller.data_preprocessor(batch, training=True)
-    _, (student_pass, teacher_pass, _) = distiller.observe(
+    student_pass, teacher_pass, *_ = distiller.observe(
         data['inputs'], data['data_samples']
-    )
+    )[1]
     head = box_heads(distiller.student)[0]
     (stage,) = student_pass.stages
     raw = head(stage.feats)[0]
@@ -926,7 +926,7 @@ def test_dataset_of_the_teachers_classes_is_accepted(build, step, training_on):
             ('dog', 'cat', 'bus'),
             "0 is 'dog' instead of 'cat'",
         ),
-        (('cat', 'dog'), 'trained on 3 classes, which are not the 2 of the'),
+        (('cat', 'dog'), '2 classes instead of 3'),
     ],
 )
 def test_dataset_of_other_classes_is_refused(
@@ -955,7 +955,7 @@ def test_cost_matrix_of_other_classes_than_the_dataset_is_refused(
     distiller = build(
         teacher=teacher, logit_loss=dict(type='WKDLogitLoss', cost=str(path))
     )
-    with pytest.raises(ValueError, match="category 1 is 'cow'.*'dog'"):
+    with pytest.raises(ValueError, match="class 1 is 'cow' instead of 'dog'"):
         step(distiller)
 
 
