@@ -11,6 +11,9 @@ VENV_OPENMMLAB ?= .venv-openmmlab
 DEMO_DIR ?= work_dirs/demo
 # processes of the tests: a core and 2 GiB of memory each
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# what Python's own build has, without -g: debug information takes half of the
+# time that mmcv compiles (docs/compatibility.md)
+MMCV_CFLAGS ?= -DNDEBUG -fwrapv -O3 -g0
 # where SYSTEM=1 finds what it does not install
 PLACES = import os, torch, mmcv, mmdet; \
   print("\n".join({os.path.dirname(os.path.dirname(m.__file__)) \
@@ -38,7 +41,7 @@ ifdef SYSTEM
 	@echo '[1/1] mmwkd, beside the torch, mmcv and mmdet that are there'
 	@$(BIN)/pip install -q 'setuptools>=77,<81'
 else
-	@echo 'make env: 15 to 30 minutes on 2 cores the first time, nearly all of' \
+	@echo 'make env: 10 to 15 minutes on 2 cores the first time, nearly all of' \
 	  'it to compile mmcv,'
 	@echo 'and a minute once pip has kept that; 2 GB of disk, more with CUDA.'
 	@echo 'Where mmdet runs already: make env SYSTEM=1 PYTHON=.../python'
@@ -47,7 +50,7 @@ else
 	@$(BIN)/pip install -q 'setuptools>=77,<81' wheel ninja
 	@$(BIN)/pip install -q '$(TORCH)'
 	@echo '[2/3] mmcv, mmdet'
-	@PYTHONUNBUFFERED=1 $(BIN)/pip install -v --no-build-isolation \
+	@CFLAGS='$(MMCV_CFLAGS)' PYTHONUNBUFFERED=1 $(BIN)/pip install -v --no-build-isolation \
 	  -r $(REQUIREMENTS) 2>&1 | tee $(VENV)/install.log | \
 	  $(PYTHON) -u tools/install_progress.py || \
 	  { tail -n 30 $(VENV)/install.log; exit 1; }

@@ -114,15 +114,9 @@ def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
     Class logits are compared wherever they can be; of the maps, those of
     RoIs rather than those of the necks.
 
-    Args:
-        pair: The detectors.
-
     Returns:
         The places by their entries in a distiller's config; why the others
         cannot be compared.
-
-    Raises:
-        ValueError: If the detectors cannot be compared at all, saying why.
     """
     places: dict[str, Place] = {}
     refused: dict[str, str] = {}
@@ -159,9 +153,9 @@ model = dict(
         config={config!r},
         checkpoint={checkpoint!r},
     ),
-    # the first iterations find out how strong each loss has to be;
-    # loss_weight=2 makes one twice as strong
 {losses}
+    # no weights: the first iterations find out how strong a loss has to be;
+    # loss_weight=2 makes one twice as strong
 )
 """
 
@@ -185,20 +179,11 @@ def config_text(
     *,
     folder: Path,
 ) -> str:
-    """Write the config that a person would write.
-
-    Args:
-        student: Config of the student, whose style is kept.
-        teacher: Config and checkpoint of the teacher.
-        places: What is compared.
-        folder: Where the config will lie.
-
-    Returns:
-        The text of a Python file.
+    """Write the config that a person would write, in the student's style.
 
     Raises:
-        ValueError: If a config in pure Python lies in another folder, or has
-            a name that Python cannot import.
+        ValueError: If a student in pure Python does not lie in the folder of
+            the config, or has a name that Python cannot import.
     """
     own, pure = student.resolve(), Config._is_lazy_import(str(student))
     base = own.stem if pure else os.path.relpath(own, folder)
@@ -214,8 +199,8 @@ def config_text(
     for classic, instead in _PURE.items() if pure else ():
         template = template.replace(classic, instead)
     losses = [
+        f'    # {_what(place)}\n'
         f'    {name}=dict(type={type(place.loss).__name__!r}),'
-        f'  # {_what(place)}'
         for name, place in places.items()
     ]
     return template.format(
@@ -244,14 +229,7 @@ def _parsed(text: str, folder: Path) -> Config:
 
 
 def try_step(config: Config) -> Trial:
-    """Take one step of training, and of plain training beside it.
-
-    Args:
-        config: Config of a distillation run.
-
-    Returns:
-        What the step is made of and how long it takes, backward pass
-        included.
+    """Take steps of training, backward pass included, and of plain training.
 
     Raises:
         ValueError: If the data are not of the teacher's classes.

@@ -134,7 +134,8 @@ def test_a_wheel_has_what_mim_runs_and_nothing_of_our_studies(wheel):
     for name in ('train.py', 'dist_train.sh', 'slurm_train.sh'):
         assert f'mmwkd/.mim/tools/{name}' in names
     assert 'mmwkd/.mim/configs/_base_/losses/wkd.py' in names
-    for part in ('minicoco', 'iconcoco', 'demo', 'compare.py', 'studies'):
+    datasets = 'minicoco', 'iconcoco', 'photos'
+    for part in (*datasets, 'demo', 'compare.py', 'studies'):
         assert not [name for name in names if part in name]
 
 
