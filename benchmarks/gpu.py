@@ -133,11 +133,7 @@ def terms(setting: Setting) -> Iterator[tuple[str, Callable, list[Tensor]]]:
         for covariance, grid in (('diag', 1), ('diag', 4), ('full', 1))
     } | {
         term.__name__: term
-        for term in (
-            WF.fitnet_term,
-            WF.pkd_term,
-            WF.cwd_term,
-        )
+        for term in (WF.fitnet_term, WF.pkd_term, WF.cwd_term)
     }
     for place, shape in (TOY_MAPS if setting.toy else MAPS).items():
         for name, term in options.items():

@@ -1,5 +1,6 @@
 """What all tests share: silence, seeds, and data that may be absent."""
 
+import gc
 import importlib
 import warnings
 from pathlib import Path
@@ -52,7 +53,13 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish(session):
-    """Fixtures of a module would be made in each process, ranks collide."""
+    """Leave what is imported out of collections; check the grouping.
+
+    mmengine asks for a full collection with every dataset that it builds: a
+    quarter of a second each time. Without groups, fixtures of a module would
+    be made in each process, and ranks collide.
+    """
+    gc.freeze()
     grouping = getattr(session.config.option, 'loadgroup', False)
     if grouping and not all('@' in item.nodeid for item in session.items):
         raise pytest.UsageError(

@@ -161,7 +161,7 @@ class _Cells(NamedTuple):
     padding: Tensor | None  # positions that take no part, (G, 1, H, W)
     area: Tensor  # positions that do, (G, 1)
 
-    def centred(self, feats: Tensor) -> tuple[Tensor, Tensor]:
+    def centred(self, feats: Tensor, room: Tensor) -> tuple[Tensor, Tensor]:
         """Maps less the mean of their content, and these means (G, B).
 
         Without that shift, a mean that is thousands of deviations away from
@@ -171,7 +171,7 @@ class _Cells(NamedTuple):
         if self.padding is not None:
             feats = feats.masked_fill(self.padding, 0)
         shift = feats.sum(dim=(2, 3), dtype=self.area.dtype) / self.area
-        return feats - shift[..., None, None], shift
+        return torch.sub(feats, shift[..., None, None], out=room), shift
 
     def average(self, maps: Tensor) -> Tensor:
         """Means of the cells, of shape (G, A, B, E)."""
@@ -184,19 +184,21 @@ class _Cells(NamedTuple):
         means = torch.bmm(lines, self.rows.mT)  # (G, A * B, E)
         return means.unflatten(1, (-1, maps.shape[1]))
 
-    def spread(self, values: Tensor, maps: Tensor) -> Tensor:
+    def spread(self, values: Tensor, room: Tensor) -> Tensor:
         """Add up w_cp times values (G, A, B, E) over cells c.
 
         Returns:
-            Sums, of the shape of the maps, or one that broadcasts to it.
+            Sums, of the shape of the room, or one that broadcasts to it.
         """
         if self.cols is None:
-            return values[:, 0, :, :, None] / maps[0, 0].numel()
+            return values[:, 0, :, :, None] / room[0, 0].numel()
         if self.rows is None:
-            return torch.bmm(values[..., 0].mT, self.cols).view_as(maps)
+            torch.bmm(values[..., 0].mT, self.cols, out=room.flatten(2))
+            return room
         lines = torch.bmm(values.flatten(1, 2), self.rows)  # (G, A * B, H)
         lines = lines.unflatten(1, values.shape[1:3]).flatten(2)
-        return torch.bmm(lines.mT, self.cols).view_as(maps)
+        torch.bmm(lines.mT, self.cols, out=room.flatten(1, 2))
+        return room
 
 
 def _cells(feats: Tensor, grid: int, extents: Tensor | None) -> _Cells:
@@ -260,10 +262,11 @@ class _DiagonalDistance(torch.autograd.Function):
         mean_term = student.new_empty(student.shape[:2], dtype=dtype)
         cov_term = torch.empty_like(mean_term)  # (G, M)
         kept = []
+        (room,) = _rooms(student, 1)
         for block in _blocks(student):
-            shift, mean_s, sigma_s = _moments(student[block], cells, eps)
+            shift, mean_s, sigma_s = _moments(student[block], cells, eps, room)
             shift_t, mean_t, sigma_t = _moments(
-                teacher[block].to(dtype), cells, eps
+                teacher[block], cells, eps, room
             )
             mean_gap = mean_s - mean_t  # (G, A, B, E)
             mean_gap += (shift - shift_t)[:, None, :, None]
@@ -288,25 +291,29 @@ class _DiagonalDistance(torch.autograd.Function):
             student, memory_format=torch.contiguous_format
         )
         factor = 2 / (cells.unbiased.shape[1] * cells.unbiased.shape[3])
+        rooms = _rooms(student, 2)
         for index, block in enumerate(_blocks(student)):
+            room, other = (
+                each[:, : student[block].shape[1]] for each in rooms
+            )
             shift, mean, mean_gap, slope = kept[4 * index : 4 * index + 4]
             slope = slope * (factor * grad_cov[block])[:, None, :, None]
             offset = mean_gap * (factor * grad_mean[block])[:, None, :, None]
             offset.addcmul_(slope, mean, value=-1)
-            centred = student[block] - shift[..., None, None]  # (G, B, H, W)
+            centred = torch.sub(
+                student[block], shift[..., None, None], out=room
+            )  # (G, B, H, W)
             if cells.padding is not None:
                 centred.masked_fill_(cells.padding, 0)
-            centred.mul_(cells.spread(slope, centred))
+            centred.mul_(cells.spread(slope, other))
             torch.add(
-                centred,
-                cells.spread(offset, centred),
-                out=gradient[block],
+                centred, cells.spread(offset, other), out=gradient[block]
             )
         return gradient, None, None, None
 
 
 def _moments(
-    feats: Tensor, cells: _Cells, eps: float
+    feats: Tensor, cells: _Cells, eps: float, room: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Moments of the cells of maps (G, B, H, W).
 
@@ -314,7 +321,7 @@ def _moments(
         Means (G, B) of the maps, means of the cells less these, and standard
         deviations of the cells, both (G, A, B, E).
     """
-    centred, shift = cells.centred(feats)
+    centred, shift = cells.centred(feats, room[:, : feats.shape[1]])
     mean = cells.average(centred)
     variance = cells.average(centred.square_())
     # rounding may leave a constant cell a little below 0
@@ -322,13 +329,31 @@ def _moments(
     return shift, mean, variance.mul_(cells.unbiased).add_(eps).sqrt_()
 
 
+def _block_size(feats: Tensor) -> int:
+    """Maps in a block that fits a cache on a CPU, or bounds memory elsewhere.
+
+    Much smaller ones would take longer to start than to compute.
+    """
+    num_groups, _, height, width = feats.shape
+    entries = 2**19 if feats.device.type == 'cpu' else 2**25
+    return max(1, entries // max(1, num_groups * height * width))
+
+
 def _blocks(feats: Tensor) -> list[tuple[slice, slice]]:
-    """Maps in blocks that fit a cache on a CPU, or bound memory elsewhere."""
-    num_groups, num_maps, height, width = feats.shape
-    entries = 2**17 if feats.device.type == 'cpu' else 2**25
-    step = max(1, entries // max(1, num_groups * height * width))
+    step = _block_size(feats)
     everyone = slice(None)
     return [
         (everyone, slice(first, first + step))
-        for first in range(0, num_maps, step)
+        for first in range(0, feats.shape[1], step)
+    ]
+
+
+def _rooms(feats: Tensor, count: int) -> list[Tensor]:
+    """Memory for blocks of maps; all of them use it, one after the other."""
+    num_groups, num_maps, *sides = feats.shape
+    size = min(num_maps, _block_size(feats))
+    shape = num_groups, size, *sides
+    return [
+        feats.new_empty(shape, dtype=computing_dtype(feats))
+        for _ in range(count)
     ]

@@ -1,5 +1,6 @@
 """Training runs in processes of their own, to which faults happen."""
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -16,6 +17,7 @@ from mmwkd.mmdet_tools import end_process_group
 from tests.faults import inject
 
 register_all_modules()
+gc.freeze()  # full collections, which mmengine asks for, are quick then
 
 # Processes are forked from one that has imported all this and nothing else:
 # no thread pool and no GPU that would not survive it.

@@ -1,4 +1,4 @@
-"""COCO configs as they are train on photographs, at a quarter of the size."""
+"""COCO configs as they are train on photographs, at a part of the size."""
 
 from pathlib import Path
 
@@ -14,21 +14,21 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 SIZES = ('scale', 'img_scale', 'size', 'crop_size')
 
 
-def quarter_images(node):
-    """Divide the sizes of all transforms by 4."""
+def shrink_images(node, factor):
+    """Divide the sizes of all transforms."""
     for value in node.values() if isinstance(node, dict) else node:
         if isinstance(value, (dict, list)):
-            quarter_images(value)
+            shrink_images(value, factor)
     for key in SIZES:
         if isinstance(node, dict) and key in node:
-            node[key] = tuple(side // 4 for side in node[key])
+            node[key] = tuple(side // factor for side in node[key])
 
 
 @pytest.fixture
 def train_on_photos(coco_tiny, tmp_path):
     """Train a config for 2 epochs of 2 iterations with 2 images each."""
 
-    def train(name):
+    def train(name, factor):
         cfg = Config.fromfile(CONFIGS / f'{name}.py')
         without_pretrained(cfg.model)
         cfg.model.teacher.update(checkpoint=None, allow_random=True)
@@ -36,8 +36,8 @@ def train_on_photos(coco_tiny, tmp_path):
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
         loader.dataset.update(data_root=f'{coco_tiny}/', indices=4)
         hooks = cfg.get('custom_hooks', [])
-        quarter_images(loader.dataset.pipeline)
-        quarter_images(hooks)
+        shrink_images(loader.dataset.pipeline, factor)
+        shrink_images(hooks, factor)
         for hook in hooks:
             if hook.type == 'PipelineSwitchHook':
                 hook.switch_epoch = 1
@@ -61,14 +61,16 @@ def train_on_photos(coco_tiny, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    'name',
+    ('name', 'factor'),
     [
-        'retinanet/wkd-ln_retinanet_r18-from-r50_fpn_1x_coco',
-        'rtmdet/wkd-ln_rtmdet_tiny-from-s_8xb32-300e_coco',
+        ('retinanet/wkd-ln_retinanet_r18-from-r50_fpn_1x_coco', 8),
+        ('rtmdet/wkd-ln_rtmdet_tiny-from-s_8xb32-300e_coco', 4),
     ],
 )
-def test_coco_config_trains_on_photographs(train_on_photos, tmp_path, name):
-    cfg, runner = train_on_photos(name)
+def test_coco_config_trains_on_photographs(
+    train_on_photos, tmp_path, name, factor
+):
+    cfg, runner = train_on_photos(name, factor)
     losses = {
         key: scalar
         for key, scalar in runner.message_hub.log_scalars.items()
