@@ -158,6 +158,9 @@ def squared_gradient(loss: Tensor, maps: Sequence[Tensor]) -> Tensor:
 
     Returns:
         Of shape (); 0 where the loss does not depend on the maps.
+
+    Raises:
+        ValueError: If reentrant checkpoints are between loss and maps.
     """
     maps = [each for each in maps if each.requires_grad]
     if not maps or not loss.requires_grad:
@@ -165,9 +168,18 @@ def squared_gradient(loss: Tensor, maps: Sequence[Tensor]) -> Tensor:
     scale = 1.0
     if maps[0].dtype in (torch.float16, torch.bfloat16):
         scale = _SCALE_OF_HALF
-    gradients = torch.autograd.grad(
-        scale * loss, maps, retain_graph=True, allow_unused=True
-    )
+    try:
+        gradients = torch.autograd.grad(
+            scale * loss, maps, retain_graph=True, allow_unused=True
+        )
+    except RuntimeError as error:
+        if 'use_reentrant' not in str(error):
+            raise
+        raise ValueError(
+            'losses cannot be balanced through a head whose activations are '
+            'recomputed by reentrant checkpoints: recompute backbone and neck '
+            'alone, or set balance_interval=0 and a loss_weight of each loss'
+        ) from error
     squares = [
         (gradient.float() / scale).square().sum()
         for gradient in gradients

@@ -59,6 +59,7 @@ def test_recomputed_activations_change_nothing(
     # recomputation updates running statistics twice, in plain mmdet too
     common = {
         'model.student.backbone.norm_eval': True,
+        'model.balance_interval': 0,
         'train_cfg': ONE_EPOCH,
     }
     seen = SeenImages()
@@ -70,6 +71,12 @@ def test_recomputed_activations_change_nothing(
     assert_close(
         dict(runner.model.state_dict()), plain_weights, rtol=1e-5, atol=1e-7
     )
+
+
+def test_balance_through_a_recomputed_head_is_refused(train):
+    heads = ['student.roi_head.bbox_head']
+    with pytest.raises(ValueError, match='balance_interval=0'):
+        train(train_cfg=ONE_EPOCH, activation_checkpointing=heads)
 
 
 def test_frozen_stages_stay_and_the_rest_learns(train):
