@@ -106,7 +106,11 @@ PHOTOGRAPHED = (
 )
 FROM_IMAGENET = 'cocophotos tune, from ImageNet'
 BALANCE = 'minicoco, balance'
-BALANCED = ('wkd-lf', 'wkd-f', 'kd')
+BALANCED = (
+    'student',
+    *('wkd-lf', 'wkd-lf_fixed', 'wkd-lf_fixed-1.5', 'wkd-lf_tuned'),
+    *('wkd-f_fixed', 'wkd-f_tuned', 'kd_fixed', 'kd_tuned'),
+)
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'
 # beside the main rows of each dataset
@@ -363,23 +367,6 @@ def _same_place() -> str:
     return markdown_table(lines)
 
 
-def _balance() -> str:
-    """Losses without a weight, beside the weights that were tuned."""
-    lines: list[tuple[str, ...]] = [
-        ('method', 'student alone', 'no weight', 'tuned weight')
-        + ('no weight minus tuned', '95 % interval', 'seeds')
-    ]
-    for row in BALANCED:
-        tuned = _pair(BALANCE, row, f'{row}_tuned')
-        alone = _pair(BALANCE, row, 'student')
-        if tuned is not None and alone is not None:
-            lines.append(
-                (row, f'{alone.other_ap:.1f}', f'{tuned.ap:.1f}')
-                + (f'{tuned.other_ap:.1f}', *tuned.cells())
-            )
-    return markdown_table(lines)
-
-
 def _again() -> str:
     """Rivals with the stop, and ours beside each, for other teachers."""
     lines: list[tuple[str, ...]] = [
@@ -522,7 +509,7 @@ def _sensitivity() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     'photographs': _photographs,
     'photographs, from ImageNet': _from_imagenet,
-    'balance': _balance,
+    'balance': partial(_comparison, BALANCE, *BALANCED),
     'headline': _headline,
     'tuning': _tuning,
     'minicoco': partial(_comparison, 'minicoco', *MAIN, *BESIDE['minicoco']),
