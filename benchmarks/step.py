@@ -94,6 +94,7 @@ def build(losses: str, pair: str, **teacher_options: Any) -> DetectorDistiller:
             type='DetectorDistiller',
             student=student,
             teacher=dict(config=teacher, allow_random=True, **teacher_options),
+            balance_interval=0,  # one step in so many also measures it
             **{name: pieces[name] for name in places},
         )
     )
