@@ -117,8 +117,7 @@ def gradients(
 
     For each loss, the norm of its gradient with respect to the maps of the
     student's neck, averaged over batches of the config's training data, with
-    the factors that the first iterations of a run would find. Nothing is
-    trained.
+    the factors that the balance finds for these batches. Nothing is trained.
 
     Args:
         config: Config of a distillation run.

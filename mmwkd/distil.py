@@ -154,7 +154,7 @@ model = dict(
         checkpoint={checkpoint!r},
     ),
 {losses}
-    # no weights: the first iterations find out how strong a loss has to be;
+    # no weights: training finds out how strong a loss has to be;
     # loss_weight=2 makes one twice as strong
 )
 """
