@@ -254,7 +254,11 @@ MODEL_ZOO = Path(mmdet.__file__).parent / '.mim' / 'configs'
 
 @pytest.mark.parametrize(
     'path',
-    sorted(CONFIGS.glob('_base_/teachers/*_coco.py')),
+    [
+        path
+        for path in sorted(CONFIGS.glob('_base_/teachers/*_coco.py'))
+        if 'https://' in path.read_text()  # others bring their own file
+    ],
     ids=lambda path: path.stem,
 )
 def test_teachers_are_those_of_the_model_zoo(path):
