@@ -220,6 +220,14 @@ def test_the_shipped_grids_fit_the_shipped_configs(path, tmp_path):
     ]
     made.append(grid.teacher.checkpoint)
     made.append('data/mobilenetv2_imagenet.pth')
+    made.append(
+        'work_dirs/rtmdet_mobilenetv2_pafpn64_4000_cocophotos/iter_4000.pth'
+    )
+    (tmp_path / 'data/coco_photos/images').mkdir(parents=True)
+    made += [
+        f'data/coco_photos/annotations/instances_{split}.json'
+        for split in ('train', 'tune', 'val')
+    ]
     made.append('work_dirs/faster-rcnn_r18-half_fpn_800_minicoco/iter_800.pth')
     for data in ('minicoco', 'minicoco_tune', 'iconcoco'):
         for split in ('train', 'val'):
