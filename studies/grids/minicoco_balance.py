@@ -23,8 +23,6 @@ _weights = {  # row: (losses, places, weights that were tuned)
     'wkd-lf': ('wkd', ['logit', 'roi'], {'roi': 0.03}),
     'wkd-f': ('wkd', ['neck'], {'neck': 0.1}),
     'kd': ('kd', ['logit'], {'logit': 1.0}),
-    'fitnet-roi': ('fitnet', ['roi'], {'roi': 3.0}),
-    'pkd': ('pkd', ['neck'], {'neck': 5.0}),
 }
 rows = {
     'student': dict(config=pair['student']),
