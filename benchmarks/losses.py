@@ -149,7 +149,7 @@ class LogitProblem:
         )
 
     def products(self) -> None:
-        """2n forward (the first is a gather), 2n - 1 backward."""
+        """2n forward and 2n - 1 backward."""
         for _ in range(4 * NUM_ITERS - 1):
             self.student @ self.cost
 

@@ -12,18 +12,24 @@ DIR is in COCO's layout (annotations/instances_train2017.json, train2017/).
 
 import argparse
 import json
+import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.hub import get_config
 from mmengine.runner import Runner
 
 import mmwkd  # noqa: F401  registers the components
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # tests/ is not installed
+
+from tests.shrinking import shrink  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,6 +44,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--student-iters', type=int, default=400)
     parser.add_argument('--image-size', type=int, default=256)
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--queries',
+        action='store_true',
+        help='a DINO and a Deformable DETR in place of two Faster R-CNNs',
+    )
     return parser.parse_args()
 
 
@@ -110,8 +121,8 @@ def run_config(args: argparse.Namespace, name: str, iters: int) -> Config:
     return cfg
 
 
-def detector(cfg: Config, base_channels: int, neck_channels: int) -> Config:
-    """The minicoco detector at another width, for COCO's 80 categories."""
+def detector(cfg: Config, base_channels: int, neck_channels: int) -> None:
+    """Give minicoco's detector another width, and COCO's 80 categories."""
     model = cfg.model
     model.backbone.base_channels = base_channels
     model.neck.update(
@@ -125,10 +136,18 @@ def detector(cfg: Config, base_channels: int, neck_channels: int) -> Config:
         out_channels=neck_channels, finest_scale=28
     )
     model.roi_head.bbox_head.update(in_channels=neck_channels, num_classes=80)
-    return model
 
 
-def train(cfg: Config) -> dict[str, float]:
+def with_queries(config: str, factor: int) -> Config:
+    """A small detector with queries, for COCO's 80 categories."""
+    model = get_config(f'mmdet::{config}').model
+    model.backbone.depth = 18
+    model.neck.in_channels = [128, 256, 512]
+    model.bbox_head.embed_dims = 256
+    return shrink(model, num_classes=80, factor=factor)
+
+
+def train(cfg: Config) -> dict[str, Any]:
     started = time.time()
     runner = Runner.from_cfg(cfg)
     runner.train()
@@ -138,10 +157,19 @@ def train(cfg: Config) -> dict[str, float]:
         float(scalars[name].current()) if name in scalars else 0.0
         for name in ('val/coco/bbox_mAP', 'val/coco/bbox_mAP_50')
     )
+    distances = {  # once the balance is measured, and in the end
+        name.removeprefix('train/'): [
+            float(values.data[0][part].mean())
+            for part in (slice(100, 120), slice(-20, None))
+        ]
+        for name, values in scalars.items()
+        if 'loss_wkd' in name
+    }
     return {
         'box AP': ap,
         'AP50': ap50,
         'minutes': (time.time() - started) / 60,
+        'distances': distances,
     }
 
 
@@ -154,11 +182,20 @@ def main() -> None:
     )
 
     teacher_cfg = run_config(args, 'teacher', args.teacher_iters)
-    teacher_model = detector(teacher_cfg, 32, 64).to_dict()
-    results = {'teacher': train(teacher_cfg)}
-
     student_cfg = run_config(args, 'student', args.student_iters)
-    student_model = detector(student_cfg, 16, 32).to_dict()
+    if args.queries:
+        teacher_cfg.model = with_queries(
+            'dino/dino-4scale_r50_8xb2-12e_coco.py', 4
+        )
+        student_cfg.model = with_queries(
+            'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py', 8
+        )
+    else:
+        detector(teacher_cfg, 32, 64)
+        detector(student_cfg, 16, 32)
+    teacher_model = teacher_cfg.model.to_dict()
+    student_model = student_cfg.model.to_dict()
+    results = {'teacher': train(teacher_cfg)}
     results['student alone'] = train(student_cfg)
 
     distilled_cfg = run_config(args, 'distilled', args.student_iters)
@@ -173,7 +210,7 @@ def main() -> None:
             ),
         ),
         logit_loss=losses.logit_loss,
-        roi_loss=losses.roi_loss,
+        **({} if args.queries else dict(roi_loss=losses.roi_loss)),
     )
     results['distilled'] = train(distilled_cfg)
 
@@ -185,7 +222,7 @@ def main() -> None:
     )
     (args.work_dir / 'results.json').write_text(json.dumps(report, indent=2))
     for name, values in results.items():
-        print(name, {k: round(v, 3) for k, v in values.items()})
+        print(name, values)
 
 
 if __name__ == '__main__':

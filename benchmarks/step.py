@@ -10,6 +10,7 @@ what they change in the losses. Runs on the GPU where there is one.
 """
 
 import argparse
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,13 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
-from timing import alternate, peak_extra_mib, report
+from timing import (
+    alternate,
+    median_interval,
+    peak_extra_mib,
+    report,
+    time_rounds,
+)
 
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn
@@ -48,6 +55,7 @@ TEACHER_OPTIONS: dict[str, dict[str, Any]] = {
     'fuse_conv_bn': dict(fuse_conv_bn=True),
     'channels_last': dict(channels_last=True),
     'autocast bfloat16': dict(autocast='bfloat16'),
+    'image_scale 0.5': dict(image_scale=0.5),
     'compile': dict(compile=True),
     'fuse_conv_bn, channels_last': dict(fuse_conv_bn=True, channels_last=True),
 }
@@ -67,6 +75,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--out', type=Path, default=Path('work_dirs/bench'))
     return parser.parse_args()
+
+
+def prepare() -> None:
+    """Make mmdet's models known, and its log quiet."""
+    register_all_modules()
+    MMLogger.get_current_instance().setLevel('ERROR')
 
 
 def build(losses: str, pair: str, **teacher_options: Any) -> DetectorDistiller:
@@ -111,10 +125,16 @@ class Step:
         distiller: DetectorDistiller,
         size: tuple[int, int],
         num_images: int = 2,
+        seed: int = 0,
     ) -> None:
         self.distiller = distiller
         self.batch = distiller.data_preprocessor(
-            tiny_batch([size] * num_images, num_classes=80, boxes_per_image=8),
+            tiny_batch(
+                [size] * num_images,
+                num_classes=80,
+                boxes_per_image=8,
+                seed=seed,
+            ),
             training=True,
         )
         self.rois: list[torch.Tensor] = []
@@ -125,18 +145,20 @@ class Step:
     def _keep_rois(self, module: torch.nn.Module, inputs: tuple) -> None:
         self.rois = [inputs[1]]
 
-    def _train(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    def train(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
+        """Forward and backward of the distiller, or of what it consists of."""
         torch.manual_seed(0)
         model.zero_grad()
-        total, terms = model.parse_losses(model(**self.batch, mode='loss'))
+        losses = model(**self.batch, mode='loss')
+        total, terms = self.distiller.parse_losses(losses)
         total.backward()
         return terms
 
     def whole(self) -> dict[str, torch.Tensor]:
-        return self._train(self.distiller)
+        return self.train(self.distiller)
 
     def student(self) -> None:
-        self._train(self.distiller.student)
+        self.train(self.distiller.student)
 
     def teacher(self) -> None:
         needs_rois = {'logit', 'roi'} & set(self.distiller.places)
@@ -146,38 +168,61 @@ class Step:
             logits='logit' in self.distiller.places,
         )
 
+    def parts(self) -> dict[str, Callable[[], Any]]:
+        return {
+            'whole': self.whole,
+            'student': self.student,
+            'teacher': self.teacher,
+        }
+
+
+def compare_parts(
+    parts: dict[str, Callable[[], Any]], rounds: int
+) -> dict[str, float]:
+    """Times of the parts of a step, and what the whole takes beyond them.
+
+    The overhead is that of each round, so that drift of the machine is in
+    both; its interval is that of the median.
+    """
+    times = time_rounds(parts, rounds)
+    low, _, high = statistics.quantiles(times['whole'], n=4)
+    overheads = [
+        100 * (whole / (student + teacher) - 1)
+        for whole, student, teacher in zip(
+            times['whole'], times['student'], times['teacher'], strict=True
+        )
+    ]
+    least, most = median_interval(overheads)
+    return {
+        'student ms': statistics.median(times['student']),
+        'teacher ms': statistics.median(times['teacher']),
+        'distiller ms': statistics.median(times['whole']),
+        'iqr ms': high - low,
+        'overhead %': statistics.median(overheads),
+        'overhead from %': least,
+        'overhead to %': most,
+    }
+
 
 def step_row(losses: str, args: argparse.Namespace) -> dict[str, Any]:
     step = Step(build(losses, args.pair), tuple(args.size))
-    parts: dict[str, Callable[[], Any]] = {
-        'whole': step.whole,
-        'student': step.student,
-        'teacher': step.teacher,
-    }
-    times = alternate(parts, args.rounds)
-    peaks = {name: peak_extra_mib(run) for name, run in parts.items()}
-    median = {name: value['median_ms'] for name, value in times.items()}
+    peaks = {name: peak_extra_mib(run) for name, run in step.parts().items()}
     return {
         'losses': losses,
-        'student ms': median['student'],
-        'teacher ms': median['teacher'],
-        'distiller ms': median['whole'],
-        'iqr ms': times['whole']['iqr_ms'],
-        'overhead %': 100
-        * (median['whole'] / (median['student'] + median['teacher']) - 1),
+        **compare_parts(step.parts(), args.rounds),
         **{f'{name} peak MiB': peak for name, peak in peaks.items()},
     }
 
 
-def option_row(name: str, args: argparse.Namespace) -> dict[str, Any]:
+def option_figures(
+    name: str, pair: str, size: tuple[int, int], rounds: int
+) -> dict[str, float]:
     """The teacher with one option, alternating with a plain one."""
     plain, quick = (
-        Step(build('wkd-lf', args.pair, **options), tuple(args.size))
+        Step(build('wkd-lf', pair, **options), size)
         for options in ({}, TEACHER_OPTIONS[name])
     )
-    times = alternate(
-        {'plain': plain.teacher, 'quick': quick.teacher}, args.rounds
-    )
+    times = alternate({'plain': plain.teacher, 'quick': quick.teacher}, rounds)
     expected, actual = (
         {key: value.detach() for key, value in step.whole().items()}
         for step in (plain, quick)
@@ -188,7 +233,6 @@ def option_row(name: str, args: argparse.Namespace) -> dict[str, Any]:
         if 'wkd' in key
     )
     return {
-        'option': name,
         'plain ms': times['plain']['median_ms'],
         'with it ms': times['quick']['median_ms'],
         'iqr ms': times['quick']['iqr_ms'],
@@ -200,14 +244,17 @@ def option_row(name: str, args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
-    register_all_modules()
-    MMLogger.get_current_instance().setLevel('ERROR')
+    prepare()
     height, width = args.size
     setting = f'{args.pair}, 2 images of {height} x {width}'
     if args.teacher_options:
         report(
             f"The teacher's forward, {setting}",
-            [option_row(name, args) for name in TEACHER_OPTIONS],
+            [
+                {'option': name}
+                | option_figures(name, args.pair, (height, width), args.rounds)
+                for name in TEACHER_OPTIONS
+            ],
             args.out / f'teacher_{args.pair}.json',
         )
         return

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import multiprocessing
-import platform
 import statistics
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-def alternate(
+from studies.grid.machine import cpu_name  # noqa: E402
+
+
+def time_rounds(
     candidates: Mapping[str, Callable[[], Any]], rounds: int
-) -> dict[str, dict[str, float]]:
+) -> dict[str, list[float]]:
     """Time candidates in turn, so that drift of the machine affects all.
 
     Args:
@@ -28,7 +33,7 @@ def alternate(
         rounds: Timed calls of each, after one that is not timed.
 
     Returns:
-        Median and interquartile range of each, in milliseconds.
+        Milliseconds of each call.
     """
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for run in candidates.values():
@@ -40,14 +45,37 @@ def alternate(
             run()
             _wait()
             times[name].append(1e3 * (time.perf_counter() - started))
+    return times
+
+
+def alternate(
+    candidates: Mapping[str, Callable[[], Any]], rounds: int
+) -> dict[str, dict[str, float]]:
+    """Median and interquartile range of each in milliseconds, in turn."""
     summary = {}
-    for name, values in times.items():
+    for name, values in time_rounds(candidates, rounds).items():
         low, _, high = statistics.quantiles(values, n=4)
         summary[name] = {
             'median_ms': statistics.median(values),
             'iqr_ms': high - low,
         }
     return summary
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Interval of at least 95 % for the median: two of the sorted values.
+
+    The number of values below the median is binomial. With fewer than 6
+    values, their whole range has less than 95 %.
+    """
+    count, below, outside = len(values), 0.0, 0
+    for successes in range(count // 2):
+        below += math.comb(count, successes) / 2**count
+        if 2 * below > 0.05:
+            break
+        outside = successes
+    ordered = sorted(values)
+    return ordered[outside], ordered[count - 1 - outside]
 
 
 def _wait() -> None:
@@ -110,15 +138,8 @@ def _status(field: str) -> int:
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
-    cpu = platform.processor() or platform.machine()
-    cpuinfo = Path('/proc/cpuinfo')
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith('model name'):
-                cpu = line.split(':', 1)[1].strip()
-                break
     return {
-        'cpu': cpu,
+        'cpu': cpu_name(),
         'device': torch.cuda.get_device_name()
         if torch.cuda.is_available()
         else 'cpu',

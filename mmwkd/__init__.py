@@ -1,26 +1,31 @@
 """Distil MMDetection detectors with Wasserstein distances.
 
 Importing the package registers its components, so a config needs no more
-than ``custom_imports = dict(imports=['mmwkd'])``.
+than ``custom_imports = dict(imports=['mmwkd'])``. Only the process of a
+command (``mmwkd ...``) reads its command line first: nobody should wait
+seconds for torch and mmdet to see a help text.
 """
 
-from mmengine.config.utils import MODULE2PACKAGE
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
-from mmwkd.quiet import quiet
 from mmwkd.version import __version__
 
-with quiet():
-    from mmwkd.distillers import DetectorDistiller
-    from mmwkd.hooks import (
+_COMMAND = sys.orig_argv[1:3] == ['-m', 'mmwkd'] or (
+    Path(sys.argv[0]).stem == 'mmwkd'
+)
+if not _COMMAND:
+    from mmwkd.components import (
+        DetectorDistiller,
         DistillationWeightHook,
         PreemptionHook,
         SafeCheckpointHook,
         TeacherCheckHook,
+        WKDFeatureLoss,
+        WKDLogitLoss,
     )
-    from mmwkd.losses import WKDFeatureLoss, WKDLogitLoss
-
-# configs may be based on 'mmwkd::_base_/losses/wkd.py', and on those of pairs
-MODULE2PACKAGE.setdefault('mmwkd', 'mmwkd')
 
 __all__ = [
     'DetectorDistiller',
@@ -32,3 +37,10 @@ __all__ = [
     'WKDLogitLoss',
     '__version__',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Find a component that a command has not registered yet."""
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module('mmwkd.components'), name)

@@ -4,49 +4,48 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib
 import inspect
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
+from mmwkd import commands
 from mmwkd.quiet import quiet
 
 _ERROR, _INTERRUPTED = 2, 130
 
 
 class _Command(NamedTuple):
-    place: str  # 'module:function', or a tool of mmdet
+    run: Callable[..., Any] | str  # a function, or a tool of mmdet
     summary: str
 
 
 COMMANDS = {
     'distil': _Command(
-        'mmwkd.distil:distil',
+        commands.distil,
         'look at a student and a teacher, and write the config that distils',
     ),
     'train': _Command('train.py', 'train a config: the options of mmdet'),
     'test': _Command('test.py', 'score a checkpoint: the options of mmdet'),
     'export': _Command(
-        'mmwkd.export:export', 'write the student as plain mmdet has it'
+        commands.export, 'write the student as plain mmdet has it'
     ),
     'gradients': _Command(
-        'mmwkd.gradients:gradients',
-        "compare the gradient of each loss with that of the student's own",
+        commands.gradients,
+        'show how strongly each loss pulls at the student',
     ),
     'cost estimate': _Command(
-        'mmwkd.costs.estimate:cost_estimate',
+        commands.cost_estimate,
         "estimate how related a teacher's categories are",
     ),
     'cost inspect': _Command(
-        'mmwkd.costs.inspection:cost_inspect',
-        'show how good a cost matrix is',
+        commands.cost_inspect, 'show how good a cost matrix is'
     ),
     'cost transport': _Command(
-        'mmwkd.costs.transport_inspection:cost_transport',
+        commands.cost_transport,
         'show what entropic transport does, and choose reg',
     ),
 }
@@ -83,11 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _ERROR
     if not sys.warnoptions:  # those of others, which users cannot mend
         warnings.simplefilter('ignore')
-    if COMMANDS[name].place.endswith('.py'):
-        return _run_tool(COMMANDS[name].place, rest)
-    training: list[str] = []
-    code = _guarded(lambda: training.extend(_run_command(name, rest) or ()))
-    return _run_tool('train.py', training) if training else code
+    command = COMMANDS[name].run
+    if isinstance(command, str):
+        return _run_tool(command, rest)
+    results: list[Any] = []
+    call = _parse(command, rest, prog=f'mmwkd {name}')
+    code = _guarded(lambda: results.append(call()))
+    if results and isinstance(results[0], list):
+        return _run_tool('train.py', results[0])
+    return code
 
 
 def _overview() -> str:
@@ -110,8 +113,7 @@ def _overview() -> str:
 
 
 def run(
-    function: Callable[..., Any] | str,
-    arguments: Sequence[str] | None = None,
+    function: Callable[..., Any], arguments: Sequence[str] | None = None
 ) -> int:
     """Call a function with the arguments of a command line.
 
@@ -121,16 +123,14 @@ def run(
     docstrings.
 
     Args:
-        function: What to call, which prints its results itself; or its
-            address as 'module:name', so that a package that its module lacks
-            is an error like any other.
+        function: What to call, which prints its results itself.
         arguments: Words of the command line; None for the process's own.
 
     Returns:
         Exit code: 0, 2 after an error that is one sentence on the standard
         error, 130 after Ctrl-C.
     """
-    return _guarded(lambda: _parse(_loaded(function), arguments)())
+    return _guarded(_parse(function, arguments))
 
 
 def _guarded(call: Callable[[], Any]) -> int:
@@ -143,21 +143,6 @@ def _guarded(call: Callable[[], Any]) -> int:
         print(f'error: {error}', file=sys.stderr)
         return _ERROR
     return 0
-
-
-def _run_command(name: str, arguments: Sequence[str]) -> list[str] | None:
-    """Run a command; the command line of train.py, if it is to follow."""
-    function = _loaded(COMMANDS[name].place)
-    result = _parse(function, arguments, prog=f'mmwkd {name}')()
-    return result if name == 'distil' else None
-
-
-def _loaded(function: Callable[..., Any] | str) -> Callable[..., Any]:
-    if not isinstance(function, str):
-        return function
-    with quiet():
-        importlib.import_module('mmdet.utils').register_all_modules()
-        return resolve_name(function)
 
 
 def _run_tool(name: str, arguments: Sequence[str]) -> int:
@@ -184,7 +169,7 @@ def _parse(
 
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
-    types = get_type_hints(function)
+    types = get_type_hints(function, include_extras=True)
     for parameter in parameters:
         if parameter.kind is parameter.POSITIONAL_ONLY:
             metavar = parameter.name.upper()
@@ -201,6 +186,8 @@ def _parse(
         return functools.partial(function, *args, **kwargs)
 
     del bound.__wrapped__
+    # lines of a docstring that go on are one line of a help text
+    bound.__doc__ = re.sub(r'\n {12}(?=\S)', ' ', function.__doc__ or '')
     bound.__annotations__ = types
     bound.__signature__ = signature.replace(  # type: ignore
         parameters=[p for p in parameters if p not in others]

@@ -1,7 +1,5 @@
 """Read what configs say of models, and their lists of classes."""
 
-from __future__ import annotations
-
 import copy
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,20 +13,7 @@ from mmengine.registry import Registry
 
 
 def read_config(path: str, cfg_options: Sequence[str] = ()) -> Config:
-    """Read a config file and change it.
-
-    Args:
-        path: Path of the file.
-        cfg_options: Changes, each ``key=value``, as mmdet's own tools take
-            them.
-
-    Returns:
-        The config.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a change is no ``key=value``.
-    """
+    """Read a config file and change it, by ``key=value`` as mmdet does."""
     if not Path(path).is_file():
         raise FileNotFoundError(f'config {path} does not exist')
     for option in cfg_options:
@@ -53,12 +38,6 @@ def teacher_options(
             taken.
         checkpoint: Weights; None for those of the distiller's teacher.
         name: Name of the config, for messages.
-
-    Returns:
-        Options of a teacher.
-
-    Raises:
-        ValueError: If there is no model, or no checkpoint.
     """
     if 'model' not in config:
         raise ValueError(f'{name} has no model')
@@ -141,17 +120,9 @@ def type_name(config: Mapping[str, Any]) -> str:
 def class_names(
     classes: Any, source: str = 'teacher.classes'
 ) -> tuple[str, ...] | None:
-    """Class names as a tuple.
+    """Class names as a tuple; None without a list.
 
-    Args:
-        classes: A sequence of names; None if there is none.
-        source: What names them, for the message.
-
-    Returns:
-        The names in order; None without a list.
-
-    Raises:
-        ValueError: If it is one string, as ``('person')`` is.
+    One string, as ``('person')`` is, is an error that names its source.
     """
     if classes is None:
         return None
@@ -169,10 +140,6 @@ def dataset_classes(dataset: Any) -> tuple[str, ...] | None:
 
     Every member is looked at: a wrapper may have the ``metainfo`` of its
     first member alone, or a list with that of each.
-
-    Args:
-        dataset: A dataset with ``metainfo``, a wrapper with a ``dataset`` or
-            one with ``datasets``, in any nesting.
 
     Returns:
         Class names in the order of the labels; None if no member states
@@ -192,16 +159,7 @@ def dataset_classes(dataset: Any) -> tuple[str, ...] | None:
 
 
 def metainfo_classes(metainfo: Any) -> tuple[str, ...] | None:
-    """Foreground classes that a dataset's ``metainfo`` states.
-
-    Args:
-        metainfo: A mapping; that of joined datasets may be a list of them.
-
-    Returns:
-        See :func:`dataset_classes`, which looks at more.
-
-    Raises:
-        ValueError: See :func:`dataset_classes`.
+    """Foreground classes that a ``metainfo``, or a list of them, states.
 
     Example:
         >>> metainfo_classes([dict(classes=['cat'], palette=[1]), {}])

@@ -1,7 +1,4 @@
-"""Look at a student and a teacher, and write the config that distils.
-
-Shapes: D channels of the maps that are compared.
-"""
+"""Look at a student and a teacher, and write the config that distils."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,29 +33,15 @@ from mmwkd.configs import (
 )
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.alignment import DetectorPair
-from mmwkd.distillers.places import Place, build_places, entries
+from mmwkd.distillers.places import Place, build_places
 from mmwkd.distillers.teacher import build_teacher
-from mmwkd.files import atomic_write, check_writable
+from mmwkd.files import atomic_write
 from mmwkd.quiet import quiet
 
 LOSSES = Path(__file__).parent / '.mim' / 'configs' / '_base_' / 'losses'
 
-_LONG = 20  # seconds of two steps
 
-# channels that the weights of LOSSES are for
-_CHANNELS = 256
-
-
-class Choice(NamedTuple):
-    """A place where a pair can be compared, and the loss to compare with."""
-
-    place: Place
-    loss: dict[str, Any]  # as a config has it
-    reason: str
-
-
-@dataclass(frozen=True)
-class Trial:
+class Trial(NamedTuple):
     """What one step on images of the run's own is made of."""
 
     losses: Mapping[str, float]
@@ -70,58 +52,15 @@ class Trial:
     classes: tuple[str, ...] | None
 
 
-def distil(
+def write_distillation(
     student: Path,
-    /,
-    *train_options: str,
     teacher: tuple[str, str],
-    out: Path = Path('my_distillation.py'),
-    train: bool = False,
+    *,
+    out: Path,
     dry_run: bool = False,
     force: bool = False,
-) -> list[str] | None:
-    """Look at a student and a teacher, and write the config that distils.
-
-    Both detectors are built and run once, to find the places where they can
-    be compared. One training step on images of the student's own config
-    shows that it works, and what it costs. The written config is short: read
-    it, and change what you like.
-
-    Args:
-        student: Config that trains the student with plain mmdet.
-        *train_options: Options of mmdet's train.py, such as --amp, --resume
-            or --cfg-options key=value; they need --train.
-        teacher: Config and checkpoint of the teacher, a detector of the same
-            classes. The config may be of mmdet, as in 'mmdet::...'; the
-            checkpoint may be a URL.
-        out: Config to write.
-        train: Whether to train it then, with mmdet's own runner. All options
-            of train.py can be added, such as --amp.
-        dry_run: Whether nothing is written.
-        force: Whether an existing config may be replaced.
-
-    Returns:
-        Command line of mmdet's train.py, if it is to be run.
-
-    Raises:
-        FileExistsError: If the config exists and ``force`` is not set.
-        FileNotFoundError: If a file that is read does not exist.
-        ValueError: If the detectors cannot be compared, saying why.
-    """
-    if train and dry_run:
-        raise ValueError('--dry-run writes no config to --train')
-    if train_options and not train:
-        raise ValueError(
-            f'{" ".join(train_options)} is no option of distil; options of '
-            'training need --train'
-        )
-    if train and os.environ.get('WORLD_SIZE', '1') != '1':
-        raise ValueError(
-            'several processes would write the same config: leave out '
-            f'--train, then run torchrun ... -m mmwkd train {out}'
-        )
-    if not dry_run:
-        check_writable(out, force=force)
+) -> None:
+    """Do what :func:`mmwkd.commands.distil` describes, but training."""
     # of its own file, which is not silenced
     console = Console(file=sys.stdout, highlight=False)
     with silent(), console.status('reading configs') as status:
@@ -138,26 +77,22 @@ def distil(
         )
         pair.check_images()
         status.update('looking for places to compare')
-        choices, refused = choose(pair)
+        places, refused = choose(pair)
         text = config_text(
-            student, teacher, choices, folder=out.resolve().parent
+            student, teacher, places, folder=out.resolve().parent
         )
         status.update('one step on images of the training data')
         trial = try_step(_parsed(text, out.resolve().parent))
-    console.print(_pair_table(pair, choices, trial))
+    console.print(_pair_table(pair, places, trial))
     for entry, why in refused.items():
         console.print(f'not compared, {entry}: {why}', markup=False)
     console.print(_trial_table(trial))
     if dry_run:
         console.print(text, markup=False)
-        return None
+        return
     with atomic_write(out, force=force) as file:
         file.write(text.encode())
     console.print(f'written: {out}', markup=False)
-    if train:
-        return [str(out), *train_options]
-    console.print(f'to train it: mmwkd train {out}', markup=False)
-    return None
 
 
 @contextmanager
@@ -173,10 +108,8 @@ def silent() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def choose(
-    pair: DetectorPair,
-) -> tuple[dict[str, Choice], dict[str, str]]:
-    """Choose places, and a loss for each, by trying them on a pair.
+def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
+    """Choose places by trying them, with the recommended losses, on a pair.
 
     Class logits are compared wherever they can be; of the maps, those of
     RoIs rather than those of the necks.
@@ -185,7 +118,7 @@ def choose(
         pair: The detectors.
 
     Returns:
-        The choices by their entries in a distiller's config; why the others
+        The places by their entries in a distiller's config; why the others
         cannot be compared.
 
     Raises:
@@ -193,13 +126,9 @@ def choose(
     """
     places: dict[str, Place] = {}
     refused: dict[str, str] = {}
-    losses = recommended('wkd')
-    for name in (name for name, kind in entries().items() if kind is None):
-        loss = losses.get(name)
-        if loss is None:
-            continue
+    for name, loss in recommended().items():
         try:
-            (places[name],) = build_places({name: dict(loss)}, pair).values()
+            (places[name],) = build_places({name: loss}, pair).values()
         except ValueError as error:
             refused[name] = str(error)
     if 'roi_loss' in places:
@@ -207,20 +136,12 @@ def choose(
     if not places:
         reasons = '; '.join(f'{name}: {why}' for name, why in refused.items())
         raise ValueError(f'the detectors cannot be compared: {reasons}')
-    return {
-        name: _choice(place, losses[name]) for name, place in places.items()
-    }, refused
+    return places, refused
 
 
-def recommended(name: str) -> dict[str, Any]:
-    """Losses of a file of the shipped ``configs/_base_/losses``."""
-    return Config.fromfile(LOSSES / f'{name}.py').to_dict()
-
-
-def _choice(place: Place, loss: dict[str, Any]) -> Choice:
-    title = place.title.removeprefix(f'{place.entry}_loss').strip()
-    compared = 'maps' if place.compares == 'features' else 'class logits'
-    return Choice(place, loss, f'{compared} {title}'.rstrip())
+def recommended() -> dict[str, Any]:
+    """The losses of WKD by their entries, as the shipped configs have them."""
+    return Config.fromfile(LOSSES / 'wkd.py').to_dict()
 
 
 _CLASSIC = """\
@@ -234,33 +155,33 @@ model = dict(
     _delete_=True,
     type='DetectorDistiller',
     student=_base_.model,
-{pieces}
+    teacher=dict(
+        config={config!r},
+        checkpoint={checkpoint!r},
+    ),
+    # the first iterations find out how strong each loss has to be;
+    # loss_weight=2 makes one twice as strong
+{losses}
 )
 """
 
-_PURE = """\
-# Written by `mmwkd distil`: change what you like.
+# what a config in pure Python has instead
+_PURE = {
+    '_base_ = {base!r}': """\
 from mmengine.config import read_base
 
 with read_base():
-    from .{base} import *  # the student: its data, schedule and hooks
-
-custom_imports = dict(imports=['mmwkd'])
-# neither a kill nor a full disk costs a checkpoint
-default_hooks.update(checkpoint=dict(type='SafeCheckpointHook'))
-student = model
-model = dict(
-    type='DetectorDistiller',
-    student=student,
-{pieces}
-)
-"""
+    from .{base} import *""",
+    'default_hooks = dict(': 'default_hooks.update(',
+    '    _delete_=True,\n': '',
+    '_base_.model': 'model',
+}
 
 
 def config_text(
     student: Path,
     teacher: tuple[str, str],
-    choices: Mapping[str, Choice],
+    places: Mapping[str, Place],
     *,
     folder: Path,
 ) -> str:
@@ -269,7 +190,7 @@ def config_text(
     Args:
         student: Config of the student, whose style is kept.
         teacher: Config and checkpoint of the teacher.
-        choices: What is compared.
+        places: What is compared.
         folder: Where the config will lie.
 
     Returns:
@@ -279,28 +200,37 @@ def config_text(
         ValueError: If a config in pure Python lies in another folder, or has
             a name that Python cannot import.
     """
-    pieces = [
-        '    teacher=dict(',
-        f'        config={teacher[0]!r},',
-        f'        checkpoint={teacher[1]!r},',
-        '    ),',
-    ]
-    for name, choice in choices.items():
-        options = ', '.join(f'{k}={v!r}' for k, v in choice.loss.items())
-        pieces += [f'    # {choice.reason}', f'    {name}=dict({options}),']
-    own = student.resolve()
-    if Config._is_lazy_import(str(student)):
-        if own.parent != folder or not own.stem.isidentifier():
-            raise ValueError(
-                f'{student} is a config in pure Python, which only a config '
-                'beside it can read, by a name without dots and hyphens: '
-                f'rename it if need be, and set --out {own.parent}/...'
-            )
-        return _PURE.format(base=own.stem, pieces='\n'.join(pieces))
-    base = os.path.relpath(own, folder)
+    own, pure = student.resolve(), Config._is_lazy_import(str(student))
+    base = own.stem if pure else os.path.relpath(own, folder)
+    if pure and (own.parent != folder or not base.isidentifier()):
+        raise ValueError(
+            f'{student} is a config in pure Python, which only a config '
+            'beside it can read, by a name without dots and hyphens: '
+            f'rename it if need be, and set --out {own.parent}/...'
+        )
     if base.startswith(os.path.join('..', '..')):
         base = str(own)  # nothing that both would be moved with
-    return _CLASSIC.format(base=base, pieces='\n'.join(pieces))
+    template = _CLASSIC
+    for classic, instead in _PURE.items() if pure else ():
+        template = template.replace(classic, instead)
+    losses = [
+        f'    {name}=dict(type={type(place.loss).__name__!r}),'
+        f'  # {_what(place)}'
+        for name, place in places.items()
+    ]
+    return template.format(
+        base=base,
+        config=teacher[0],
+        checkpoint=teacher[1],
+        losses='\n'.join(losses),
+    )
+
+
+def _what(place: Place) -> str:
+    """What a place compares, for people."""
+    if place.compares != 'features':
+        return f'class logits {place.title.partition(" ")[2]}'.strip()
+    return 'RoIAlign maps' if place.entry == 'roi' else f'{place.entry} maps'
 
 
 def _parsed(text: str, folder: Path) -> Config:
@@ -334,6 +264,7 @@ def try_step(config: Config) -> Trial:
     model = copy.deepcopy(config.model)
     without_pretrained(model.student)
     model.setdefault('data_preprocessor', config.get('data_preprocessor'))
+    model.balance_iterations = 1  # which takes time in the first alone
     distiller: DetectorDistiller = MODELS.build(model)
     distiller.init_weights()
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -354,17 +285,13 @@ def try_step(config: Config) -> Trial:
         with torch.no_grad():
             _, step = distiller.observe(data['inputs'], data['data_samples'])
             rows = tuple(distiller.compared_logits(step).student_logits.shape)
-    plain_seconds, _ = _timed_step(distiller.student, data)
-    seconds, losses = _timed_step(distiller, data)
-    if plain_seconds + seconds < _LONG:  # the first of each is slow
-        plain_seconds, _ = _timed_step(distiller.student, data)
-        seconds, _ = _timed_step(distiller, data)
+    _, losses = _timed_step(distiller, data)  # the first is slow
     return Trial(
         losses=losses,
         rows=rows,
         images=len(data['inputs']),
-        plain_seconds=plain_seconds,
-        seconds=seconds,
+        plain_seconds=_timed_step(distiller.student, data)[0],
+        seconds=_timed_step(distiller, data)[0],
         classes=dataset_classes(loader.dataset),
     )
 
@@ -372,91 +299,47 @@ def try_step(config: Config) -> Trial:
 def _timed_step(
     model: BaseDetector, data: Mapping[str, Any]
 ) -> tuple[float, dict[str, float]]:
-    _synchronize()
     begin = time.perf_counter()
     total, losses = model.parse_losses(
         model.loss(data['inputs'], data['data_samples'])
     )
     total.backward()
-    _synchronize()
-    seconds = time.perf_counter() - begin
-    return seconds, {
+    values = {
         name: float(value)
         for name, value in losses.items()
         if isinstance(value, Tensor) and name.startswith('loss_')
     }
-
-
-def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+    return time.perf_counter() - begin, values
 
 
 def _pair_table(
-    pair: DetectorPair, choices: Mapping[str, Choice], trial: Trial
+    pair: DetectorPair, places: Mapping[str, Place], trial: Trial
 ) -> Table:
-    student, teacher = pair.student, pair.teacher.detector
     table = Table('', 'student', 'teacher', 'compared', box=None)
     table.add_row(
         'detector',
-        type(student).__name__,
-        type(teacher).__name__,
+        type(pair.student).__name__,
+        type(pair.teacher.detector).__name__,
         f'teacher sha256 {pair.teacher.sha256[:8]}',
     )
+    named = trial.classes and pair.teacher.classes
     table.add_row(
         'classes',
         _some(trial.classes),
         _some(pair.teacher.classes),
-        'names and order agree'
-        if trial.classes and pair.teacher.classes
-        else 'names are not known on both sides',
+        'names and order agree' if named else 'names are not known',
     )
-    for name, choice in choices.items():
-        shapes, note = _comparison(choice.place, pair, trial)
-        loss = choice.loss['type']
-        adapters = {
-            'none' if isinstance(module, nn.Identity) else '1x1 convolution'
-            for module in choice.place.adapters.values()
-        }
+    for name, place in places.items():
+        *sides, size = _sizes(place, pair, trial)
+        notes = [f'{type(place.loss).__name__} on {_what(place)}', size]
+        adapters = {type(adapter) for adapter in place.adapters.values()}
         if adapters:
-            note += f', adapters: {" and ".join(sorted(adapters))}'
-        table.add_row(name, *shapes, f'{loss}: {note}')
+            plain = adapters == {nn.Identity}
+            notes.append(f'adapters: {"none" if plain else "1x1 convolution"}')
+        table.add_row(name, *sides, ', '.join(filter(None, notes)))
     return table
-
-
-def _comparison(
-    place: Place, pair: DetectorPair, trial: Trial
-) -> tuple[tuple[str, str], str]:
-    """What a place compares of either detector, and how much of it."""
-    probes = pair.student_probe, pair.teacher_probe
-    if place.entry == 'roi':
-        student, teacher = (
-            ', '.join('x'.join(map(str, maps)) for maps in probe.roi_maps)
-            for probe in probes
-        )
-        stages = _number(probes[0].roi_maps, 'stage')
-        return (student, teacher), f'RoI maps of {stages}'
-    levels = getattr(place, 'levels', None)
-    if levels is not None:
-        strides = ', '.join(str(level.stride) for level in levels)
-        student, teacher = (
-            ', '.join(map(str, dict.fromkeys(probe.channels))) + ' channels'
-            for probe in probes
-        )
-        return (student, teacher), (
-            f'{_number(levels, "level")} of stride {strides}'
-        )
-    if trial.rows is None:
-        return ('', ''), place.title
-    rows, categories = trial.rows
-    cost = getattr(place.loss, 'cost', 'none')
-    return (f'{categories} logits', f'{categories} logits'), (
-        f'{rows} rows of {trial.images} images, cost: {cost}'
-    )
-
-
-def _number(things: Any, noun: str) -> str:
-    return f'{len(things)} {noun}' + 's' * (len(things) != 1)
 
 
 def _some(names: tuple[str, ...] | None) -> str:
@@ -464,6 +347,31 @@ def _some(names: tuple[str, ...] | None) -> str:
         return 'not known'
     shown = ', '.join(names[:3]) + (' ...' if len(names) > 3 else '')
     return f'{len(names)}: {shown}'
+
+
+def _sizes(
+    place: Place, pair: DetectorPair, trial: Trial
+) -> tuple[str, str, str]:
+    """How much a place compares of either detector, and of both."""
+    probes = pair.student_probe, pair.teacher_probe
+    if place.entry == 'roi':
+        student, teacher = (
+            ', '.join('x'.join(map(str, maps)) for maps in probe.roi_maps)
+            for probe in probes
+        )
+        return student, teacher, ''
+    if place.compares == 'features':
+        student, teacher = (
+            ', '.join(map(str, dict.fromkeys(probe.channels))) + ' channels'
+            for probe in probes
+        )
+        strides = [str(level.stride) for level in getattr(place, 'levels', ())]
+        return student, teacher, f'levels of stride {", ".join(strides)}'
+    if trial.rows is None:
+        return '', '', ''
+    cost = getattr(place.loss, 'cost', 'none')
+    row = f'{trial.rows[0]} rows of {trial.images} images, cost: {cost}'
+    return f'{trial.rows[1]} logits', f'{trial.rows[1]} logits', row
 
 
 def _trial_table(trial: Trial) -> Table:

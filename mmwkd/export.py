@@ -1,7 +1,5 @@
 """Turn a training checkpoint into a file to hand out."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,13 +19,7 @@ from mmwkd.files import atomic_write
 def student_config(config: Config) -> Config:
     """Config of the plain student inside a distiller's config.
 
-    Args:
-        config: Config of a distillation run, or of a plain detector, which
-            is returned as it is.
-
-    Returns:
-        The config with the student as its model, without what only
-        distillation reads.
+    Without what only distillation reads; a plain detector's stays.
     """
     config = Config(config.to_dict())
     if not is_distiller(config.model):
@@ -75,14 +67,8 @@ def _plain_hook(hook: Any) -> Any:
 def python_text(config: Config) -> str:
     """Source of a config that reads as the same config.
 
-    Args:
-        config: Config whose types may be classes; the text has their names.
-
-    Returns:
-        The text of a Python file.
-
-    Raises:
-        ValueError: If an entry cannot be written, naming it.
+    Types that are classes become their names. An entry that cannot be
+    written is a ValueError that names it.
     """
     content = _with_named_types(config.to_dict())
     for place, value in _entries(content):
@@ -145,11 +131,6 @@ def export_student(
 
     Returns:
         Paths of the config and of the checkpoint.
-
-    Raises:
-        FileExistsError: If a file is there and ``force`` is not set.
-        ValueError: If the checkpoint does not fit the student, or the config
-            cannot be written.
     """
     name = Path(config).stem
     config_path = Path(out_dir) / f'{name}_student.py'
@@ -169,23 +150,3 @@ def export_student(
     with atomic_write(weights_path, force=force) as file:
         torch.save(dict(state_dict=dict(weights.state_dict), meta=meta), file)
     return config_path, weights_path
-
-
-def export(
-    config: Path,
-    checkpoint: Path,
-    /,
-    *,
-    out_dir: Path = Path('.'),
-    force: bool = False,
-) -> None:
-    """Write a run's student as a checkpoint and a config of plain mmdet.
-
-    Args:
-        config: Config of the distillation run.
-        checkpoint: Checkpoint of the run.
-        out_dir: Folder to write to.
-        force: Whether existing files may be replaced.
-    """
-    for path in export_student(config, checkpoint, out_dir, force=force):
-        print(path)

@@ -1,7 +1,5 @@
 """Packages that only some commands need."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,12 +7,6 @@ from contextlib import contextmanager
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
     """Say which extra has a package whose import fails in this context.
-
-    Args:
-        extra: Name of the extra, as in ``pip install 'mmwkd[cost]'``.
-
-    Raises:
-        ImportError: If a package is not installed, naming it and the extra.
 
     Example:
         >>> with needs_extra('cost'):

@@ -1,7 +1,5 @@
 """Write a file whole or not at all; read a JSON file or name it."""
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile
@@ -53,12 +51,7 @@ def atomic_write(
 def remove_leftovers(
     folder: str | os.PathLike[str], pattern: str = '*'
 ) -> None:
-    """Remove what killed writers left of their files.
-
-    Args:
-        folder: Where they wrote, and nobody else writes now.
-        pattern: Names of the files that they wrote, as a glob.
-    """
+    """Remove what killed writers left of files of a pattern in a folder."""
     for path in Path(folder).glob(f'.{pattern}.' + 8 * '?'):
         path.unlink(missing_ok=True)
 
@@ -67,10 +60,6 @@ def check_writable(
     path: str | os.PathLike[str], *, force: bool = False
 ) -> None:
     """Find out before long work whether :func:`atomic_write` would work.
-
-    Args:
-        path: File that is to be written; its folder is made if needed.
-        force: Whether an existing file may be replaced.
 
     Raises:
         FileExistsError: If the file exists and ``force`` is not set.
@@ -90,18 +79,7 @@ def check_writable(
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Parse a JSON file in UTF-8.
-
-    Args:
-        path: File to read.
-
-    Returns:
-        What it holds.
-
-    Raises:
-        OSError: If the file cannot be read.
-        ValueError: If it is no JSON, or nested too deeply, naming the file.
-    """
+    """Parse a JSON file in UTF-8; a ValueError names one that is none."""
     try:
         return json.loads(Path(path).read_text(encoding='utf-8'))
     except (ValueError, RecursionError) as error:

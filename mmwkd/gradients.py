@@ -1,8 +1,6 @@
 """How strongly each loss of a distiller pulls at its student."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +16,8 @@ from mmwkd.configs import is_distiller, read_config
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.balance import squared_gradient, total
 from mmwkd.distillers.capture import only_output, recorded_outputs
+
+OWN = "the student's own"
 
 
 class Pull(NamedTuple):
@@ -37,7 +37,8 @@ def gradient_norms(
         batch: As a data loader yields it.
 
     Returns:
-        The losses by their keys, the student's own first.
+        The losses by their keys, the student's own first; before them, under
+        :data:`OWN`, the student's own together.
     """
     data = distiller.data_preprocessor(batch, training=True)
     student = distiller.student
@@ -46,80 +47,73 @@ def gradient_norms(
         losses = distiller(**data, mode='loss')
     maps = only_output('neck', outputs)
     maps = [maps] if isinstance(maps, Tensor) else list(maps)
+    distillation = tuple(
+        f'loss_{loss.method}_{place}_'
+        for place, loss in distiller.distillation_losses.items()
+    )
+    own = {k: v for k, v in losses.items() if not k.startswith(distillation)}
     pulls: dict[str, Pull] = {}
-    for name, value in losses.items():
-        if 'loss' in name:
-            loss = total({name: value})
+    for name, value in {OWN: own, **losses}.items():
+        if name == OWN or 'loss' in name:
+            loss = total(own if name == OWN else {name: value})
             norm = squared_gradient(loss, maps).sqrt()
             pulls[name] = Pull(float(loss.detach()), float(norm))
     return pulls
 
 
-def gradients(
+def print_gradients(
     config: Path,
-    /,
     *,
-    student: str | None = None,
-    batches: int = 8,
-    cfg_options: tuple[str, ...] = (),
+    student: str | None,
+    batches: int,
+    cfg_options: Sequence[str],
 ) -> None:
-    """Compare the gradient of each loss with those of the student's own.
-
-    Losses of other units cannot be compared, what they do to the student
-    can: for each loss, the norm of its gradient with respect to the maps of
-    the student's neck, averaged over batches of the config's training data.
-    Nothing is trained.
-
-    Args:
-        config: Config of a distillation run.
-        student: Checkpoint of the student's baseline, after a few hundred
-            iterations, say; before them a focal loss has next to no
-            gradient. By default the weights that training starts from.
-        batches: Batches to average over.
-        cfg_options: Changes of the config, each key=value.
-
-    Raises:
-        FileNotFoundError: If a file does not exist.
-        ValueError: If the config is not of a distiller.
-    """
+    """Do what :func:`mmwkd.commands.gradients` describes."""
     cfg = read_config(str(config), cfg_options)
     if not is_distiller(cfg.get('model', {})):
         raise ValueError(f'{config} is not the config of a distiller')
     torch.manual_seed(0)
-    distiller = MODELS.build(cfg.model)
+    distiller: DetectorDistiller = MODELS.build(cfg.model)
     distiller.init_weights()
     if student:
         load_checkpoint(distiller.student, student, strict=True)
     distiller.to('cuda' if torch.cuda.is_available() else 'cpu').train()
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
-    console = Console(highlight=False)
-    with console.status('batch 1') as status:
+    data = list(islice(loader, batches))
+    balance, console = distiller.balance, Console(highlight=False)
+    with console.status('balance') as status:
+        iterations = balance.iterations
+        if iterations:
+            for batch in data:
+                gradient_norms(distiller, batch)
+            balance.iterations = balance.measured
         runs = []
-        for index, batch in enumerate(islice(loader, batches), start=1):
+        for index, batch in enumerate(data, start=1):
             status.update(f'batch {index} of {batches}')
             runs.append(gradient_norms(distiller, batch))
     console.print(_table(runs))
+    if iterations:
+        factors = ', '.join(
+            f'{name} {float(factor):.3g}'
+            for name, factor in balance.factors().items()
+        )
+        console.print(
+            f'factors after {balance.measured} of {iterations} iterations: '
+            f'{factors}'
+        )
 
 
 def _table(runs: list[dict[str, Pull]]) -> Table:
-    """Means over batches; ratios are to ``loss_cls``."""
-    means = {
-        name: Pull(
-            sum(run[name].value for run in runs) / len(runs),
-            sum(run[name].gradient for run in runs) / len(runs),
-        )
+    """Means over batches; ratios are to the student's own losses together."""
+    table = Table('loss')
+    for title in ('value', 'gradient norm', 'of the own'):
+        table.add_column(title, justify='right')
+    norms = {
+        name: sum(run[name].gradient for run in runs) / len(runs)
         for name in runs[0]
     }
-    base = means.get('loss_cls') or next(iter(means.values()))
-    table = Table('loss')
-    for title in ('value', 'gradient norm', 'of loss_cls'):
-        table.add_column(title, justify='right')
-    for name, pull in means.items():
-        ratio = pull.gradient / base.gradient if base.gradient else 0.0
-        table.add_row(
-            name,
-            f'{pull.value:.4g}',
-            f'{pull.gradient:.4g}',
-            f'{ratio:.2f}',
-        )
+    for name, norm in norms.items():
+        value = sum(run[name].value for run in runs) / len(runs)
+        ratio = norm / norms[OWN] if norms[OWN] else 0.0
+        table.add_row(name, f'{value:.4g}', f'{norm:.4g}', f'{ratio:.2f}')
     return table

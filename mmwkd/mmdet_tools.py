@@ -1,7 +1,5 @@
 """Run the tools that mmdet ships, with mmwkd's components registered."""
 
-from __future__ import annotations
-
 import gc
 import runpy
 import sys
@@ -15,17 +13,7 @@ from torch import distributed
 
 
 def mmdet_tool(name: str) -> Path:
-    """Path of a tool that mmdet installs beside its package.
-
-    Args:
-        name: File name, such as 'train.py'.
-
-    Returns:
-        Path of the tool.
-
-    Raises:
-        FileNotFoundError: If this installation of mmdet has no tools.
-    """
+    """Path of a tool, such as 'train.py', that mmdet installs."""
     path = Path(mmdet.__file__).parent / '.mim' / 'tools' / name
     if not path.is_file():
         raise FileNotFoundError(
@@ -46,15 +34,15 @@ def run_mmdet_tool(name: str, arguments: Sequence[str] | None = None) -> None:
         name: File name, such as 'train.py'.
         arguments: Its command line; None for that of this process.
     """
-    import mmwkd  # noqa: F401  registers the components
-
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if not {'-h', '--help'} & set(words):
+        import mmwkd.components  # noqa: F401  registers them
     if (
         distributed.is_torchelastic_launched()
         and not torch.cuda.is_available()
     ):
         distributed.init_process_group('gloo')
-    if arguments is not None:
-        sys.argv[1:] = arguments
+    sys.argv[1:] = words
     code: Any = None
     try:
         runpy.run_path(str(mmdet_tool(name)), run_name='__main__')

@@ -1,7 +1,5 @@
 """Silence libraries while they load."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import warnings

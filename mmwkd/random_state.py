@@ -1,7 +1,5 @@
 """States of the random number generators of a process, as plain data."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +10,9 @@ import torch
 
 
 def generator_states() -> dict[str, Any]:
-    """States of Python's, NumPy's and torch's generators.
+    """States of Python's, NumPy's and torch's generators, as plain data.
 
-    Returns:
-        Tensors, numbers and strings alone, so that a file of them is read
-        without executing anything. ``cuda`` is that of the current device;
-        None before CUDA is used.
+    ``cuda`` is that of the current device; None before CUDA is used.
 
     Example:
         >>> states = generator_states()

@@ -1,19 +1,15 @@
 """Tiny detectors and batches, for our tests and for those of extenders."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks
 from mmengine.config import ConfigDict
 from mmengine.hub import get_config
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 
@@ -122,8 +118,6 @@ def tiny_batch(
     *,
     boxes_per_image: int = 2,
     num_classes: int = 3,
-    masks: bool = False,
-    semantics: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Unprocessed batch as a dataloader of mmdet yields it.
@@ -132,8 +126,6 @@ def tiny_batch(
         sizes: Height and width of each image, in pixels.
         boxes_per_image: Ground truths of each image; 0 for none.
         num_classes: Foreground classes, from which labels are drawn.
-        masks: Whether boxes have masks, which fill them.
-        semantics: Whether images have a map of classes, all of class 0.
         seed: Seed of pixels, boxes and labels.
 
     Returns:
@@ -169,15 +161,5 @@ def tiny_batch(
         sample.ignored_instances = InstanceData(
             bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
         )
-        if masks:
-            filled = np.zeros((boxes_per_image, height, width), np.uint8)
-            boxes = sample.gt_instances.bboxes.int().tolist()
-            for mask, (x1, y1, x2, y2) in zip(filled, boxes, strict=True):
-                mask[y1:y2, x1:x2] = 1
-            sample.gt_instances.masks = BitmapMasks(filled, height, width)
-        if semantics:
-            sample.gt_sem_seg = PixelData(
-                sem_seg=torch.zeros(1, height, width, dtype=torch.long)
-            )
         samples.append(sample)
     return dict(inputs=inputs, data_samples=samples)

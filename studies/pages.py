@@ -98,6 +98,14 @@ AGAIN = (
     ),
     ('iconcoco, second teacher', ('wkd-lf-fast',), ('fitnet-roi-fast',)),
 )
+# photographs, whose students have no RoIs: wkd-ln is wkd-l with wkd-f
+PHOTOGRAPHS = 'cocophotos, YOLOX to RTMDet'
+PHOTOGRAPHED = (
+    *('student', 'student_560', 'kd', 'dkd', 'wkd-l'),
+    *('pkd', 'cwd', 'fitnet', 'wkd-f', 'wkd-ln', 'wkd-ln-fast'),
+)
+BALANCE = 'minicoco, balance'
+BALANCED = ('wkd-lf', 'wkd-f', 'kd')
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'
 # beside the main rows of each dataset
@@ -227,6 +235,36 @@ def _headline_cells(summary: Summary, name: str) -> tuple[str, str]:
     return '', ''
 
 
+def _photographs() -> str:
+    """Methods on photographs: mean, deviation, what they gain."""
+    summary = _summary(PHOTOGRAPHS, PHOTOGRAPHED)
+    rows = {row.name: row for row in summary.rows}
+    lines: list[tuple[str, ...]] = [
+        ('method', 'box AP', 'minus student alone', '95 % interval')
+    ]
+    if summary.teacher_ap is not None:
+        lines.append(('teacher', f'{summary.teacher_ap:.1f}', '', ''))
+    for name in PHOTOGRAPHED:
+        if name in rows:
+            title = 'student alone' if name == 'student' else f'`{name}`'
+            ap, _ = _headline_cells(summary, name)
+            lines.append((title, ap, *difference_cells(rows[name].difference)))
+    return markdown_table(lines)
+
+
+def _photographs_against() -> str:
+    """What each rival lacks to our method on photographs, seed by seed."""
+    ours = 'wkd-ln'
+    lines: list[tuple[str, ...]] = [
+        ('rival', f'{ours} minus rival', '95 % interval', 'seeds')
+    ]
+    for rival in PHOTOGRAPHED:
+        pair = None if rival == ours else _pair(PHOTOGRAPHS, ours, rival)
+        if pair is not None:
+            lines.append((rival, *pair.cells()))
+    return markdown_table(lines)
+
+
 def _comparison(dataset: str, *rows: str) -> str:
     return markdown_table(table_lines(_summary(dataset, rows)))
 
@@ -322,6 +360,23 @@ def _same_place() -> str:
     return markdown_table(lines)
 
 
+def _balance() -> str:
+    """Losses without a weight, beside the weights that were tuned."""
+    lines: list[tuple[str, ...]] = [
+        ('method', 'student alone', 'no weight', 'tuned weight')
+        + ('no weight minus tuned', '95 % interval', 'seeds')
+    ]
+    for row in BALANCED:
+        tuned = _pair(BALANCE, row, f'{row}_tuned')
+        alone = _pair(BALANCE, row, 'student')
+        if tuned is not None and alone is not None:
+            lines.append(
+                (row, f'{alone.other_ap:.1f}', f'{tuned.ap:.1f}')
+                + (f'{tuned.other_ap:.1f}', *tuned.cells())
+            )
+    return markdown_table(lines)
+
+
 def _again() -> str:
     """Rivals with the stop, and ours beside each, for other teachers."""
     lines: list[tuple[str, ...]] = [
@@ -396,9 +451,10 @@ def _tuning() -> str:
     recorded = {row.name: row for row in _summary(TUNING).rows}
     tried: dict[str, dict[float, RowSummary]] = {}
     for name in recorded:
-        method, _, weight = name.rpartition('_')
+        method, _, tried_weight = name.rpartition('_')
         if method:
-            tried.setdefault(method, {})[float(weight)] = recorded[name]
+            rows = tried.setdefault(method, {})
+            rows[float(tried_weight)] = recorded[name]
     lines: list[tuple[str, ...]] = [('method', 'weight: box AP')]
     for method, rows in tried.items():
         shared = set.intersection(*(set(row.aps) for row in rows.values()))
@@ -461,6 +517,9 @@ def _sensitivity() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    'photographs': _photographs,
+    'photographs, against': _photographs_against,
+    'balance': _balance,
     'headline': _headline,
     'tuning': _tuning,
     'minicoco': partial(_comparison, 'minicoco', *MAIN, *BESIDE['minicoco']),

@@ -28,15 +28,27 @@ def cpu_autocasts_to(dtype):
     return True
 
 
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # the order below is better
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Run a module in one process, and one test of several ranks at a time."""
+    """Run a module in one process, and one test of several ranks at a time.
+
+    Groups with slow tests come first, so that quick ones fill up the end.
+    """
+    groups, slow = {}, set()
     for item in items:
         if item.get_closest_marker('several_processes'):
             group = 'several processes'
         else:
             group = item.nodeid.partition('::')[0]
         item.add_marker(pytest.mark.xdist_group(group))
+        groups[item] = group
+        if item.get_closest_marker('slow'):
+            slow.add(group)
+    items.sort(key=lambda item: groups[item] not in slow)
 
 
 def pytest_collection_finish(session):

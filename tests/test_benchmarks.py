@@ -2,9 +2,9 @@
 
 import copy
 import json
-import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -135,20 +135,17 @@ def test_gradients_of_rois_are_told_apart():
         assert 0 < row['share of background'] < 1
 
 
-def test_the_pack_for_a_gpu_runs_dry(tmp_path):
+def test_the_pack_for_a_gpu_runs_dry(tmp_path, monkeypatch):
+    import gpu
+
+    monkeypatch.setenv('TEST_DEVICE', 'as it was')  # and will be again
     out = tmp_path / 'gpu.json'
-    result = subprocess.run(
-        [sys.executable, 'gpu.py', '--dry-run', '--out', out],
-        cwd=FOLDER,
-        env=os.environ | {'PYTHONPATH': str(FOLDER.parent)},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
+    gpu.main(['--dry-run', '--minutes', '4', '--out', str(out)])
     parts = json.loads(out.read_text())
     assert parts.pop('toy') is True
+    assert parts.pop('operators of torchvision') is False
     assert 'device' in parts.pop('machine')
-    assert list(parts) == ['agreement', 'losses', 'graphs', 'steps']
+    assert list(parts) == list(gpu.PARTS)
     for name, rows in parts.items():
         assert rows, name
         assert [row['error'] for row in rows if 'error' in row] == []
@@ -158,34 +155,92 @@ def test_the_pack_for_a_gpu_runs_dry(tmp_path):
             for row in parts['agreement']
             if row['dtype'] == kind
         )
-        for kind in ('float32', 'TF32 allowed', 'float16')
+        for kind in ('float32', 'TF32', 'float16')
     }
     assert worst['float32'] < 1e-4
-    assert worst['TF32 allowed'] < 1e-4
+    assert worst['TF32'] < 1e-4
     assert worst['float16'] < 1e-2
+    (row,) = parts['tests']
+    assert row['run'] > row['skipped']
+    assert row['failed'] == {}
+    (row,) = parts['ranks']
+    assert row['ranks'] == 2
+    assert row['gap of the ranks'] < 1e-5 < row['largest gradient']
+    assert len(parts['studies'][-1]['planned']) == 6
 
 
-def test_a_part_that_fails_or_takes_too_long_leaves_its_rows(monkeypatch):
+def test_a_row_that_fails_or_takes_too_long_leaves_the_others(
+    monkeypatch, tmp_path
+):
     import gpu
 
-    def endless(setting):
-        while True:
-            yield {'row': setting.toy}
-
     def broken(setting):
-        yield {'row': 1}
-        raise RuntimeError('out of memory')
+        yield {'row': 1}, dict
+        yield {'row': 2}, lambda: 1 / 0
+        yield {'row': 3}, dict
+        raise RuntimeError('no more')
 
-    parts = {'endless': (endless, 1), 'broken': (broken, 1)}
+    def slow(setting):
+        yield {'row': 1}, dict
+        yield {'row': 2}, lambda: time.sleep(60)
+        yield {'row': 3}, dict
+
+    parts = {'broken': (broken, 1), 'slow': (slow, 3)}
     monkeypatch.setattr(gpu, 'PARTS', parts)
-    setting = gpu.Setting('cpu', toy=True)
-    assert list(gpu.measure('endless', setting, 0)) == [
-        {'row': True},
-        {'error': 'cut off after 0 s'},
+    setting = gpu.Setting('cpu', toy=True, folder=tmp_path)
+    assert [*gpu.measure('broken', setting, 60)] == [
+        {'row': 1},
+        {'row': 2, 'error': 'ZeroDivisionError: division by zero'},
+        {'row': 3},
+        {'error': 'RuntimeError: no more'},
     ]
-    assert list(gpu.measure('broken', setting, 9))[-1] == {
-        'error': 'RuntimeError: out of memory'
+    assert [*gpu.measure('slow', setting, 0.2)] == [
+        {'row': 1},
+        {'row': 2, 'error': 'cut off after 0 s'},
+    ]
+    assert gpu.budget('broken', [*parts], 100) == 25
+    assert gpu.budget('slow', [*parts], 60) == 60
+
+
+def test_failures_on_a_device_are_listed(tmp_path, monkeypatch):
+    import gpu
+
+    monkeypatch.setenv('TEST_DEVICE', 'as it was')
+    file = tmp_path / 'test_it.py'
+    file.write_text(
+        'import torch\n\n\ndef test_it():\n'
+        "    assert torch.zeros(2).device.type == 'meta'\n\n\n"
+        'def test_other():\n    assert 1 + 1 == 3\n'
+    )
+    setting = gpu.Setting('meta', toy=True, folder=tmp_path)
+    row = gpu.run_tests(str(file), setting)
+    assert row['run'] == 2
+    ((name, message),) = row['failed'].items()
+    assert name.endswith('test_it.test_other')
+    assert 'assert (1 + 1) == 3' in message
+
+
+def test_the_interval_of_a_median_is_of_its_order():
+    from timing import median_interval
+
+    assert median_interval([3, 1, 2]) == (1, 3)
+    # of 10 values, the second and the ninth: 2 (1 + 10) / 2**10 is 2 %
+    assert median_interval([*range(10)]) == (1, 8)
+
+
+def test_the_overhead_of_a_step_is_that_of_each_round(monkeypatch):
+    import step
+
+    rounds = {
+        'student': [1.0, 2.0, 1.0],
+        'teacher': [1.0, 2.0, 1.0],
+        'whole': [2.2, 4.0, 3.0],
     }
+    monkeypatch.setattr(step, 'time_rounds', lambda parts, count: rounds)
+    figures = step.compare_parts({}, 3)
+    assert round(figures['overhead %'], 6) == 10
+    assert figures['overhead from %'] == 0
+    assert figures['overhead to %'] == 50
 
 
 def test_a_whole_vocabulary_is_its_own_measure():

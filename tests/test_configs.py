@@ -38,6 +38,7 @@ READ = PIECES | {
     'default_hooks',
     'default_scope',
     'env_cfg',
+    'labelled',
     'load_from',
     'log_level',
     'log_processor',

@@ -68,7 +68,7 @@ def reached_from(module):
 def test_importing_the_package_needs_no_extra():
     assert {'torch', 'mmdet'} <= reached_from('mmwkd')
     assert not EXTRAS & reached_from('mmwkd')
-    assert not EXTRAS & reached_from('mmwkd.cli')
+    assert not EXTRAS & reached_from('mmwkd.commands')
     assert not EXTRAS & reached_from('mmwkd.distil')
     assert not EXTRAS & reached_from('mmwkd.gradients')
     assert not EXTRAS & reached_from('mmwkd.costs.estimate')

@@ -12,12 +12,15 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import mmdet
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import HOOKS, MODELS
+from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.logging import MessageHub
+from mmengine.structures import PixelData
 from mmengine.utils import digit_version
 from torch.testing import assert_close
 
@@ -166,11 +169,18 @@ def batch_for(config):
         if step.get(name)
     }
     side = SIZES.get(config, 96)
-    return tiny_batch(
-        sizes=((side, side), (side, side)),
-        masks='with_mask' in loaded,
-        semantics='with_seg' in loaded,
-    )
+    batch = tiny_batch(sizes=((side, side), (side, side)))
+    for sample in batch['data_samples']:
+        if 'with_mask' in loaded:
+            boxes = sample.gt_instances.bboxes.int().tolist()
+            filled = np.zeros((len(boxes), side, side), np.uint8)
+            for mask, (x1, y1, x2, y2) in zip(filled, boxes, strict=True):
+                mask[y1:y2, x1:x2] = 1
+            sample.gt_instances.masks = BitmapMasks(filled, side, side)
+        if 'with_seg' in loaded:
+            sem_seg = torch.zeros(1, side, side, dtype=torch.long)
+            sample.gt_sem_seg = PixelData(sem_seg=sem_seg)
+    return batch
 
 
 def start_epoch(config, model):

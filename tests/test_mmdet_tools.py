@@ -24,7 +24,17 @@ def test_an_mmdet_without_tools_is_named(monkeypatch, tmp_path):
         mmdet_tool('train.py')
 
 
-@pytest.mark.parametrize('name', ['train.py', 'test.py', 'export_student.py'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'train.py',
+        'test.py',
+        'export_student.py',
+        'estimate_cost_matrix.py',
+        'inspect_cost_matrix.py',
+        'inspect_transport.py',
+    ],
+)
 def test_tools_show_their_help(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', [name, '--help'])
     monkeypatch.setenv('LOCAL_RANK', '0')  # mmdet's tools set it for good

@@ -2,8 +2,7 @@
 
 import sys
 
-import mmwkd  # noqa: F401  registers the components
-from mmwkd.cli import run
+from mmwkd.cli import main
 
 if __name__ == '__main__':
-    sys.exit(run('mmwkd.costs.estimate:cost_estimate'))
+    sys.exit(main(['cost', 'estimate', *sys.argv[1:]]))

@@ -2,8 +2,7 @@
 
 import sys
 
-import mmwkd  # noqa: F401  registers the components
-from mmwkd.cli import run
+from mmwkd.cli import main
 
 if __name__ == '__main__':
-    sys.exit(run('mmwkd.costs.transport_inspection:cost_transport'))
+    sys.exit(main(['cost', 'transport', *sys.argv[1:]]))

@@ -4,13 +4,11 @@ Shapes: K categories, background included and last; D features; R RoIs;
 G ground truths of an image.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,40 +23,14 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from mmwkd.configs import dataset_classes, type_name
+from mmwkd.cost_options import CollectOptions, Split
 from mmwkd.costs.statistics import ClassStatistics, hash_key, sample_keys
 from mmwkd.distillers.alignment import check_roi_head
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.teacher import FrozenTeacher
 
-Split = Literal['train', 'val']
-
 # a box that overlaps less with every ground truth shows background
 _NEGATIVE_IOU = 0.3
-
-
-@dataclass(frozen=True, kw_only=True)
-class CollectOptions:
-    """What is measured, and on which boxes.
-
-    Attributes:
-        split: Images of the config's 'train' or 'val' dataloader.
-        min_size: Smallest side of a ground truth, in pixels of the image
-            that the teacher sees.
-        negatives: Background boxes of each image.
-        max_images: Images used, drawn at random; None for all.
-        seed: Seed of all that is drawn.
-        batch_size: Images in a batch; only those of equal size share one
-            forward pass, so that padding cannot change a result.
-        num_workers: Processes that load images.
-    """
-
-    split: Split = 'train'
-    min_size: float = 4
-    negatives: int = 16
-    max_images: int | None = None
-    seed: int = 0
-    batch_size: int = 8
-    num_workers: int = 2
 
 
 @dataclass(frozen=True)
@@ -74,9 +46,6 @@ def build_dataset(config: Config, split: Split) -> BaseDataset:
     """Dataset of a split with its annotations and the test-time pipeline.
 
     Every image comes once: wrappers that repeat or mix images are dropped.
-
-    Raises:
-        ValueError: If the config lacks a dataloader, or the dataset is empty.
     """
     for name in (f'{split}_dataloader', 'val_dataloader'):
         if not config.get(name):
@@ -105,9 +74,6 @@ def annotated_pipeline(
     mmdet's test pipelines load annotations behind ``Resize``, as scores are
     computed in the original image. Here they are loaded before it, so that
     every transform takes the boxes along to where the teacher looks.
-
-    Raises:
-        ValueError: If the pipeline does not load an image.
     """
     steps = [
         step
@@ -202,12 +168,9 @@ def draw_negatives(
             of shape (G, 4).
         crowds: Boxes that are to cover little of what is drawn, (I, 4).
         image_shape: Height and width of the image.
-        num: Number of boxes to draw.
+        num: Number of boxes to draw; fewer come where the image is full.
         min_size: Smallest size, the root of the area, in pixels.
         generator: Source of randomness.
-
-    Returns:
-        At most ``num`` boxes, fewer where the image is full, (n, 4).
     """
     limit = np.array(image_shape[:2][::-1], dtype=float)  # width, height
     largest = limit.min()
@@ -244,9 +207,6 @@ def collect_statistics(
         options: What is measured, and on which boxes.
         confusion: Whether predicted probabilities are averaged.
         cap: Samples kept of each category; 0 for none.
-
-    Returns:
-        Statistics of all ranks.
 
     Raises:
         ValueError: If the dataset has other classes than the teacher.

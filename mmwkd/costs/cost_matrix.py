@@ -76,15 +76,7 @@ class CostMatrix:
         )
 
     def check_categories(self, classes: Sequence[str]) -> None:
-        """Refuse another class list.
-
-        Args:
-            classes: Foreground classes in the order of the logits.
-
-        Raises:
-            ValueError: If names or their order differ, naming the first
-                difference.
-        """
+        """Refuse another list of foreground classes, in order."""
         own = self.categories[:-1]
         if own != tuple(classes):
             raise ValueError(
@@ -96,10 +88,6 @@ class CostMatrix:
         self, path: str | os.PathLike[str], *, force: bool = False
     ) -> None:
         """Write an ``.npz`` without pickles, whole or not at all.
-
-        Args:
-            path: File to write.
-            force: Whether an existing file may be replaced.
 
         Raises:
             FileExistsError: If the file exists and ``force`` is not set.

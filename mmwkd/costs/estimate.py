@@ -4,28 +4,27 @@ Shapes: K categories, background included and last; S categories with enough
 samples.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import mmcv
 import mmdet
 import mmengine
 import numpy as np
 import torch
-from mmdet.utils import register_all_modules
 from mmengine import dist
 from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmwkd.configs import read_config, teacher_options
-from mmwkd.costs.collect import (
+from mmwkd.cost_options import (
     CollectOptions,
+    EstimateOptions,
+    EstimatorName,
+)
+from mmwkd.costs.collect import (
     build_dataset,
     check_dataset,
     collect_statistics,
@@ -35,8 +34,7 @@ from mmwkd.costs.statistics import ClassStatistics
 from mmwkd.distillers.alignment import check_roi_head
 from mmwkd.distillers.capture import box_heads
 from mmwkd.distillers.categories import classifier_rows
-from mmwkd.distillers.teacher import FrozenTeacher, build_teacher
-from mmwkd.files import check_writable
+from mmwkd.distillers.teacher import FrozenTeacher
 from mmwkd.functional import (
     centroid_interrelation,
     classifier_interrelation,
@@ -44,8 +42,6 @@ from mmwkd.functional import (
     paired_cka_interrelation,
 )
 from mmwkd.version import __version__
-
-EstimatorName = Literal['classifier', 'centroid', 'confusion', 'paired_cka']
 
 
 class Estimator(NamedTuple):
@@ -82,90 +78,11 @@ ESTIMATORS: dict[EstimatorName, Estimator] = {
 }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EstimateOptions:
-    """How interrelations are estimated from statistics.
-
-    Attributes:
-        estimator: Formula; 'classifier' reads no images.
-        cap: Samples kept of each category, for 'paired_cka'.
-        min_samples: A category with fewer takes its relations from the
-            classifier weights.
-    """
-
-    estimator: EstimatorName = 'centroid'
-    cap: int = 256
-    min_samples: int = 5
-
-
-_ESTIMATE, _COLLECT = EstimateOptions(), CollectOptions()
-
-
-def cost_estimate(
-    config: str,
-    checkpoint: str | None = None,
-    /,
-    *,
-    out: Path,
-    estimate: EstimateOptions = _ESTIMATE,
-    collect: CollectOptions = _COLLECT,
-    cfg_options: tuple[str, ...] = (),
-    device: str | None = None,
-    force: bool = False,
-) -> CostMatrix:
-    """Estimate how related a teacher's categories are, as the cost of WKD-L.
-
-    On several GPUs it runs on all ranks of torchrun together. That the
-    output can be written is found out first.
-
-    Args:
-        config: Config of a detector, or of a distillation run, whose teacher
-            is taken.
-        checkpoint: Weights of the detector; may be left out where the
-            config of a run names them.
-        out: File to write, .npz.
-        estimate: How interrelations are estimated.
-        collect: What is measured, and on which boxes.
-        cfg_options: Changes to the config, as key=value.
-        device: Such as cuda:0 or cpu; by default a GPU where there is one.
-        force: Whether an existing file may be replaced.
-
-    Returns:
-        The matrix that was written.
-
-    Raises:
-        FileExistsError: If the file exists and ``force`` is not set.
-        OSError: If the file cannot be written.
-        ValueError: If the matrix cannot be estimated, saying why.
-    """
-    out = Path(out)
-    check_writable(out, force=force)
-    register_all_modules()
-    loaded = read_config(config, cfg_options)
-    device = _join_ranks(device)
-    options = teacher_options(loaded, checkpoint, name=config)
-    teacher = build_teacher(options)
-    teacher.detector.to(device)
-    named = options['config']
-    matrix = estimate_cost_matrix(
-        loaded,
-        teacher,
-        estimate,
-        collect,
-        name=named if isinstance(named, str) else config,
-    )
-    if dist.get_rank() == 0:
-        matrix.save(out, force=force)
-        print(f'{out}: {len(matrix.categories)} categories')
-    dist.barrier()
-    return matrix
-
-
 def estimate_cost_matrix(
     config: Config,
     teacher: FrozenTeacher,
-    options: EstimateOptions = _ESTIMATE,
-    collect: CollectOptions = _COLLECT,
+    options: EstimateOptions,
+    collect: CollectOptions,
     *,
     name: str = '',
 ) -> CostMatrix:
@@ -177,12 +94,6 @@ def estimate_cost_matrix(
         options: How interrelations are estimated.
         collect: What is measured, and on which boxes.
         name: Name of the teacher's config, to be recorded.
-
-    Returns:
-        The matrix.
-
-    Raises:
-        ValueError: If the teacher or the dataset do not allow it.
     """
     estimator = ESTIMATORS[options.estimator]
     interrelation = _classifier_interrelation(teacher)
@@ -291,7 +202,7 @@ def _known_classes(teacher: FrozenTeacher, config: Config) -> tuple[str, ...]:
     return teacher.classes
 
 
-def _join_ranks(device: str | None) -> str:
+def join_ranks(device: str | None) -> str:
     """Join processes that torchrun started; the device of this one."""
     has_gpu = torch.cuda.is_available() and device != 'cpu'
     if (

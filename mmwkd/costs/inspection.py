@@ -1,72 +1,19 @@
 """Say how good a cost matrix is: figures to read, and pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mmwkd.costs.cost_matrix import CostMatrix
-from mmwkd.costs.plots import draw_heatmap, draw_map
 from mmwkd.costs.quality import (
     distances,
     nearest_categories,
     supercategory_auc,
 )
-from mmwkd.files import atomic_write, check_writable, read_json
-from mmwkd.functional.checks import check_positive
+from mmwkd.files import read_json
 
 PICTURES = ('heatmap.png', 'map.png')
-
-
-def cost_inspect(
-    file: Path,
-    /,
-    *,
-    ann_file: Path | None = None,
-    kappa: float = 2.0,
-    out_dir: Path | None = None,
-    force: bool = False,
-) -> tuple[Path, Path]:
-    """Show how good a cost matrix is: figures, a heatmap and a map.
-
-    Args:
-        file: Cost matrix file.
-        ann_file: Annotations in COCO format, for their supercategories.
-        kappa: Sharpness of the drawn cost.
-        out_dir: Folder for the pictures; by default one named as the file,
-            in work_dirs/cost_matrix.
-        force: Whether earlier pictures may be replaced.
-
-    Returns:
-        Paths of the heatmap and of the map.
-
-    Raises:
-        FileExistsError: If there is a picture and ``force`` is not set.
-        FileNotFoundError: If a file does not exist.
-        ValueError: If a file is not what it should be.
-    """
-    check_positive(kappa=kappa)
-    out_dir = out_dir or Path('work_dirs/cost_matrix') / file.stem
-    heatmap, plane = (out_dir / name for name in PICTURES)
-    for path in (heatmap, plane):
-        check_writable(path, force=force)
-    matrix = CostMatrix.load(file)
-    families = None
-    if ann_file is not None:
-        families = read_supercategories(ann_file, matrix.categories[:-1])
-    print(f'{file}, estimator {matrix.estimator}')
-    print('\n'.join(figures_of(matrix, families)))
-    drawn = {
-        heatmap: draw_heatmap(matrix, families, kappa=kappa),
-        plane: draw_map(matrix, families),
-    }
-    for path, picture in drawn.items():
-        with atomic_write(path, force=force) as opened:
-            opened.write(picture)
-        print(path)
-    return heatmap, plane
 
 
 def figures_of(

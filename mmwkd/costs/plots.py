@@ -3,8 +3,6 @@
 Shapes: K categories, background included and last.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import sys
@@ -85,9 +83,6 @@ def draw_heatmap(
         matrix: The matrix.
         supercategories: Supercategory of each foreground category.
         kappa: Sharpness of the cost.
-
-    Returns:
-        A PNG.
     """
     size = len(matrix.categories)
     tree = cluster(matrix)
@@ -147,13 +142,6 @@ def draw_map(
     cells of a grid, each to its own and all together as little as possible:
     no two overlap, and what is lost are distances, of which t-SNE keeps only
     the small ones anyway.
-
-    Args:
-        matrix: The matrix.
-        supercategories: Supercategory of each foreground category.
-
-    Returns:
-        A PNG.
     """
     names = matrix.categories[:-1]
     colours, legend = group_colours(matrix.categories, supercategories)

@@ -6,8 +6,6 @@ is, so that what depends on ranks alone holds for the cost too.
 Shapes: K categories, background included and last; P pairs i < j of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -60,7 +58,7 @@ def supercategory_auc(
     matrix: CostMatrix,
     supercategories: Mapping[str, str] | None,
     *,
-    num_resamples: int = 200,
+    num_resamples: int = 500,
     seed: int = 0,
 ) -> SupercategoryAUC | None:
     """The chance that a same-supercategory pair is cheaper than a mixed one.

@@ -4,8 +4,6 @@ Shapes: K categories, background included and last; D features; R samples of
 a batch.
 """
 
-from __future__ import annotations
-
 from hashlib import blake2b
 from typing import Any
 
@@ -25,8 +23,7 @@ class ClassStatistics:
 
     Of each category the samples with the smallest keys are kept: with keys
     that are hashes, a uniform sample without replacement that any order
-    finds. Memory is ``8 K (D + 1)`` bytes, and ``8 K^2`` for confusions,
-    ``K cap (4 D + 8)`` for samples.
+    finds.
 
     Args:
         num_categories: K.
@@ -34,15 +31,6 @@ class ClassStatistics:
         confusion: Whether predicted probabilities are averaged.
         cap: Samples kept of each category; 0 for none.
         device: Where to accumulate.
-
-    Attributes:
-        counts: Samples of each category, int64, of shape (K,).
-        means: Mean features, float64, of shape (K, D).
-        probabilities: Sums of predicted probabilities, float64, of shape
-            (K, K), or (0, 0).
-        keys: Keys of the kept samples in ascending order, of shape
-            (K, cap); the largest int64 where there is none.
-        samples: The kept samples, float32, of shape (K, cap, D).
     """
 
     def __init__(

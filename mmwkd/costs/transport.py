@@ -4,8 +4,6 @@ Shapes: R RoIs, K categories, background included and last; E values of reg,
 I numbers of iterations.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Collection
 from typing import Any, NamedTuple
@@ -96,15 +94,9 @@ def _double(tensor: Tensor) -> Tensor:
 
 
 def exact_costs(source: Tensor, sink: Tensor, cost: Tensor) -> Tensor:
-    """Exact transport cost of each pair of histograms (POT's ``emd2``).
+    """Exact transport costs (R,) of pairs of histograms (POT's ``emd2``).
 
-    Args:
-        source: Histograms that sum to 1, of shape (R, K).
-        sink: Histograms that sum to 1, of shape (R, K).
-        cost: Ground cost, of shape (K, K).
-
-    Returns:
-        Costs in double precision, of shape (R,).
+    Histograms (R, K) sum to 1; the ground cost is (K, K).
     """
     ground = np.ascontiguousarray(_double(cost).cpu().numpy())
     values = []

@@ -3,14 +3,11 @@
 Shapes: R RoIs, K categories, background included and last.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from mmdet.registry import MODELS
-from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
@@ -18,7 +15,6 @@ from torch import Tensor
 from mmwkd.configs import (
     dataset_classes,
     is_distiller,
-    read_config,
     type_name,
 )
 from mmwkd.costs.cost_matrix import BACKGROUND
@@ -33,12 +29,11 @@ from mmwkd.costs.transport import (
 from mmwkd.costs.transport_plots import draw_errors, draw_plans
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
-from mmwkd.files import atomic_write, check_writable
-from mmwkd.functional.checks import check_at_least
+from mmwkd.files import atomic_write
 from mmwkd.functional.logit_distillation import class_distribution
 from mmwkd.losses import WKDLogitLoss
 
-_PICTURES = ('plans.png', 'errors.png')
+PICTURES = ('plans.png', 'errors.png')
 
 
 class TransportSubject(NamedTuple):
@@ -49,61 +44,6 @@ class TransportSubject(NamedTuple):
     target: Tensor  # (R,), label of each RoI
     loss: WKDLogitLoss
     categories: tuple[str, ...]  # K
-
-
-def cost_transport(
-    config: str,
-    checkpoint: str | None = None,
-    /,
-    *,
-    num_images: int = 8,
-    num_rois: int = 32,
-    num_plans: int = 6,
-    seed: int = 0,
-    cfg_options: tuple[str, ...] = (),
-    out_dir: Path = Path('work_dirs/transport'),
-    force: bool = False,
-) -> tuple[Path, Path]:
-    """Show what entropic transport does on RoIs, and what reg does to it.
-
-    The distiller of a config is run on a few training images.
-
-    Args:
-        config: Config of a distillation run.
-        checkpoint: The student's checkpoint; by default its initial weights.
-        num_images: Training images to run on.
-        num_rois: Foreground RoIs to take at most.
-        num_plans: Plans to draw, of the RoIs with the largest distance.
-        seed: Seed of initial weights, images and RoI sampling.
-        cfg_options: Changes to the config, as key=value, such as
-            model.logit_loss.reg=0.05.
-        out_dir: Folder for the pictures.
-        force: Whether earlier pictures may be replaced.
-
-    Returns:
-        Paths of the picture of plans and of the picture of errors.
-
-    Raises:
-        FileExistsError: If a picture exists and ``force`` is not set.
-        ValueError: If the config is of no such run, or no RoI is of an
-            object.
-    """
-    check_at_least(
-        1, num_images=num_images, num_rois=num_rois, num_plans=num_plans
-    )
-    for name in _PICTURES:
-        check_writable(out_dir / name, force=force)
-    register_all_modules(init_default_scope=True)
-    subject = subject_of(
-        read_config(config, cfg_options),
-        checkpoint,
-        num_images=num_images,
-        num_rois=num_rois,
-        seed=seed,
-    )
-    return inspect_transport(
-        subject, out_dir, num_plans=num_plans, force=force
-    )
 
 
 def subject_of(
@@ -117,7 +57,7 @@ def subject_of(
     """Run a distiller on a few training images and take foreground RoIs.
 
     Both detectors are in eval mode, and nothing is trained. Arguments are
-    those of :func:`cost_transport`.
+    those of :func:`mmwkd.commands.cost_transport`.
     """
     model = config.get('model', {})
     if not is_distiller(model) or (
@@ -198,7 +138,7 @@ def inspect_transport(
     num_plans: int = 6,
     force: bool = False,
 ) -> tuple[Path, Path]:
-    """Print and draw the rest of :func:`cost_transport` on some RoIs."""
+    """Print and draw what entropic transport does on some RoIs."""
     student_logits, teacher_logits, target, loss, categories = subject
     assert loss.ground_cost is not None  # a subject's loss is bound
     cost = loss.ground_cost.cpu()
@@ -240,7 +180,7 @@ def inspect_transport(
         f'{100 * errors.violations[at]:.1f} % of the mass misses the '
         "teacher's distribution"
     )
-    plans_file, errors_file = (out_dir / name for name in _PICTURES)
+    plans_file, errors_file = (out_dir / name for name in PICTURES)
     drawn = {
         plans_file: draw_plans(
             source[shown], sink[shown], plans, categories, titles

@@ -3,8 +3,6 @@
 Shapes: R RoIs, K categories; E values of reg, I numbers of iterations.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -106,13 +104,7 @@ def draw_errors(
 ) -> bytes:
     """Draw what Sinkhorn gets wrong over the grid of options.
 
-    Args:
-        errors: What was measured.
-        reg: The loss's own option, one of the measured, outlined.
-        num_iters: The same of its iterations.
-
-    Returns:
-        A PNG.
+    The loss's own options, which are among the measured, are outlined.
     """
     corner = errors.num_iters.index(num_iters), errors.regs.index(reg)
     with picture_style():

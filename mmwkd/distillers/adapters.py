@@ -1,7 +1,5 @@
 """Modules that turn student channels into teacher channels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal
 

@@ -3,8 +3,6 @@
 Shapes: L levels, D channels, K categories, background included and last.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Shapes: P places.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -55,6 +55,27 @@ def recode(
     return torch.stack(columns, dim=1)
 
 
+def offsets(boxes: Tensor, references: Tensor) -> Tensor:
+    """Code boxes by others, in the units of most box heads.
+
+    Args:
+        boxes: Corners, of shape (R, 4).
+        references: Corners of the boxes that they are coded by, (R, 4).
+
+    Returns:
+        Offsets of the centre in tenths of the reference's size, and the log
+        of the ratio of sizes in fifths, of shape (R, 4).
+    """
+    (centre, size), (origin, unit) = (
+        # the clamp keeps boxes without area, which match none, finite
+        ((x[:, :2] + x[:, 2:]) / 2, (x[:, 2:] - x[:, :2]).clamp(min=1e-3))
+        for x in (boxes, references)
+    )
+    return torch.cat(
+        [(centre - origin) / unit / 0.1, (size / unit).log() / 0.2], dim=1
+    )
+
+
 def _is_affine(coder: DeltaXYWHBBoxCoder) -> bool:
     """Whether offsets and stretches of a RoI are coded by scale and mean.
 

@@ -8,8 +8,6 @@ locations, C foreground categories, K = C + 1 with background last, S scores
 of a head, C or K.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any

@@ -1,7 +1,5 @@
 """Read a detector's checkpoint without executing anything in it."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re
@@ -200,7 +198,6 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _load_safely(path: Path, role: str) -> dict[str, Any]:
     try:
-        _check_size(path)
         checkpoint = load_data(path)
     except UnpicklingError as error:
         raise ValueError(
@@ -226,31 +223,16 @@ def _load_safely(path: Path, role: str) -> dict[str, Any]:
     return checkpoint
 
 
-def _check_size(path: Path) -> None:
-    """Refuse an archive that unpacks to more memory than it has bytes."""
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        unpacked = sum(info.file_size for info in archive.infolist())
-    if unpacked > path.stat().st_size:
-        raise ValueError(
-            f'it unpacks to {unpacked} bytes, though torch never compresses'
-        )
-
-
 def _stored_classes(meta: Any) -> tuple[str, ...] | str | None:
-    for source in (_entry(meta, 'dataset_meta'), meta):
+    nested = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
+    for source in (nested, meta):
         for name in ('classes', 'CLASSES'):
-            classes = _entry(source, name)
+            classes = source.get(name) if isinstance(source, Mapping) else None
             if classes and isinstance(classes, (list, tuple)):
                 return tuple(map(str, classes))
             if classes and isinstance(classes, str):
                 return classes  # a forgotten comma; for others to refuse
     return None
-
-
-def _entry(source: Any, name: str) -> Any:
-    return source.get(name) if isinstance(source, Mapping) else None
 
 
 def _sha256(path: Path) -> str:

@@ -39,16 +39,15 @@ def dense_boxes(head: nn.Module, outputs: Sequence[Any]) -> list[Tensor]:
         outputs: What ``head(feats)`` returned, in either mode.
 
     Returns:
-        Corners in pixels for each level, of shape (N, H * W * A, 4), without
-        gradients.
+        Corners in pixels for each level, of shape (N, H * W * A, 4).
 
     Raises:
         ValueError: If no function is registered for heads of this type.
     """
     raise ValueError(
-        f'logit_loss cannot compare heads of type {type(head).__name__} box '
-        'by box: how their boxes are coded is not defined; use neck_loss, or '
-        'register a function with mmwkd.distillers.dense_boxes.register'
+        f'cannot compare heads of type {type(head).__name__} box by box: how '
+        'their boxes are coded is not defined; use neck_loss, or register a '
+        'function with mmwkd.distillers.dense_boxes.register'
     )
 
 
@@ -209,5 +208,5 @@ def _decode(
 
 def _per_prior(pred: Tensor, width: int) -> Tensor:
     """Turn (N, A * D, H, W) into (N, H * W * A, D), mmdet's order."""
-    pred = pred.detach().float().permute(0, 2, 3, 1)
+    pred = pred.float().permute(0, 2, 3, 1)
     return pred.reshape(len(pred), -1, width)

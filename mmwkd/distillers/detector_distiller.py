@@ -4,9 +4,8 @@ Shapes: N images, L levels, R RoIs, D channels, K categories, background
 included and last.
 """
 
-from __future__ import annotations
-
 import difflib
+import json
 from collections.abc import (
     Callable,
     Iterable,
@@ -42,6 +41,7 @@ from mmwkd.distillers.places import (
     LogitRows,
     Needs,
     Step,
+    Terms,
     build_places,
     entries,
 )
@@ -56,6 +56,7 @@ from mmwkd.distillers.refusals import (
 )
 from mmwkd.distillers.student_weights import without_torchvision
 from mmwkd.distillers.teacher import TEACHER_KEYS, build_teacher
+from mmwkd.distillers.unlabelled import Images, by_labels
 from mmwkd.random_state import restored_generators
 
 # what models of mmdet have beside their own parts
@@ -68,7 +69,8 @@ class DetectorDistiller(BaseDetector):
 
     A step is the student's own training pass, observed; the teacher's
     forward on the same images and on the RoIs that the student sampled; and
-    one term per configured loss. Everything else is the student's:
+    one term per configured loss. Images whose ground truth was not loaded
+    have these terms only. Everything else is the student's:
     ``predict``, the tensor mode, and the ``state_dict``, whose keys are
     those of the plain student, so that plain mmdet loads the checkpoints.
     Weights of the adapters travel in the metadata of the ``state_dict``.
@@ -92,8 +94,9 @@ class DetectorDistiller(BaseDetector):
               ``WKDFeatureLoss``; averaged over levels.
             - ``roi_loss``: Loss on the maps fed to the box head (RoIAlign
               maps).
-            - ``box_loss``: Loss on the boxes of foreground RoIs, such as
-              ``BoxDistillationLoss``.
+            - ``box_loss``: Loss on boxes, such as ``BoxDistillationLoss``: of
+              foreground RoIs between two-stage detectors, of matched
+              predictions between any others.
             - ``neck_adapter``: How student channels become teacher channels
               on each level of the neck: 'auto' (default) for a 1x1
               convolution where they differ, None for never, or options of
@@ -236,27 +239,28 @@ class DetectorDistiller(BaseDetector):
             the log, ``balance_{place}``, the factor that its terms have.
 
         Raises:
-            ValueError: If a ground truth is not finite, naming the image.
+            ValueError: If a ground truth is not finite, naming the image, or
+                no image has labels.
             FloatingPointError: If the teacher's output is not finite, or was
                 not in one of the last steps, naming the tensor and the
                 images.
         """
         self.check_dataset()
+        labelled, others = by_labels(batch_inputs, batch_data_samples)
         if not any(self._factors.values()):
-            losses = dict(self.student.loss(batch_inputs, batch_data_samples))
+            losses = dict(self.student.loss(*labelled))
             return losses | self._silent_losses(batch_inputs)
-        try:
-            losses, step = self.observe(batch_inputs, batch_data_samples)
-        except Exception as error:
-            # RoIAlign stumbles over boxes, without saying over what
-            explain(error, batch_data_samples)
-            raise
-        distillation = self._distil(losses, step)
-        self._check_finite(
-            distillation.values(),
-            step.teacher.named_tensors(),
-            batch_data_samples,
-        )
+        losses, step = self._observe(labelled)
+        tensors = step.teacher.named_tensors()
+        unlabelled = None
+        if others is not None:
+            unlabelled = self._observe(others)[1]._replace(labelled=False)
+            tensors |= {
+                f'{name} (no labels)': tensor
+                for name, tensor in unlabelled.teacher.named_tensors().items()
+            }
+        distillation = self._distil(losses, step, unlabelled)
+        self._check_finite(distillation.values(), tensors, batch_data_samples)
         return losses | distillation
 
     def observe(
@@ -364,23 +368,42 @@ class DetectorDistiller(BaseDetector):
 
     # --- parts of a step ------------------------------------------------
 
+    def _observe(self, images: Images) -> tuple[dict[str, Tensor], Step]:
+        try:
+            return self.observe(*images)
+        except Exception as error:
+            # RoIAlign stumbles over boxes, without saying over what
+            explain(error, images.data_samples)
+            raise
+
     def _distil(
-        self, student_losses: Mapping[str, Any], step: Step
+        self,
+        student_losses: Mapping[str, Any],
+        step: Step,
+        unlabelled: Step | None = None,
     ) -> dict[str, Tensor]:
-        terms = {
-            entry: place.losses(step) for entry, place in self._places.items()
-        }
+        terms = self._terms(step)
         self.balance.measure(
             student_losses,
             {entry: total(losses) for entry, losses in terms.items()},
             step.student.neck_feats,
         )
+        if unlabelled is not None:
+            terms = _mean(
+                (terms, self._terms(unlabelled)),
+                (step.num_images, unlabelled.num_images),
+            )
         balance = self.balance.factors()
         losses = _logged(balance)
         for entry, place_terms in terms.items():
             weight = self._factors[entry] * balance.get(entry, 1.0)
             losses |= {key: weight * term for key, term in place_terms.items()}
         return losses
+
+    def _terms(self, step: Step) -> dict[str, Terms]:
+        return {
+            entry: place.losses(step) for entry, place in self._places.items()
+        }
 
     def _silent_losses(self, batch_inputs: Tensor) -> dict[str, Tensor]:
         """Zeros under the same keys, which keep the adapters in the graph."""
@@ -453,6 +476,25 @@ def _with_balance(
         local_metadata[BALANCE] = distiller.balance.state()
 
 
+def _mean(
+    parts: Sequence[Mapping[str, Terms]], images: Sequence[int]
+) -> dict[str, Terms]:
+    """Means of the terms of each place, over parts of some images each."""
+    shares = [count / sum(images) for count in images]
+    return {
+        entry: {
+            key: torch.stack(
+                [
+                    share * part[entry][key]
+                    for share, part in zip(shares, parts, strict=True)
+                ]
+            ).sum()
+            for key in terms
+        }
+        for entry, terms in parts[0].items()
+    }
+
+
 def _logged(balance: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Factors under the keys of a log."""
     return {f'balance_{entry}': factor for entry, factor in balance.items()}
@@ -486,18 +528,14 @@ def _where_it_belongs(name: str, student: Any, known: Sequence[str]) -> str:
 
 def _check_same_preprocessor(own: Any, beside: Any) -> None:
     """Refuse a data preprocessor beside the student's that differs."""
-    if own is not beside and _plain(own) != _plain(beside):
+    # as text, in which lists and tuples are the same
+    one, other = (
+        json.dumps(config, sort_keys=True, default=str)
+        for config in (own, beside)
+    )
+    if one != other:
         raise ValueError(
             f'model.data_preprocessor is {beside}, but the student has its '
             f'own, {own}; only one can be used: leave out '
             'model.data_preprocessor or that of model.student'
         )
-
-
-def _plain(config: Any) -> Any:
-    """A config with lists for tuples, which mean the same."""
-    if isinstance(config, Mapping):
-        return {key: _plain(value) for key, value in config.items()}
-    if isinstance(config, (list, tuple)):
-        return [_plain(value) for value in config]
-    return config

@@ -1,7 +1,5 @@
 """Refuse a teacher whose output is not finite, without stopping the device."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Read numbers of a device without making the host wait for them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -6,8 +6,6 @@ K = C + 1 with background last, S = C or K. The M are in mmdet's order: by
 levels, points and anchors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

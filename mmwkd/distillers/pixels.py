@@ -3,8 +3,6 @@
 Shapes: N images of (C, H, W).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -5,8 +5,6 @@ weight of the model: it is saved and loaded with the state dict, and the plain
 student ignores it. The adapters travel there, and the balance of losses.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any

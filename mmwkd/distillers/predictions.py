@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import singledispatch
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from mmdet.models.dense_heads import DETRHead
@@ -41,6 +41,8 @@ from mmwkd.distillers.pixels import sizes_of
 # where boxes are cut off, in sizes of their images
 _FAR = 10.0
 
+_T = TypeVar('_T')
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -51,18 +53,35 @@ class Predictions:
     levels, points and anchors.
     """
 
-    boxes: Tensor  # (N, M, 4), corners in pixels of the batch, constant
+    boxes: Tensor  # (N, M, 4), corners in pixels of the batch, in the graph
     scores: tuple[Tensor, ...]  # levels (N, A, S, H, W), in the graph
     image_sizes: Tensor  # (N, 2), height and width
     # (N, M), whether the row is one of the image's own; None for all
     owned: Tensor | None = None
+    _kept: dict[Any, Any] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def once(self, key: Any, make: Callable[[], _T]) -> _T:
+        """What was made of them before under the same key, or is made now.
+
+        Several places of a step may want the same rows.
+        """
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     def most_confident(self, num_classes: int, count: int) -> Tensor:
         """Rows (N, T) with the best scores of any foreground category.
 
         At most ``count`` of each image, the best first.
         """
-        return most_confident(self.scores, num_classes, count, self.owned)
+        return self.once(
+            (num_classes, count),
+            lambda: most_confident(
+                self.scores, num_classes, count, self.owned
+            ),
+        )
 
     def rows(self, index: Tensor) -> Tensor:
         """Scores (N, T, S) in the graph of rows (N, T)."""
@@ -108,8 +127,7 @@ def box_predictions(
     Raises:
         ValueError: If heads of this type are not known.
     """
-    with torch.no_grad():
-        boxes = torch.cat(dense_boxes(head, outputs), dim=1)
+    boxes = torch.cat(dense_boxes(head, outputs), dim=1)
     return Predictions(
         _near(boxes, image_sizes),
         tuple(dense_scores(head, outputs)),
@@ -125,7 +143,7 @@ def _of_queries(
     head: DETRHead, outputs: Sequence[Tensor], image_sizes: Tensor
 ) -> Predictions:
     scores, boxes = (layers[-1] for layers in outputs[:2])  # (N, Q, ...)
-    corners = bbox_cxcywh_to_xyxy(boxes.detach().float())
+    corners = bbox_cxcywh_to_xyxy(boxes.float())
     corners = corners * _corners(image_sizes)
     # as anchors of one point
     return Predictions(
@@ -143,13 +161,13 @@ def _of_rois(
     coder = getattr(head, 'bbox_coder', None)
     if isinstance(coder, DeltaXYWHBBoxCoder) and head.with_reg:
         label = scores.detach()[:, : head.num_classes].argmax(dim=1)
-        deltas = deltas_of_label(deltas.detach().flatten(0, -2), label)
+        deltas = deltas_of_label(deltas.flatten(0, -2), label)
         boxes = coder.decode(boxes.float(), deltas.float())
     num_images = len(image_sizes)
     image = torch.arange(num_images, device=rois.device)[:, None]
     # all RoIs stand in each image's list, which copies nothing
     return Predictions(
-        _near(boxes.detach().expand(num_images, -1, -1), image_sizes),
+        _near(boxes.expand(num_images, -1, -1), image_sizes),
         (scores[..., None, None].expand(num_images, -1, -1, -1, -1),),
         image_sizes,
         owned=rois[:, 0] == image,

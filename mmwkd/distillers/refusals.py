@@ -1,7 +1,5 @@
 """What ends a training step with a sentence that says why."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Sequence

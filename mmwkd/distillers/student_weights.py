@@ -1,7 +1,5 @@
 """Pretrained weights that a student's config names."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,13 +15,7 @@ def without_torchvision(config: Any) -> Any:
     """Name torchvision's weights by URL where torchvision is not installed.
 
     mmengine asks torchvision for the URLs, although it has a table of them.
-
-    Args:
-        config: Config of a detector; its dicts, lists and tuples are
-            searched.
-
-    Returns:
-        The config; one with URLs where torchvision is absent.
+    Dicts, lists and tuples of the config are searched.
 
     Raises:
         ValueError: If weights are not in that table.

@@ -69,17 +69,6 @@ class TeacherSpeed:
                 "teacher.autocast must be 'float16', 'bfloat16' or None, got "
                 f'{self.autocast!r}'
             )
-        for name in ('channels_last', 'fuse_conv_bn'):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(
-                    f'teacher.{name} must be True or False, got '
-                    f'{getattr(self, name)!r}'
-                )
-        if not isinstance(self.compile, (bool, Mapping)):
-            raise ValueError(
-                'teacher.compile must be True, False or a dict of options of '
-                f'torch.compile, got {self.compile!r}'
-            )
         if not 0 < self.image_scale <= 1:
             raise ValueError(
                 'teacher.image_scale must lie in (0, 1], got '

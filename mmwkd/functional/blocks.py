@@ -3,8 +3,6 @@
 Shapes: N maps, D channels, (H, W) positions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -30,9 +28,6 @@ def sum_over_channels(
             over blocks is wanted.
         student: Maps that receive the gradient, of shape (N, D, H, W).
         *constants: Further arguments, which have D channels or one.
-
-    Returns:
-        Sum of the term, of its shape.
     """
     return _compute(term, 1, 1, student, *constants)
 
@@ -51,9 +46,6 @@ def for_each_map(
         factor: Entries that it holds for each entry of a map.
         student: Maps that receive the gradient, of shape (N, D, H, W).
         *constants: Further arguments, each of N maps.
-
-    Returns:
-        The rows of all maps.
     """
     return _compute(term, 0, factor, student, *constants)
 

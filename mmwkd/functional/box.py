@@ -3,8 +3,6 @@
 Shapes: R RoIs.
 """
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -30,10 +28,6 @@ def smooth_l1_term(
 
     Returns:
         Distance of each RoI, of shape (R,).
-
-    Raises:
-        ValueError: If shapes disagree, a type is not floating-point, or
-            ``beta`` is not positive.
     """
     if student_deltas.shape != teacher_deltas.shape:
         raise ValueError(

@@ -4,8 +4,6 @@ Shapes: N maps, D channels, (H, W) positions, C = g * g cells with up to n
 positions each.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

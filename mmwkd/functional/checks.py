@@ -4,8 +4,6 @@ Shapes: R RoIs, K categories, background included; N maps, D channels, (H, W)
 positions.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -4,8 +4,6 @@ Shapes: N maps, (H, W) positions, a grid of (g, g) cells. Content lies at the
 top left of a map; G is N, or 1 where all maps are content alone.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -6,8 +6,6 @@ content, at its top left, in positions, of shape (N, 2) and on the device of
 the maps; fractions are rounded up. The rest takes no part.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 
@@ -40,9 +38,6 @@ def fitnet_term(
 
     Returns:
         Difference of each map, of shape (N,).
-
-    Raises:
-        ValueError: If shapes disagree.
     """
     check_feats(student_feats, teacher_feats)
     return sum_over_channels(
@@ -80,9 +75,6 @@ def pkd_term(
 
     Returns:
         Term of each map, of shape (N,).
-
-    Raises:
-        ValueError: If shapes disagree or ``eps`` is not positive.
     """
     check_feats(student_feats, teacher_feats)
     check_positive(eps=eps)
@@ -118,9 +110,6 @@ def cwd_term(
 
     Returns:
         Divergence of each map, of shape (N,).
-
-    Raises:
-        ValueError: If shapes disagree or the temperature is not positive.
     """
     check_feats(student_feats, teacher_feats)
     check_positive(temperature=temperature)

@@ -7,8 +7,6 @@ compute in float64, differentiate nothing and return a detached matrix.
 Shapes: K categories, background included and last; D features; n samples.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -35,9 +33,6 @@ def interrelation_to_cost(interrelation: Tensor, kappa: float) -> Tensor:
 
     Returns:
         Cost in [0, 1), of shape (K, K).
-
-    Raises:
-        ValueError: If the matrix is not square or ``kappa`` not positive.
     """
     if interrelation.dim() != 2 or (
         interrelation.shape[0] != interrelation.shape[1]
@@ -53,16 +48,10 @@ def interrelation_to_cost(interrelation: Tensor, kappa: float) -> Tensor:
 
 @full_precision
 def classifier_interrelation(weight: Tensor) -> Tensor:
-    """Interrelation of categories as the cosine of classifier weight rows.
+    """Cosine of classifier weight rows (K, D), of their type, (K, K).
 
-    Args:
-        weight: Rows of the last linear layer, of shape (K, D).
-
-    Returns:
-        Interrelation in the dtype of ``weight``, of shape (K, K).
-
-    Raises:
-        ValueError: If a row is zero or not finite, naming the row.
+    A row that is zero or not finite is a ValueError that names it, here and
+    in the other estimators.
     """
     check_floating_point(weight=weight)
     weight = weight.detach()
@@ -75,12 +64,7 @@ def classifier_interrelation(weight: Tensor) -> Tensor:
 def add_unrelated(interrelation: Tensor) -> Tensor:
     """Append a category that is like no other, such as a background.
 
-    Args:
-        interrelation: Interrelation of C categories, of shape (C, C).
-
-    Returns:
-        Interrelation with a last row and column of 0, of shape
-        (C + 1, C + 1).
+    Of an interrelation (C, C), with a last row and column of 0.
     """
     larger = F.pad(interrelation, (0, 1, 0, 1))
     larger[-1, -1] = 1
@@ -104,9 +88,6 @@ def centroid_interrelation(means: Tensor) -> Tensor:
 
     Returns:
         Interrelation in float64, of shape (K, K).
-
-    Raises:
-        ValueError: If a mean equals the mean of all, naming the row.
     """
     centred = _centred(means)
     return _normalised(centred @ centred.T, 'centred class means')
@@ -127,9 +108,6 @@ def confusion_interrelation(probabilities: Tensor) -> Tensor:
 
     Returns:
         Interrelation in float64, of shape (K, K).
-
-    Raises:
-        ValueError: If a row is zero, negative or not finite, naming the row.
     """
     roots = probabilities.detach().double().sqrt()
     return _normalised(roots @ roots.T, 'mean probabilities')
@@ -151,10 +129,6 @@ def paired_cka_interrelation(features: Sequence[Tensor]) -> Tensor:
 
     Returns:
         Interrelation in float64, of shape (K, K).
-
-    Raises:
-        ValueError: If samples of a category are all equal or not finite,
-            naming the row.
     """
     rows = min(len(samples) for samples in features)
     grams = []

@@ -5,8 +5,6 @@ p is the student's distribution at the temperature T and q the teacher's; the
 teacher is a constant.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,9 +35,6 @@ def kd_term(
 
     Returns:
         Divergence of each RoI, of shape (R,).
-
-    Raises:
-        ValueError: If shapes disagree or the temperature is not positive.
     """
     check_logits(student_logits, teacher_logits)
     check_positive(temperature=temperature)
@@ -76,9 +71,6 @@ def dkd_terms(
 
     Returns:
         TCKD and NCKD of each RoI, each of shape (R,).
-
-    Raises:
-        ValueError: If shapes disagree or the temperature is not positive.
     """
     check_logits(student_logits, teacher_logits, target)
     check_positive(temperature=temperature)

@@ -3,8 +3,6 @@
 Shapes: R RoIs, K categories, background included and last.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

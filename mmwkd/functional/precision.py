@@ -3,8 +3,6 @@
 This includes derivatives that are written by hand.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
@@ -78,10 +76,9 @@ def with_exact_products(func: Callable[P, T]) -> Callable[P, T]:
 def full_precision(func: Callable[P, T]) -> Callable[P, T]:
     """Decorate ``func`` to compute in float32 or better.
 
-    Half-precision tensors among the arguments are cast to float32
-    (float64 stays float64) and products are exact inside: a Gibbs
-    kernel with entries near 1e-8 and a variance of a few units in the last
-    place of a mean cannot be held by float16 or bfloat16. The cast is
+    Half-precision tensors among the arguments are cast to float32 (float64
+    stays float64) and products are exact inside: a Gibbs kernel with entries
+    near 1e-8 cannot be held by float16 or bfloat16. The cast is
     differentiable, so gradients arrive in the dtype of the input.
     """
 

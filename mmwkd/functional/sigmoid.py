@@ -3,8 +3,6 @@
 Shapes: R locations, C foreground categories, K = C + 1 with background last.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -51,17 +49,7 @@ def joint_logit(first: Tensor, second: Tensor) -> Tensor:
     .. math:: z = -\log(e^{-a} + e^{-b} + e^{-a-b})
 
     so that :math:`\sigma(z) = \sigma(a) \sigma(b)`; finite for every finite
-    a and b.
-
-    Args:
-        first: Logit a.
-        second: Logit b, of a shape that broadcasts.
-
-    Returns:
-        Logit of the product, of the broadcast shape.
-
-    Raises:
-        ValueError: If a type is not floating-point.
+    a and b, which may broadcast.
     """
     check_floating_point(first=first, second=second)
     either = torch.logaddexp(-first, -second)
@@ -90,9 +78,6 @@ def binary_kd_term(
 
     Returns:
         Divergence of each location, of shape (R,).
-
-    Raises:
-        ValueError: If shapes disagree or the temperature is not positive.
     """
     check_logits(student_logits, teacher_logits)
     check_positive(temperature=temperature)

@@ -347,7 +347,7 @@ def _iterate(
         q: Sink histograms, of shape (K, B).
         excluded: Category that takes no part, of shape (B,).
         problem: What all pairs share.
-        history: Room for v_k / a_k, 1 / b_k and u_k of each iteration, or of
+        history: Room for v_k / a_k, b_k and u_k of each iteration, or of
             one where there is no derivative.
         differentiate: Whether the derivative is wanted.
 
@@ -358,18 +358,19 @@ def _iterate(
     kernel, kernel_cost, guard, num_iters, rescale = problem
     last = num_iters - 1
     transposed = kernel.transposed
-    v, u = torch.empty_like(p), p
+    count = len(p) if excluded is None else len(p) - 1
+    u = torch.full_like(p, 1 / count)  # (K, B)
+    if excluded is not None:
+        u.scatter_(0, excluded[None].long(), 0)
+    v = torch.empty_like(p)
     for step in range(num_iters):
-        a, inverse_b, next_u = history[step % len(history)]
-        if step == 0:
-            _first_divisor(excluded, kernel, out=a).add_(guard)
-        else:
-            transposed.multiply(u, out=a, guard=guard)
+        a, b, next_u = history[step % len(history)]
+        transposed.multiply(u, out=a, guard=guard)
         torch.div(q, a, out=v)
         if rescale:
             v /= v.amax(dim=0)
-        kernel.multiply(v, out=inverse_b, guard=guard).reciprocal_()
-        u = torch.mul(p, inverse_b, out=next_u)
+        kernel.multiply(v, out=b, guard=guard)
+        u = torch.div(p, b, out=next_u)
         torch.div(v, a, out=a)
     grad_u = kernel_cost.multiply(v, out=torch.empty_like(v))  # (K, B)
     value = (u * grad_u).sum(dim=0)  # (B,)
@@ -379,8 +380,8 @@ def _iterate(
     # two minus signs, of b and of a, cancel along the way
     grad_p, grad_v = torch.zeros_like(p), v
     for step in range(last, -1, -1):
-        ratio, inverse_b, u = history[step]
-        grad_u.mul_(inverse_b)
+        ratio, b, u = history[step]
+        grad_u.div_(b)
         grad_p.add_(grad_u)
         if step == 0:
             break
@@ -389,21 +390,3 @@ def _iterate(
             grad_v.sub_(kernel_cost.transposed.multiply(u, out=grad_u))
         kernel.multiply(grad_v.mul_(ratio), out=grad_u)
     return value, grad_p
-
-
-def _first_divisor(
-    excluded: Tensor | None, kernel: _Kernel, *, out: Tensor
-) -> Tensor:
-    """Product of the kernel with a uniform u, a sum over its rows, (K, B)."""
-    ones = torch.ones_like(out[:, :1])
-    sums = kernel.transposed.multiply(ones, out=torch.empty_like(ones))
-    if excluded is None:
-        return out.copy_(sums).div_(len(out))
-    if kernel.rest is None:
-        rows = kernel.core[excluded].T  # (K, B)
-    else:
-        chosen = torch.zeros_like(out)
-        chosen.scatter_(0, excluded[None].long(), 1)
-        rows = kernel.transposed.multiply(chosen, out=torch.empty_like(out))
-    torch.sub(sums, rows, out=out)
-    return out.div_(len(out) - 1)

@@ -1,7 +1,5 @@
 """Schedule the weights of distillation losses over training."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar

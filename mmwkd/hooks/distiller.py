@@ -1,7 +1,5 @@
 """Find the distiller that a runner trains."""
 
-from __future__ import annotations
-
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner

@@ -1,12 +1,9 @@
 """End a run that a cluster stops, so that it can go on."""
 
-from __future__ import annotations
-
 import atexit
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -59,18 +56,14 @@ class PreemptionHook(Hook):
         self.exit_code = exit_code
         self._came = False
         self._before: dict[signal.Signals, Any] = {}
-        self._agreement: Agreement | None = None
+        self._group: Any = None  # whose numbers never see a GPU
         self._num_val_iters = 0
 
     def before_train(self, runner: Runner) -> None:
         """Listen."""
         self._checkpoint_hook(runner)
-        if threading.current_thread() is not threading.main_thread():
-            raise ValueError(
-                'PreemptionHook can only listen in the main thread of a '
-                'process; leave it out here'
-            )
-        self._agreement = Agreement()
+        if get_world_size() > 1:
+            self._group = distributed.new_group(backend='gloo')
         loops = [runner.train_loop]
         if runner.val_loop is not None:
             loops.append(runner.val_loop)
@@ -97,10 +90,9 @@ class PreemptionHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Ranks may have one batch more than others."""
-        if self._agreement is not None:
-            self._num_val_iters = self._agreement.smallest(
-                len(runner.val_dataloader)
-            )
+        self._num_val_iters = self._agreed(
+            len(runner.val_dataloader), distributed.ReduceOp.MIN
+        )
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any
@@ -117,14 +109,21 @@ class PreemptionHook(Hook):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
-        if self._agreement is not None:
-            self._agreement.end()
-            self._agreement = None
+        if self._group is not None:
+            distributed.destroy_process_group(self._group)
+            self._group = None
 
     def _must_stop(self) -> bool:
-        return self._agreement is not None and self._agreement.reached(
-            self._came
-        )
+        """Whether a signal came to any rank."""
+        return bool(self._agreed(self._came, distributed.ReduceOp.MAX))
+
+    def _agreed(self, number: int, how: Any) -> int:
+        """Smallest or largest number of all ranks."""
+        if self._group is None:
+            return number
+        shared = torch.tensor(int(number))
+        distributed.all_reduce(shared, how, self._group)
+        return int(shared)
 
     def _stop(
         self, runner: Runner, *, iteration: int, validating: bool
@@ -188,55 +187,3 @@ def _ends_a_stretch(runner: Runner) -> bool:
     if isinstance(loop, EpochBasedTrainLoop):
         return done % len(loop.dataloader) == 0
     return done == loop.max_iters or done % loop.val_interval == 0
-
-
-class Agreement:
-    """Whether any rank wants to stop, known to all in the same iteration.
-
-    Each rank asks in every iteration and is told what was asked an iteration
-    ago, so nobody waits but for a rank that is a whole iteration behind. The
-    numbers never see a GPU.
-    """
-
-    def __init__(self) -> None:
-        self._reached = False
-        self._group: Any = None
-        self._question: tuple[torch.Tensor, Any] | None = None
-        if get_world_size() > 1:
-            self._group = distributed.new_group(backend='gloo')
-
-    def reached(self, wanted: bool) -> bool:
-        """Ask; the answer, once yes, stays yes."""
-        if self._group is None or self._reached:
-            self._reached = self._reached or wanted
-            return self._reached
-        self._reached = self._answer()
-        question = torch.tensor(wanted, dtype=torch.uint8)
-        work = distributed.all_reduce(
-            question, distributed.ReduceOp.MAX, self._group, async_op=True
-        )
-        self._question = question, work
-        return self._reached
-
-    def smallest(self, number: int) -> int:
-        """Smallest number of any rank."""
-        if self._group is None:
-            return number
-        smallest = torch.tensor(number)
-        distributed.all_reduce(smallest, distributed.ReduceOp.MIN, self._group)
-        return int(smallest)
-
-    def end(self) -> None:
-        """Leave the group."""
-        if self._group is not None:
-            self._answer()
-            distributed.destroy_process_group(self._group)
-            self._group = None
-
-    def _answer(self) -> bool:
-        if self._question is None:
-            return False
-        answer, work = self._question
-        self._question = None
-        work.wait()
-        return bool(answer)

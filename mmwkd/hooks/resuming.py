@@ -6,8 +6,6 @@ random number generators of every rank, and what tells where in its epoch the
 run was.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial

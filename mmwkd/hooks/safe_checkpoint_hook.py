@@ -1,7 +1,5 @@
 """Keep the checkpoints of a run intact, whatever ends it."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

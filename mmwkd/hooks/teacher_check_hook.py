@@ -1,7 +1,5 @@
 """Score the teacher before it teaches."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sized
 from typing import Any, ClassVar, cast
@@ -73,15 +71,8 @@ def teacher_ap(
 ) -> float:
     """Box mAP of a distiller's teacher, the same on all ranks.
 
-    Neither the data loader nor the evaluator is changed by it.
-
-    Args:
-        distiller: The distiller.
-        dataloader: Loader of validation data.
-        evaluator: Its evaluator; one of its metrics gives ``bbox_mAP``.
-
-    Returns:
-        The mAP, 0 where nothing is detected.
+    Neither the data loader nor the evaluator is changed by it. It is 0 where
+    nothing is detected.
 
     Raises:
         ValueError: If no metric gives ``bbox_mAP``, or the images have no

@@ -1,7 +1,5 @@
 """What the distillation losses share: terms, weights and the reduction."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
@@ -114,11 +112,7 @@ class DistillationLoss(nn.Module):
         """
 
     def check_classes(self, classes: Sequence[str]) -> None:
-        """Refuse a dataset whose classes a loss cannot serve.
-
-        Args:
-            classes: Foreground classes of the dataset, in order.
-        """
+        """Refuse a dataset, by its classes in order, that it cannot serve."""
 
     def reduce(
         self,
@@ -143,16 +137,13 @@ class DistillationLoss(nn.Module):
     def roi_weights(
         self, labels: Tensor, label_weights: Tensor, background: int
     ) -> Tensor:
-        """Weights of RoIs: the head's own, times that of the background.
+        """Weights (R,) of RoIs: the head's own, times that of the background.
 
         Args:
             labels: Label of each RoI, of shape (R,).
             label_weights: Weight of each RoI in the head's own
                 classification loss, of shape (R,).
             background: Index of the background category.
-
-        Returns:
-            Weights, of shape (R,).
         """
         if self.background_weight == 1:
             return label_weights
@@ -165,6 +156,29 @@ class DistillationLoss(nn.Module):
             (self.reduce(term, *how) for term in terms.values()),
             start=next(iter(terms.values())).new_zeros(()),
         )
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: Reduction | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Compute the loss, of shape (), or (N,) for the reduction 'none'.
+
+        Args:
+            student: What is compared of the student, N elements.
+            teacher: The teacher's, of the same shape.
+            weight: Weight of each element, of shape (N,).
+            avg_factor: Divisor of the mean; the number of elements if None.
+            reduction_override: Reduction to use instead of the configured.
+            **options: Further arguments of :meth:`terms`, such as
+                ``extents`` of feature maps.
+        """
+        terms = self.terms(student, teacher, **options)
+        return self._reduced_sum(terms, weight, avg_factor, reduction_override)
 
     def extra_repr(self) -> str:
         """Options, for ``print(model)``."""
@@ -184,7 +198,7 @@ class LogitLoss(DistillationLoss):
 
     compares = 'logits'
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         student_logits: Tensor,
         teacher_logits: Tensor,
@@ -193,7 +207,7 @@ class LogitLoss(DistillationLoss):
         avg_factor: float | Tensor | None = None,
         reduction_override: Reduction | None = None,
     ) -> Tensor:
-        """Compute the loss.
+        """Compute the loss, of shape (), or (R,) for the reduction 'none'.
 
         Args:
             student_logits: Logits of the student, of shape (R, K).
@@ -202,9 +216,6 @@ class LogitLoss(DistillationLoss):
             weight: Weight of each RoI, of shape (R,).
             avg_factor: Divisor of the mean; the number of RoIs if None.
             reduction_override: Reduction to use instead of the configured.
-
-        Returns:
-            Loss of shape (), or (R,) for the reduction 'none'.
         """
         terms = self.terms(student_logits, teacher_logits, target)
         return self._reduced_sum(terms, weight, avg_factor, reduction_override)
@@ -237,33 +248,6 @@ class FeatureLoss(DistillationLoss):
             raise ValueError(f'levels must be unique, got {list(levels)}')
         self.levels = None if levels is None else tuple(levels)
 
-    def forward(
-        self,
-        student_feats: Tensor,
-        teacher_feats: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: Reduction | None = None,
-        **options: Any,
-    ) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            student_feats: Maps of the student, adapted to the teacher's
-                channels, of shape (N, D, H, W).
-            teacher_feats: Maps of the teacher, of the same shape.
-            weight: Weight of each map, of shape (N,).
-            avg_factor: Divisor of the mean; the number of maps if None.
-            reduction_override: Reduction to use instead of the configured.
-            **options: Further arguments of :meth:`terms`, such as
-                ``extents``.
-
-        Returns:
-            Loss of shape (), or (N,) for the reduction 'none'.
-        """
-        terms = self.terms(student_feats, teacher_feats, **options)
-        return self._reduced_sum(terms, weight, avg_factor, reduction_override)
-
     def terms(
         self,
         student_feats: Tensor,
@@ -279,9 +263,6 @@ class FeatureLoss(DistillationLoss):
             extents: Height and width of each map's own content, in
                 positions, of shape (N, 2): the rest is padding and takes no
                 part. None if maps are content alone.
-
-        Returns:
-            The term, under the one name of ``term_names``.
         """
         (name,) = self.term_names
         options = {each: getattr(self, each) for each in self.term_options}

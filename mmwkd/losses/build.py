@@ -1,7 +1,5 @@
 """Build the loss that a distiller's config names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,19 +11,12 @@ from mmwkd.losses.base import DistillationLoss
 def build_loss(
     entry: str, cfg: Mapping[str, Any], compares: str
 ) -> DistillationLoss:
-    """Build a loss and check that it can serve in a distiller.
+    """Build the loss of a config entry and check that it can serve.
 
     Args:
         entry: Name of the config entry, such as 'logit_loss'.
         cfg: Config of a registered distillation loss.
         compares: What it is to compare, such as 'logits'.
-
-    Returns:
-        The loss.
-
-    Raises:
-        ValueError: If it is no such config, has an unknown option, or is
-            made for something else.
     """
     if not isinstance(cfg, Mapping):
         raise ValueError(f'{entry} must be a dict, got {cfg!r}')

@@ -1,7 +1,5 @@
 """The rivals of WKD-F as registered losses, on the same maps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmdet.registry import MODELS

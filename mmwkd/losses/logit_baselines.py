@@ -1,7 +1,5 @@
 """The rivals of WKD-L as registered losses, on the same logits."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmdet.registry import MODELS

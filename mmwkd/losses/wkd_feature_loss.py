@@ -1,7 +1,5 @@
 """WKD-F as a registered loss."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmdet.registry import MODELS

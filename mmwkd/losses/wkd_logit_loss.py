@@ -1,7 +1,5 @@
 """WKD-L as a registered loss."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -120,15 +118,7 @@ class WKDLogitLoss(LogitLoss):
         num_categories: int,
         classes: Sequence[str] | None = None,
     ) -> None:
-        """Set the ground cost for a teacher.
-
-        Args:
-            classifier_weight: Rows of the teacher's classifier, of shape
-                (K, D), or (K - 1, D) for sigmoids, to which the background
-                is unrelated; None if the teacher has no linear classifier.
-            num_categories: K, background included.
-            classes: The teacher's foreground classes in order, to be
-                compared with those of a cost matrix file; None if unknown.
+        """Set the ground cost for a teacher; arguments are the base's.
 
         Raises:
             ValueError: If the cost cannot be made for this teacher.

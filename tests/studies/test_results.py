@@ -46,6 +46,9 @@ def test_every_row_of_the_grids_is_in_a_table(results):
     for name in ('minicoco_methods', 'iconcoco'):
         grid = Config.fromfile(results.GRIDS / f'{name}.py')
         assert set(grid.rows) <= listed
+    grid = Config.fromfile(results.GRIDS / 'cocophotos_yolox.py')
+    assert grid.dataset == results.PHOTOGRAPHS
+    assert set(grid.rows) <= set(results.PHOTOGRAPHED)
 
 
 def test_only_what_is_between_the_marks_is_replaced(results, tmp_path):
@@ -204,6 +207,34 @@ def test_a_rival_that_is_behind_makes_a_positive_difference(results, tmp_path):
     # half a width: 12.7 times 0.71 over the root of 2
     assert table[2] == ['kd', '+4.5', '-1.9 to +10.9', '2']
     assert [row[0] for row in table[3:]] == ['student']
+
+
+def test_photographs_have_gains_over_the_student_and_over_rivals(
+    results, tmp_path
+):
+    for seed, ap in ((0, 4.0), (1, 4.4)):
+        write(
+            tmp_path,
+            results.PHOTOGRAPHS,
+            make_record('student', seed, 2.0),
+            make_record('kd', seed, 3.0),
+            make_record('wkd-ln', seed, ap),
+        )
+    write(tmp_path, results.PHOTOGRAPHS, teacher_record(18.7))
+
+    gains = cells(results.TABLES['photographs']())
+    against = cells(results.TABLES['photographs, against']())
+
+    assert [line[:3] for line in gains[2:]] == [
+        ['teacher', '18.7', ''],
+        ['student alone', '2.0 ± 0.0 (2)', '–'],
+        ['`kd`', '3.0 ± 0.0 (2)', '+1.0'],
+        ['`wkd-ln`', '4.2 ± 0.3 (2)', '+2.2'],
+    ]
+    assert [(line[0], line[1], line[3]) for line in against[2:]] == [
+        ('student', '+2.2', '2'),
+        ('kd', '+1.2', '2'),
+    ]
 
 
 def test_a_variant_is_compared_with_its_method(results, tmp_path):

@@ -1,12 +1,14 @@
 """`mmwkd gradients`: how strongly each loss pulls at the student."""
 
+import re
+
 import pytest
 import torch
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
 from mmwkd.cli import main
-from mmwkd.gradients import gradient_norms
+from mmwkd.gradients import OWN, gradient_norms
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
 from tests.test_commands.pairs import write_pair
 
@@ -25,7 +27,8 @@ def test_gradient_norms_scale_with_the_weight_of_a_loss():
         return gradient_norms(distiller, tiny_batch())
 
     once, twice = norms(1.0), norms(2.0)
-    assert set(once) == {'loss_cls', 'loss_bbox', 'loss_kd_logit_kl'}
+    assert set(once) == {OWN, 'loss_cls', 'loss_bbox', 'loss_kd_logit_kl'}
+    assert_close(twice[OWN], once[OWN])
     assert_close(twice['loss_cls'], once['loss_cls'])
     for before, after in zip(
         once['loss_kd_logit_kl'], twice['loss_kd_logit_kl'], strict=True
@@ -34,18 +37,31 @@ def test_gradient_norms_scale_with_the_weight_of_a_loss():
         assert before > 0
 
 
-def test_a_table_sets_losses_beside_that_of_the_classes(tmp_path, capsys):
+def test_a_table_shows_what_the_balance_does(tmp_path, capsys):
     words = write_pair(
         tmp_path, tiny_faster_rcnn(), tiny_faster_rcnn(base_channels=16)
     )
     assert main(words) == 0
     capsys.readouterr()
-    config = str(tmp_path / 'distilled.py')
-    assert main(['gradients', config, '--batches', '1']) == 0
-    lines = capsys.readouterr().out.replace('\u2502', ' ').splitlines()
-    rows = {cells[0]: cells[1:] for cells in map(str.split, lines) if cells}
-    assert rows['loss_cls'][-1] == '1.00'
-    assert float(rows['loss_wkd_roi_mean'][1]) > 0
+    words = ['gradients', str(tmp_path / 'distilled.py'), '--batches', '1']
+
+    def pulls(*more):
+        assert main([*words, *more]) == 0
+        printed = capsys.readouterr().out
+        lines = printed.replace('\u2502', ' ').splitlines()
+        rows = [line.split() for line in lines if ' loss_' in line]
+        return {row[0]: float(row[-1]) for row in rows}, printed
+
+    shares, printed = pulls()
+    assert 0 < shares['loss_cls'] < 2
+    assert re.search(r'after 1 of 100 iterations: logit \S+, roi \S+', printed)
+    option = '--cfg-options', 'model.roi_loss.loss_weight=3'
+    stronger, _ = pulls(*option)
+    name = 'loss_wkd_roi_mean'
+    assert stronger[name] == pytest.approx(3 * shares[name], rel=0.1)
+    raw, printed = pulls('--cfg-options', 'model.balance_iterations=0')
+    assert raw[name] != pytest.approx(shares[name], rel=0.1)
+    assert 'iterations' not in printed
 
 
 def test_a_plain_config_is_refused(tmp_path, capsys):

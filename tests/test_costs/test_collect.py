@@ -8,8 +8,8 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from torch.testing import assert_close
 
+from mmwkd.cost_options import CollectOptions
 from mmwkd.costs.collect import (
-    CollectOptions,
     annotated_pipeline,
     build_dataset,
     choose_boxes,

@@ -13,14 +13,16 @@ from mmengine.config import Config
 
 import mmwkd.costs.estimate
 from mmwkd.cli import run
+from mmwkd.commands import cost_estimate
 from mmwkd.configs import teacher_options
-from mmwkd.costs import CostMatrix
-from mmwkd.costs.collect import CollectOptions
-from mmwkd.costs.estimate import (
-    ESTIMATORS,
+from mmwkd.cost_options import (
+    CollectOptions,
     EstimateOptions,
     EstimatorName,
-    cost_estimate,
+)
+from mmwkd.costs import CostMatrix
+from mmwkd.costs.estimate import (
+    ESTIMATORS,
     estimate_cost_matrix,
     interrelation_of,
 )
@@ -51,9 +53,9 @@ def write(config_file, checkpoint, tmp_path):
             collect=COLLECT,
             device='cpu',
         )
-        return cost_estimate(
-            str(config_file), checkpoint, **{**options, **changes}
-        )
+        options.update(changes)
+        cost_estimate(str(config_file), checkpoint, **options)
+        return CostMatrix.load(options['out'])
 
     return call
 
@@ -68,7 +70,7 @@ def test_ranks_take_a_gpu_each(monkeypatch, group):
     monkeypatch.setattr(torch.cuda, 'set_device', chosen.append)
     monkeypatch.setenv('LOCAL_RANK', '3')
 
-    device = mmwkd.costs.estimate._join_ranks(None)
+    device = mmwkd.costs.estimate.join_ranks(None)
 
     assert (device, chosen) == ('cuda:3', ['cuda:3'])
 
@@ -77,9 +79,7 @@ def test_ranks_take_a_gpu_each(monkeypatch, group):
 def test_matrix_says_where_it_is_from(
     write, estimator, tmp_path, checkpoint, config_file
 ):
-    made = write(estimator=estimator)
-    matrix = CostMatrix.load(tmp_path / 'cost.npz')
-    np.testing.assert_array_equal(made.interrelation, matrix.interrelation)
+    matrix = write(estimator=estimator)
     assert matrix.categories == (*CLASSES, 'background')
     assert matrix.estimator == estimator
     assert matrix.teacher_config == str(config_file)
@@ -92,7 +92,6 @@ def test_matrix_says_where_it_is_from(
         return
     assert matrix.samples[:3].tolist() == [NUM_IMAGES] * 3
     assert matrix.samples[3] > 0
-    assert matrix.options['tensor'] == 'fc'
     assert matrix.options['fallback'] == []
 
 
@@ -121,7 +120,8 @@ def test_categories_with_few_samples_take_the_classifier(
     matrix = estimate_cost_matrix(
         config,
         teacher,
-        collect=CollectOptions(num_workers=0, negatives=0),
+        EstimateOptions(),
+        CollectOptions(num_workers=0, negatives=0),
     )
     (message,) = messages
     assert 'classifier weights: background' in message
@@ -151,7 +151,7 @@ def no_teacher(monkeypatch):
     def build(*args):
         raise AssertionError('the teacher was built')
 
-    monkeypatch.setattr(mmwkd.costs.estimate, 'build_teacher', build)
+    monkeypatch.setattr('mmwkd.distillers.teacher.build_teacher', build)
 
 
 @pytest.mark.usefixtures('no_teacher')
@@ -197,12 +197,13 @@ def test_distiller_config_gives_its_teacher(
         logit_loss=dict(type='WKDLogitLoss'),
     )
     config.dump(tmp_path / 'run.py')
-    matrix = cost_estimate(
+    cost_estimate(
         str(tmp_path / 'run.py'),
         out=tmp_path / 'cost.npz',
         collect=COLLECT,
         device='cpu',
     )
+    matrix = CostMatrix.load(tmp_path / 'cost.npz')
     assert matrix.teacher_config == str(config_file)
     assert matrix.estimator == 'centroid'
     other = teacher_options(config, 'other.pth', name='run.py')
@@ -235,8 +236,8 @@ def test_the_validation_split_is_other_images(write):
 
 DISTRIBUTED = """
 import sys
-from mmwkd.costs.collect import CollectOptions
-from mmwkd.costs.estimate import EstimateOptions, cost_estimate
+from mmwkd.commands import cost_estimate
+from mmwkd.cost_options import CollectOptions, EstimateOptions
 if __name__ == '__main__':
     for estimator in ('centroid', 'confusion', 'paired_cka'):
         cost_estimate(
@@ -316,7 +317,7 @@ def test_coco_config_on_photographs(coco_tiny, tmp_path):
     loaded.merge_from_dict(changes)
     detector = MODELS.build(loaded.model)
     torch.save(detector.state_dict(), tmp_path / 'random.pth')
-    matrix = cost_estimate(
+    cost_estimate(
         str(config),
         str(tmp_path / 'random.pth'),
         out=tmp_path / 'cost.npz',
@@ -325,6 +326,7 @@ def test_coco_config_on_photographs(coco_tiny, tmp_path):
         cfg_options=tuple(f'{k}={v}' for k, v in changes.items()),
         device='cpu',
     )
+    matrix = CostMatrix.load(tmp_path / 'cost.npz')
     assert len(matrix.categories) == 81
     assert matrix.samples[0] > 5  # people are everywhere
     assert matrix.samples[80] > 100

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mmwkd.cli import run
+from mmwkd.commands import cost_inspect
 from mmwkd.costs.inspection import (
     PICTURES,
-    cost_inspect,
     figures_of,
     read_supercategories,
 )

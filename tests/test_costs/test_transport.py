@@ -8,6 +8,7 @@ from mmengine.config import Config
 from torch.testing import assert_close
 
 from mmwkd.cli import run
+from mmwkd.commands import cost_transport
 from mmwkd.costs.transport import (
     exact_costs,
     transport_errors,
@@ -15,7 +16,6 @@ from mmwkd.costs.transport import (
 )
 from mmwkd.costs.transport_inspection import (
     TransportSubject,
-    cost_transport,
     inspect_transport,
     observe_logits,
     subject_of,

@@ -37,8 +37,8 @@ from mmwkd.distillers.boxes import deltas_of_label, recode
 from mmwkd.distillers.chance import ChanceCheck
 from mmwkd.distillers.finite import FiniteCheck
 from mmwkd.distillers.locations import confident_locations
+from mmwkd.distillers.matching import closest
 from mmwkd.distillers.pixels import PixelAdapter
-from mmwkd.distillers.places.matched_logits import closest
 from mmwkd.distillers.predictions import Predictions
 from tests.test_device.ledger import Ledger
 

@@ -3,8 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 import mmwkd.functional as WF
 from mmwkd.losses import __all__ as LOSSES
+
+pytestmark = pytest.mark.slow
 
 CEILINGS = Path(__file__).resolve().parents[2] / 'benchmarks/ceilings.json'
 

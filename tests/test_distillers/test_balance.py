@@ -56,14 +56,14 @@ def test_units_of_the_features_do_not_matter(build, scale):
             for name, term in terms(*args, **options).items()
         }
     assert shares(distiller) == pytest.approx(
-        dict(neck=1.5, roi=1.0), rel=1e-4
+        dict(neck=1.5, roi=1.5), rel=1e-4
     )
 
 
 def test_loss_weight_multiplies(build):
     roi_loss = dict(type='WKDFeatureLoss', loss_weight=0.25)
     distiller = build(balance_iterations=10, roi_loss=roi_loss)
-    assert shares(distiller)['roi'] == pytest.approx(0.25, rel=1e-4)
+    assert shares(distiller)['roi'] == pytest.approx(0.25 * 1.5, rel=1e-4)
 
 
 def test_a_loss_weight_of_0_is_an_exact_0(build, step):

@@ -10,7 +10,7 @@ from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.boxes import deltas_of_label, recode
 from mmwkd.distillers.capture import TrainingPass, box_heads
 from mmwkd.distillers.places import Step
-from mmwkd.distillers.places.box import BoxPlace
+from mmwkd.distillers.places.box import RoIBoxPlace
 from mmwkd.distillers.teacher import TeacherPass
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn
 
@@ -135,7 +135,7 @@ def compared(distiller, student, teacher):
         TrainingPass(neck_feats=(), stages=(student,)),
         TeacherPass(neck_feats=(), stages=(teacher,)),
     )
-    return BoxPlace(
+    return RoIBoxPlace(
         distiller.distillation_losses['box'],
         DetectorPair(distiller.student, distiller._teacher),
     ).losses(step)[KEY]

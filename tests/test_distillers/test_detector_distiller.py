@@ -724,9 +724,9 @@ def test_seesaw_heads_are_compared_by_what_they_predict(build, step):
     )
     batch = tiny_batch()
     data = distiller.data_preprocessor(batch, training=True)
-    _, (student_pass, teacher_pass, _) = distiller.observe(
+    student_pass, teacher_pass, *_ = distiller.observe(
         data['inputs'], data['data_samples']
-    )
+    )[1]
     head = box_heads(distiller.student)[0]
     (stage,) = student_pass.stages
     raw = head(stage.feats)[0]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mmwkd.distillers.matching import closest
 from mmwkd.distillers.places.location_logits import LocationLogitPlace
-from mmwkd.distillers.places.matched_logits import closest
 from mmwkd.distillers.predictions import Predictions
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
 from tests.test_families import tiny
@@ -82,6 +82,21 @@ def test_equal_detectors_with_queries_are_at_distance_0(
     assert any('cls' in name for name in names)
     assert not any('fc_reg' in name for name in names)
     assert not any('reg_branches' in name for name in names)
+
+
+def test_the_order_of_queries_changes_nothing(build_pair, step):
+    model = tiny(QUERIES[0], factor=8)
+    distiller = build_pair(model, copy.deepcopy(model))
+    trained(distiller.student)
+    trained(distiller.teacher)
+    distiller.teacher.eval()
+    distiller.teacher.bbox_head.fc_cls.bias.data[0] += 2
+    first = step(distiller)[KEY]
+    assert first > 0
+    for detector in (distiller.student, distiller.teacher):
+        queries = detector.query_embedding.weight.data
+        queries.copy_(queries[torch.randperm(len(queries))])
+        assert_close(step(distiller)[KEY], first, rtol=1e-4, atol=0)
 
 
 def predictions(boxes, scores, owned=None):

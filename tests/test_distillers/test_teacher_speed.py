@@ -116,18 +116,9 @@ def test_compiled_teacher_runs_the_given_backend():
     assert graphs
 
 
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        (dict(autocast='half'), "'float16', 'bfloat16' or None, got 'half'"),
-        (dict(channels_last='yes'), 'must be True or False, got .yes.'),
-        (dict(fuse_conv_bn=1), 'fuse_conv_bn must be True or False, got 1'),
-        (dict(compile='max'), "or a dict of options .* got 'max'"),
-    ],
-)
-def test_unknown_choices_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        teacher(**options)
+def test_unknown_types_are_refused():
+    with pytest.raises(ValueError, match="bfloat16' or None, got 'half'"):
+        teacher(autocast='half')
 
 
 def predict(teacher):

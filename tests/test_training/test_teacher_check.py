@@ -20,6 +20,8 @@ from studies.toydata.minicoco.categories import CLASSES
 
 from .conftest import dataloader, student_config, teacher_config
 
+pytestmark = pytest.mark.slow
+
 CHECKPOINT = 'model.teacher.checkpoint'
 
 

@@ -16,8 +16,9 @@ from mmwkd.distillers.places.base import (
     Needs,
     Place,
     Step,
+    Terms,
 )
-from mmwkd.distillers.places.box import BoxPlace
+from mmwkd.distillers.places.box import MatchedBoxPlace, RoIBoxPlace
 from mmwkd.distillers.places.box_logits import BoxLogitPlace
 from mmwkd.distillers.places.location_logits import LocationLogitPlace
 from mmwkd.distillers.places.matched_logits import MatchedLogitPlace
@@ -33,6 +34,7 @@ __all__ = [
     'PIECES',
     'Place',
     'Step',
+    'Terms',
     'build_places',
     'entries',
     'register_place',
@@ -60,7 +62,8 @@ for _kind in (
     MatchedLogitPlace,
     NeckPlace,
     RoIPlace,
-    BoxPlace,
+    RoIBoxPlace,
+    MatchedBoxPlace,
 ):
     register_place(_kind)
 
@@ -75,9 +78,7 @@ PIECES = (
 def entries() -> dict[str, type[Place] | None]:
     """What a distiller's config may have beside the two detectors.
 
-    Returns:
-        Names of losses, and of options of places with the kind that takes
-        them.
+    Names of losses, and of options of places with the kind that takes them.
     """
     losses = dict.fromkeys(f'{kind.entry}_loss' for kind in _KINDS)
     return losses | {name: kind for kind in _KINDS for name in kind.options()}
@@ -86,15 +87,12 @@ def entries() -> dict[str, type[Place] | None]:
 def build_places(
     config: Mapping[str, Any], pair: DetectorPair
 ) -> dict[str, Place]:
-    """Build the places that a distiller's config names.
+    """Build the places that a distiller's config names, by their entries.
 
     Args:
         config: Entries of the config, see :func:`entries`; a loss of None is
             as if it were absent.
         pair: The detectors.
-
-    Returns:
-        Places by their entries, in the order in which they were registered.
 
     Raises:
         ValueError: If no loss is configured, an option is of no place that
@@ -129,9 +127,9 @@ def _refuse_idle_options(
     config: Mapping[str, Any], places: Mapping[str, Place]
 ) -> None:
     """Refuse options of places that are not compared."""
-    kinds = [type(place) for place in places.values()]
+    read = {name for place in places.values() for name in place.options()}
     for name, kind in entries().items():
-        if kind is None or kind in kinds or name not in config:
+        if kind is None or name in read or name not in config:
             continue
         if config[name] != kind.options()[name]:
             raise ValueError(

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.capture import TrainingPass
 from mmwkd.distillers.categories import classifier_rows
+from mmwkd.distillers.matching import Matches, matches
 from mmwkd.distillers.teacher import FrozenTeacher, TeacherPass
 from mmwkd.losses import DistillationLoss
 
@@ -55,6 +56,26 @@ class Step(NamedTuple):
     # (N, 2), height and width of each image in pixels of the batch; None if
     # no image has padding
     image_sizes: Tensor | None = None
+    # whether the labels of RoIs come from annotations
+    labelled: bool = True
+
+    @property
+    def num_images(self) -> int:
+        """N."""
+        return len(self.student.neck_feats[0])
+
+    def matches(self, num_classes: int, count: int) -> Matches:
+        """Predictions of both that meet, see :func:`matches`; found once.
+
+        Args:
+            num_classes: C.
+            count: Predictions of the teacher for each image.
+        """
+        student, teacher = self.student.predictions, self.teacher.predictions
+        assert student is not None  # the place needs them
+        assert teacher is not None  # the place needs them
+        key = (teacher, num_classes, count)
+        return student.once(key, lambda: matches(student, *key))
 
 
 class Place(ABC):
@@ -223,7 +244,7 @@ class ConfidentLogitPlace(LogitPlace):
         """What is compared, with its weights."""
         student_logits, teacher_logits, same_box = self.logits(step)
         target = teacher_logits.argmax(dim=1)
-        weights = 1 - teacher_logits.float().softmax(dim=1)[:, -1]
+        weights = object_probability(teacher_logits)
         if same_box is not None:
             weights = weights * same_box
         return LogitRows(
@@ -232,6 +253,11 @@ class ConfidentLogitPlace(LogitPlace):
             target,
             self.loss.roi_weights(target, weights, self.num_classes),
         )
+
+
+def object_probability(logits: Tensor) -> Tensor:
+    """Probability (...) of any object, of logits (..., K)."""
+    return 1 - logits.float().softmax(dim=-1)[..., -1]
 
 
 def compare_rows(

@@ -57,25 +57,32 @@ class RoILogitPlace(LogitPlace):
     def compare(self, step: Step) -> list[Terms]:
         """One part for each stage of the student."""
         stages = [
-            self._rows(*stages)
+            self._rows(*stages, step.labelled)
             for stages in zip(
                 step.student.stages, step.teacher.stages, strict=True
             )
         ]
-        self._check_chance(stages[-1].teacher_logits, stages[-1].target)
+        if step.labelled:
+            self._check_chance(stages[-1].teacher_logits, stages[-1].target)
         return [compare_rows(self.loss, rows) for rows in stages]
 
     def rows(self, step: Step) -> LogitRows:
         """What is compared; of several stages, in the last."""
-        return self._rows(step.student.stages[-1], step.teacher.stages[-1])
+        return self._rows(
+            step.student.stages[-1], step.teacher.stages[-1], step.labelled
+        )
 
-    def _rows(self, student: RoIStage, teacher: TeacherStage) -> LogitRows:
+    def _rows(
+        self, student: RoIStage, teacher: TeacherStage, labelled: bool
+    ) -> LogitRows:
         assert teacher.logits is not None  # the place needs them
+        # without annotations, the target is what the teacher takes a RoI for
+        target = student.labels if labelled else teacher.logits.argmax(dim=1)
         return LogitRows(
             student.logits,
             teacher.logits,
-            student.labels,
+            target,
             self.loss.roi_weights(
-                student.labels, student.label_weights, self._background
+                target, student.label_weights, self._background
             ),
         )

@@ -263,6 +263,7 @@ def test_the_distilled_student_trains_with_the_commands_of_the_demo(
 ):
     """Really; the other trainings are plain ones of mmdet."""
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    monkeypatch.setenv('PYTHONPATH', str(REPO / 'tests' / 'quick_dump'))
     teacher = Finished(weights['teacher'], History(), 0.0, 1)
     run = plan('distilled', options, data, teacher)
     workshop = Workshop(

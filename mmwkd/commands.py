@@ -1,0 +1,353 @@
+"""What the commands do: their arguments, and what can be wrong with them.
+
+Nothing here loads torch before the command line is found to be in order.
+"""
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from mmwkd.cost_options import CollectOptions, EstimateOptions
+from mmwkd.files import atomic_write, check_writable
+from mmwkd.quiet import quiet
+
+_ESTIMATE, _COLLECT = EstimateOptions(), CollectOptions()
+
+
+def distil(
+    student: Path,
+    /,
+    *train_options: str,
+    teacher: Annotated[
+        tuple[str, str], tyro.conf.arg(metavar='CONFIG CHECKPOINT')
+    ],
+    out: Path = Path('my_distillation.py'),
+    train: bool = False,
+    dry_run: bool = False,
+    force: bool = False,
+) -> list[str] | None:
+    """Look at a student and a teacher, and write the config that distils.
+
+    Both detectors are built and run once, to find the places where they can
+    be compared. One training step on images of the student's own config
+    shows that it works, and what it costs. The written config is short: read
+    it, and change what you like.
+
+    Args:
+        student: Config that trains the student with plain mmdet.
+        *train_options: Options of mmdet's train.py, such as --amp, --resume
+            or --cfg-options key=value; they need --train.
+        teacher: Config and checkpoint of the teacher, a detector of the same
+            classes. The config may be of mmdet, as in 'mmdet::...'; the
+            checkpoint may be a URL.
+        out: Config to write.
+        train: Whether to train it then, with mmdet's own runner. All options
+            of train.py can be added, such as --amp.
+        dry_run: Whether nothing is written.
+        force: Whether an existing config may be replaced.
+
+    Returns:
+        Command line of mmdet's train.py, if it is to be run.
+
+    Raises:
+        FileExistsError: If the config exists and ``force`` is not set.
+        FileNotFoundError: If a file that is read does not exist.
+        ValueError: If the detectors cannot be compared, saying why.
+    """
+    if train and dry_run:
+        raise ValueError('--dry-run writes no config to --train')
+    if train_options and not train:
+        raise ValueError(
+            f'{" ".join(train_options)} is no option of distil; options of '
+            'training need --train'
+        )
+    _check_one_process(out, train_options)
+    _check_files(
+        config=student, teacher_config=teacher[0], checkpoint=teacher[1]
+    )
+    if not dry_run:
+        check_writable(out, force=force)
+    _load()
+    from mmwkd.distil import write_distillation
+
+    write_distillation(student, teacher, out=out, dry_run=dry_run, force=force)
+    if train:
+        return [str(out), *train_options]
+    if not dry_run:
+        print(f'to train it: mmwkd train {out}')
+    return None
+
+
+def export(
+    config: Path,
+    checkpoint: Path,
+    /,
+    *,
+    out_dir: Path = Path('.'),
+    force: bool = False,
+) -> None:
+    """Write a run's student as a checkpoint and a config of plain mmdet.
+
+    Args:
+        config: Config of the distillation run.
+        checkpoint: Checkpoint of the run.
+        out_dir: Folder to write to.
+        force: Whether existing files may be replaced.
+    """
+    _check_files(config=config, checkpoint=checkpoint)
+    _load()
+    from mmwkd.export import export_student
+
+    for path in export_student(config, checkpoint, out_dir, force=force):
+        print(path)
+
+
+def gradients(
+    config: Path,
+    /,
+    *,
+    student: str | None = None,
+    batches: int = 8,
+    cfg_options: tuple[str, ...] = (),
+) -> None:
+    """Show how strongly each loss pulls at the student.
+
+    For each loss, the norm of its gradient with respect to the maps of the
+    student's neck, averaged over batches of the config's training data, with
+    the factors that the first iterations of a run would find. Nothing is
+    trained.
+
+    Args:
+        config: Config of a distillation run.
+        student: Checkpoint of the student's baseline, after a few hundred
+            iterations, say; before them a focal loss has next to no
+            gradient. By default the weights that training starts from.
+        batches: Batches to average over.
+        cfg_options: Changes of the config, each key=value.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        ValueError: If the config is not of a distiller.
+    """
+    _check_files(config=config, checkpoint=student)
+    _load()
+    from mmwkd.gradients import print_gradients
+
+    print_gradients(
+        config, student=student, batches=batches, cfg_options=cfg_options
+    )
+
+
+def cost_estimate(
+    config: str,
+    checkpoint: str | None = None,
+    /,
+    *,
+    out: Path,
+    estimate: EstimateOptions = _ESTIMATE,
+    collect: CollectOptions = _COLLECT,
+    cfg_options: tuple[str, ...] = (),
+    device: str | None = None,
+    force: bool = False,
+) -> None:
+    """Estimate how related a teacher's categories are, as the cost of WKD-L.
+
+    On several GPUs it runs on all ranks of torchrun together. That the
+    output can be written is found out first.
+
+    Args:
+        config: Config of a detector, or of a distillation run, whose teacher
+            is taken.
+        checkpoint: Weights of the detector; may be left out where the
+            config of a run names them.
+        out: File to write, .npz.
+        estimate: How interrelations are estimated.
+        collect: What is measured, and on which boxes.
+        cfg_options: Changes to the config, as key=value.
+        device: Such as cuda:0 or cpu; by default a GPU where there is one.
+        force: Whether an existing file may be replaced.
+
+    Raises:
+        FileExistsError: If the file exists and ``force`` is not set.
+        OSError: If the file cannot be written.
+        ValueError: If the matrix cannot be estimated, saying why.
+    """
+    out = Path(out)
+    check_writable(out, force=force)
+    _check_files(config=config, checkpoint=checkpoint)
+    _load()
+    from mmengine import dist
+
+    from mmwkd.configs import read_config, teacher_options
+    from mmwkd.costs.estimate import estimate_cost_matrix, join_ranks
+    from mmwkd.distillers.teacher import build_teacher
+
+    loaded = read_config(config, cfg_options)
+    device = join_ranks(device)
+    options = teacher_options(loaded, checkpoint, name=config)
+    teacher = build_teacher(options)
+    teacher.detector.to(device)
+    named = options['config']
+    matrix = estimate_cost_matrix(
+        loaded,
+        teacher,
+        estimate,
+        collect,
+        name=named if isinstance(named, str) else config,
+    )
+    if dist.get_rank() == 0:
+        matrix.save(out, force=force)
+        print(f'{out}: {len(matrix.categories)} categories')
+    dist.barrier()
+
+
+def cost_inspect(
+    file: Path,
+    /,
+    *,
+    ann_file: Path | None = None,
+    kappa: float = 2.0,
+    out_dir: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Show how good a cost matrix is: figures, a heatmap and a map.
+
+    Args:
+        file: Cost matrix file.
+        ann_file: Annotations in COCO format, for their supercategories.
+        kappa: Sharpness of the drawn cost.
+        out_dir: Folder for the pictures; by default one named as the file,
+            in work_dirs/cost_matrix.
+        force: Whether earlier pictures may be replaced.
+
+    Raises:
+        FileExistsError: If there is a picture and ``force`` is not set.
+        FileNotFoundError: If a file does not exist.
+        ValueError: If a file is not what it should be.
+    """
+    _check_files(file=file, ann_file=ann_file)
+    from mmwkd.costs.cost_matrix import CostMatrix
+    from mmwkd.costs.inspection import (
+        PICTURES,
+        figures_of,
+        read_supercategories,
+    )
+    from mmwkd.costs.plots import draw_heatmap, draw_map
+    from mmwkd.functional.checks import check_positive
+
+    check_positive(kappa=kappa)
+    out_dir = out_dir or Path('work_dirs/cost_matrix') / file.stem
+    heatmap, plane = (out_dir / name for name in PICTURES)
+    for path in (heatmap, plane):
+        check_writable(path, force=force)
+    matrix = CostMatrix.load(file)
+    families = None
+    if ann_file is not None:
+        families = read_supercategories(ann_file, matrix.categories[:-1])
+    print(f'{file}, estimator {matrix.estimator}')
+    print('\n'.join(figures_of(matrix, families)))
+    drawn = {
+        heatmap: draw_heatmap(matrix, families, kappa=kappa),
+        plane: draw_map(matrix, families),
+    }
+    for path, picture in drawn.items():
+        with atomic_write(path, force=force) as opened:
+            opened.write(picture)
+        print(path)
+
+
+def cost_transport(
+    config: str,
+    checkpoint: str | None = None,
+    /,
+    *,
+    num_images: int = 8,
+    num_rois: int = 32,
+    num_plans: int = 6,
+    seed: int = 0,
+    cfg_options: tuple[str, ...] = (),
+    out_dir: Path = Path('work_dirs/transport'),
+    force: bool = False,
+) -> None:
+    """Show what entropic transport does on RoIs, and what reg does to it.
+
+    The distiller of a config is run on a few training images.
+
+    Args:
+        config: Config of a distillation run.
+        checkpoint: The student's checkpoint; by default its initial weights.
+        num_images: Training images to run on.
+        num_rois: Foreground RoIs to take at most.
+        num_plans: Plans to draw, of the RoIs with the largest distance.
+        seed: Seed of initial weights, images and RoI sampling.
+        cfg_options: Changes to the config, as key=value, such as
+            model.logit_loss.reg=0.05.
+        out_dir: Folder for the pictures.
+        force: Whether earlier pictures may be replaced.
+
+    Raises:
+        FileExistsError: If a picture exists and ``force`` is not set.
+        ValueError: If the config is of no such run, or no RoI is of an
+            object.
+    """
+    _check_files(config=config, checkpoint=checkpoint)
+    _load()
+    from mmwkd.configs import read_config
+    from mmwkd.costs.transport_inspection import (
+        PICTURES,
+        inspect_transport,
+        subject_of,
+    )
+    from mmwkd.functional.checks import check_at_least
+
+    check_at_least(
+        1, num_images=num_images, num_rois=num_rois, num_plans=num_plans
+    )
+    for name in PICTURES:
+        check_writable(out_dir / name, force=force)
+    subject = subject_of(
+        read_config(config, cfg_options),
+        checkpoint,
+        num_images=num_images,
+        num_rois=num_rois,
+        seed=seed,
+    )
+    inspect_transport(subject, out_dir, num_plans=num_plans, force=force)
+
+
+def _check_files(**paths: str | Path | None) -> None:
+    """Refuse a path that is mistyped; names of packages and URLs pass."""
+    for name, path in paths.items():
+        if path is None or '::' in str(path) or '://' in str(path):
+            continue
+        if not Path(path).is_file():
+            raise FileNotFoundError(
+                f'{name.replace("_", " ")} {path} does not exist'
+            )
+
+
+def _check_one_process(out: Path, train_options: tuple[str, ...]) -> None:
+    """Refuse launchers, whose processes would all write the config."""
+    processes = os.environ.get('WORLD_SIZE', '1')
+    if processes == '1' and '--launcher' not in train_options:
+        return
+    start = 'torchrun --nproc-per-node gpu -m mmwkd'
+    if 'slurm' in train_options:
+        start = 'srun python -m mmwkd'
+    if '--launcher' not in train_options:
+        train_options = ('--launcher', 'pytorch', *train_options)
+    raise ValueError(
+        'distil looks at the detectors in one process: run it without a '
+        f'launcher and without --train, then\n{start} train {out} '
+        f'{" ".join(train_options)}'
+    )
+
+
+def _load() -> None:
+    """Load mmdet, and register its components and ours."""
+    with quiet():
+        import_module('mmwkd.components')
+        import_module('mmdet.utils').register_all_modules()

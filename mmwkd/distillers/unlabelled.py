@@ -1,0 +1,96 @@
+"""Split a batch into images with labels and images without.
+
+Shapes: N images, B boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from mmdet.structures import DetDataSample, SampleList
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+
+class Images(NamedTuple):
+    """Some images of a batch."""
+
+    inputs: Tensor  # (N, 3, H, W)
+    data_samples: SampleList
+
+
+def by_labels(
+    inputs: Tensor, data_samples: SampleList
+) -> tuple[Images, Images | None]:
+    """Split a batch into images with labels and images without.
+
+    An image is unlabelled if its pipeline loads no boxes: mmdet then packs
+    ground truth without ``bboxes``. One whose annotations list no box is
+    labelled, as one that shows nothing.
+
+    Args:
+        inputs: Preprocessed images, of shape (N, 3, H, W).
+        data_samples: Their annotations.
+
+    Returns:
+        The images with labels, and those without, which are given empty
+        ground truth; None if all have labels.
+
+    Raises:
+        ValueError: If no image has labels.
+    """
+    # what else may be handed in is for the student to judge
+    samples = data_samples if isinstance(data_samples, Sequence) else ()
+    labelled = [has_labels(sample) for sample in samples]
+    if all(labelled):
+        return Images(inputs, data_samples), None
+    if not any(labelled):
+        raise ValueError(
+            f'none of the {len(labelled)} images of the batch has labels, '
+            'but each batch needs one that has, on each rank: set '
+            "train_dataloader.batch_sampler=None and sampler=dict(type='"
+            "GroupMultiSourceSampler', batch_size=..., source_ratio=[...])"
+        )
+    mask = torch.tensor(labelled)
+    return (
+        Images(inputs[mask], _where(data_samples, labelled, True)),
+        Images(
+            inputs[~mask],
+            [
+                _with_empty_labels(sample, inputs)
+                for sample in _where(data_samples, labelled, False)
+            ],
+        ),
+    )
+
+
+def has_labels(sample: DetDataSample) -> bool:
+    """Whether the ground truth of an image was loaded."""
+    instances = getattr(sample, 'gt_instances', None)
+    return not isinstance(instances, InstanceData) or 'bboxes' in instances
+
+
+def _where(
+    data_samples: SampleList, labelled: Sequence[bool], wanted: bool
+) -> SampleList:
+    return [
+        sample
+        for sample, own in zip(data_samples, labelled, strict=True)
+        if own is wanted
+    ]
+
+
+def _with_empty_labels(sample: DetDataSample, inputs: Tensor) -> DetDataSample:
+    sample = sample.new()  # that of the batch stays as it is
+    for name in ('gt_instances', 'ignored_instances'):
+        setattr(
+            sample,
+            name,
+            InstanceData(
+                bboxes=inputs.new_zeros((0, 4), dtype=torch.float32),
+                labels=inputs.new_zeros(0, dtype=torch.long),
+            ),
+        )
+    return sample

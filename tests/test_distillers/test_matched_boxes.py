@@ -1,0 +1,165 @@
+"""Boxes of predictions that meet, of detectors without RoIs in common."""
+
+import copy
+from pkgutil import resolve_name
+
+import pytest
+import torch
+from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+from mmengine.logging import MessageHub
+from torch.testing import assert_close
+
+from mmwkd.distillers.boxes import offsets
+from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
+from tests.test_families import tiny
+
+from .test_matched_logits import trained
+
+KEY = 'loss_l1_box_delta'
+# heads that code their boxes in different ways
+CONFIGS = [
+    'retinanet/retinanet_r50_fpn_1x_coco.py',
+    'vfnet/vfnet_r50_fpn_1x_coco.py',
+    'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+    'gfl/gfl_r50_fpn_1x_coco.py',
+    'foveabox/fovea_r50_fpn_4xb4-1x_coco.py',
+    'reppoints/reppoints-moment_r50_fpn_1x_coco.py',
+    'tood/tood_r50_fpn_1x_coco.py',
+    'sabl/sabl-retinanet_r50_fpn_1x_coco.py',
+    'yolox/yolox_tiny_8xb8-300e_coco.py',
+    'yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py',
+    'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
+    'sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py',
+]
+
+
+@pytest.fixture
+def build_box(build):
+    def build_distiller(student, teacher, **changes):
+        return build(
+            **{
+                'student': student,
+                'teacher': dict(config=teacher, allow_random=True),
+                'logit_loss': None,
+                'neck_loss': None,
+                'roi_loss': None,
+                'box_loss': dict(type='BoxDistillationLoss'),
+                **changes,
+            }
+        )
+
+    return build_distiller
+
+
+def test_offsets_are_those_of_mmdets_coder():
+    torch.manual_seed(0)
+    corners = 60 * torch.rand(2, 20, 2)
+    boxes, references = torch.cat([corners, corners + 1 + corners], dim=2)
+    coder = DeltaXYWHBBoxCoder(target_stds=(0.1, 0.1, 0.2, 0.2))
+    assert_close(offsets(boxes, references), coder.encode(references, boxes))
+
+
+def test_boxes_without_area_have_finite_offsets_and_gradients():
+    boxes = torch.tensor([[5.0, 5, 5, 5], [0, 0, 0, 1e4]], requires_grad=True)
+    value = offsets(boxes, boxes.detach().flip(0))
+    (gradient,) = torch.autograd.grad(value.sum(), boxes)
+    assert value.isfinite().all()
+    assert gradient.isfinite().all()
+
+
+@pytest.fixture
+def first_epoch():
+    """TOOD assigns otherwise in its first epochs."""
+    hub = MessageHub.get_current_instance()
+    hub.update_info('epoch', 0)
+    yield
+    hub.pop_info('epoch')
+
+
+@pytest.mark.usefixtures('first_epoch')
+@pytest.mark.parametrize('config', CONFIGS)
+def test_boxes_of_every_coding_learn(config, build_box, step):
+    model = tiny(config, factor=8)
+    distiller = build_box(model, copy.deepcopy(model))
+    trained(distiller.student)
+    distiller.teacher.load_state_dict(distiller.student.state_dict())
+    assert step(distiller)[KEY].abs() < 1e-5
+    for name, value in distiller.teacher.named_parameters():
+        if any(part in name for part in ('reg', 'pts', 'pred')):
+            value.data += 2e-3 * torch.randn_like(value)
+    loss = step(distiller)[KEY]
+    assert loss > 1e-5
+    loss.backward()
+    heads = [
+        name.rpartition('head')[2]
+        for name, value in distiller.student.named_parameters()
+        if value.grad is not None and value.grad.any() and 'head' in name
+    ]
+    assert any('reg' in name or 'pred' in name for name in heads)
+    assert not any('cls.' in name for name in heads)
+
+
+@pytest.mark.parametrize('num_boxes', [0, 2])
+def test_a_teacher_with_rois_has_boxes_for_a_dense_student(
+    num_boxes, build_box, step
+):
+    student = tiny_retinanet()  # its boxes are its anchors, as in an RPN
+    student.bbox_head.anchor_generator.octave_base_scale = 2
+    distiller = build_box(student, tiny_faster_rcnn())
+    head = distiller.student.bbox_head
+    head.retina_reg.weight.data.zero_()
+    losses = step(distiller, boxes_per_image=num_boxes)
+    assert losses[KEY] > 0
+    losses[KEY].backward()
+    assert head.retina_reg.weight.grad.any()
+    assert head.retina_cls.weight.grad is None
+
+
+def test_boxes_that_do_not_meet_are_an_exact_0_in_the_graph(build_box, step):
+    distiller = build_box(tiny_retinanet(), tiny_retinanet())
+    bias = distiller.teacher.bbox_head.retina_reg.bias
+    bias.data = 3.0 * torch.tensor([1.0, 1, 0, 0]).repeat(len(bias) // 4)
+    loss = step(distiller)[KEY]
+    assert loss == 0
+    assert loss.requires_grad
+
+
+def test_what_two_places_ask_for_is_found_once(build_box, monkeypatch):
+    calls = []
+    for name in ('predictions.most_confident', 'matching.closest'):
+        function = resolve_name(f'mmwkd.distillers.{name}')
+        monkeypatch.setattr(
+            f'mmwkd.distillers.{name}',
+            lambda *args, function=function: (
+                calls.append(function.__name__) or function(*args)
+            ),
+        )
+    logit_loss = dict(type='KDLoss')
+    both = build_box(
+        tiny_faster_rcnn(), tiny_retinanet(), logit_loss=logit_loss
+    )
+    judged = build_box(
+        tiny_retinanet(),
+        tiny_faster_rcnn(),
+        logit_loss=logit_loss,
+        box_loss=None,
+    )
+    for distiller in (both, judged):
+        data = distiller.data_preprocessor(tiny_batch(), training=True)
+        distiller.loss(data['inputs'], data['data_samples'])
+    assert calls == ['most_confident', 'closest', 'most_confident']
+
+
+def test_boxes_without_deltas_are_refused(build_box):
+    grid = tiny_faster_rcnn()
+    grid.roi_head.bbox_head.update(with_reg=False)
+    grid.roi_head.bbox_head.pop('loss_bbox')
+    for pair in ((grid, tiny_retinanet()), (tiny_retinanet(), grid)):
+        with pytest.raises(ValueError, match='Shared.* nothing: leave box_lo'):
+            build_box(*pair)
+    with pytest.raises(ValueError, match='background_weight'):
+        build_box(
+            tiny_retinanet(),
+            tiny_retinanet(),
+            box_loss=dict(type='BoxDistillationLoss', background_weight=0.5),
+        )
