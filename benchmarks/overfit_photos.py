@@ -157,7 +157,7 @@ def train(cfg: Config) -> dict[str, Any]:
         float(scalars[name].current()) if name in scalars else 0.0
         for name in ('val/coco/bbox_mAP', 'val/coco/bbox_mAP_50')
     )
-    distances = {  # once the balance is measured, and in the end
+    distances = {  # once the balance has settled, and in the end
         name.removeprefix('train/'): [
             float(values.data[0][part].mean())
             for part in (slice(100, 120), slice(-20, None))

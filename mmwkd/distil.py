@@ -264,7 +264,6 @@ def try_step(config: Config) -> Trial:
     model = copy.deepcopy(config.model)
     without_pretrained(model.student)
     model.setdefault('data_preprocessor', config.get('data_preprocessor'))
-    model.balance_iterations = 1  # which takes time in the first alone
     distiller: DetectorDistiller = MODELS.build(model)
     distiller.init_weights()
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -286,6 +285,7 @@ def try_step(config: Config) -> Trial:
             _, step = distiller.observe(data['inputs'], data['data_samples'])
             rows = tuple(distiller.compared_logits(step).student_logits.shape)
     _, losses = _timed_step(distiller, data)  # the first is slow
+    distiller.balance.frozen = True  # as in nearly all steps of a training
     return Trial(
         losses=losses,
         rows=rows,

@@ -82,25 +82,20 @@ def print_gradients(
     data = list(islice(loader, batches))
     balance, console = distiller.balance, Console(highlight=False)
     with console.status('balance') as status:
-        iterations = balance.iterations
-        if iterations:
-            for batch in data:
-                gradient_norms(distiller, batch)
-            balance.iterations = balance.measured
+        for batch in data if balance.interval else ():
+            gradient_norms(distiller, batch)
+        balance.frozen = True
         runs = []
         for index, batch in enumerate(data, start=1):
             status.update(f'batch {index} of {batches}')
             runs.append(gradient_norms(distiller, batch))
     console.print(_table(runs))
-    if iterations:
-        factors = ', '.join(
-            f'{name} {float(factor):.3g}'
-            for name, factor in balance.factors().items()
-        )
-        console.print(
-            f'factors after {balance.measured} of {iterations} iterations: '
-            f'{factors}'
-        )
+    factors = ', '.join(
+        f'{name} {float(factor):.3g}'
+        for name, factor in balance.factors().items()
+    )
+    if factors:
+        console.print(f'factors of these batches: {factors}')
 
 
 def _table(runs: list[dict[str, Pull]]) -> Table:

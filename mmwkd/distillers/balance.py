@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from mmwkd.distillers.plain_state import OnCpuInFiles
 from mmwkd.functional.checks import check_not_negative
 
-_SUMS = ('log_ratios', 'counts')
+_STATE = ('log_ratios', 'counts')
+
+_EACH = 100  # first iterations, each of which is measured
+_MEAN = 10  # measurements that the moving mean is over
 
 # gradients of a mean over many positions, which float16 would round to 0
 _SCALE_OF_HALF = 1024.0
@@ -22,22 +25,24 @@ _MAX_LOG_RATIO = math.log(1e4)
 
 
 class GradientBalance(nn.Module):
-    """One factor for each place, from the gradients of the first iterations.
+    """One factor for each place, from gradients.
 
     Losses have units of their own, but what they do to a student can be
-    compared where all of them reach it: at the maps of its neck. In each of
-    the first iterations, the norm of the gradient of the student's own losses
-    is divided by that of the place's loss. The geometric mean of these ratios
-    times the place's share is its factor, which stays as it is from then on.
-    Norms are those of the batch of all ranks together; nothing waits for the
-    device.
+    compared where all of them reach it: at the maps of its neck. There, the
+    norm of the gradient of the student's own losses is divided by that of
+    the place's loss. A moving geometric mean of these ratios, times the
+    place's share, is its factor. The student's own gradient may fall tenfold
+    when the learning rate has warmed up, hence it is measured all along: in
+    each of the first 100 iterations, then now and then. Norms are those of
+    the batch of all ranks together; nothing waits for the device.
 
     Args:
         shares: Of each place, the norm of its gradient as a fraction of that
             of the student's own losses.
         losses: Describes the loss of each place: what was measured for
             others is not taken from a checkpoint.
-        iterations: Iterations to measure in; with 0 all factors are 1.
+        interval: Iterations from one measurement to the next; with 0 there
+            are no factors.
     """
 
     log_ratios: Tensor
@@ -48,17 +53,18 @@ class GradientBalance(nn.Module):
         self,
         shares: Mapping[str, float],
         losses: Mapping[str, str],
-        iterations: int,
+        interval: int,
     ) -> None:
         super().__init__()
-        check_not_negative(balance_iterations=iterations)
-        self.iterations = iterations
-        self.measured = 0
+        check_not_negative(balance_interval=interval)
+        self.interval = interval
+        self.iteration = 0
+        self.frozen = False
         self._places = tuple(shares)
         self._losses = dict(losses)
         log_shares = torch.tensor(list(shares.values())).log()
         for name, value in (
-            ('log_ratios', torch.zeros(len(shares))),  # summed
+            ('log_ratios', torch.zeros(len(shares))),
             ('counts', torch.zeros(len(shares))),
             ('log_shares', log_shares),
         ):
@@ -70,14 +76,17 @@ class GradientBalance(nn.Module):
         distillation: Mapping[str, Tensor],
         neck_feats: Sequence[Tensor],
     ) -> None:
-        """Take in one iteration, unless enough were.
+        """Take in one iteration, if it is one to measure.
 
         Args:
             student_losses: The student's own losses, as it returns them.
             distillation: Loss of each place, of shape ().
             neck_feats: Maps of the student's neck, in the graph of both.
         """
-        if self.measured >= self.iterations:
+        if self.frozen or not self.interval:
+            return
+        iteration, self.iteration = self.iteration, self.iteration + 1
+        if iteration >= _EACH and iteration % self.interval:
             return
         squares = torch.stack(
             [
@@ -90,19 +99,18 @@ class GradientBalance(nn.Module):
         # no ground truth, no gradient; half precision may overflow; and
         # rounding is all that there is between equal detectors
         usable = log_ratios.isfinite() & (log_ratios < _MAX_LOG_RATIO)
-        self.log_ratios += torch.where(usable, log_ratios, 0)
         self.counts += usable
-        self.measured += 1
+        change = (log_ratios - self.log_ratios) / self.counts.clamp(1, _MEAN)
+        self.log_ratios += torch.where(usable, change, 0)
 
     def factors(self) -> dict[str, Tensor]:
         """Factor of each place as measured so far, each of shape ().
 
         Places that are not to be balanced have none.
         """
-        if not self.iterations:
+        if not self.interval:
             return {}
-        means = self.log_ratios / self.counts.clamp(min=1)
-        factors = (means + self.log_shares).exp()
+        factors = (self.log_ratios + self.log_shares).exp()
         # what was not measured keeps its own scale
         factors = torch.where(self.counts > 0, factors, 1)
         return dict(zip(self._places, factors.unbind(), strict=True))
@@ -110,10 +118,10 @@ class GradientBalance(nn.Module):
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         return {
-            'measured': self.measured,
+            'iteration': self.iteration,
             'losses': self._losses,
-            'sums': OnCpuInFiles(
-                (name, getattr(self, name).clone()) for name in _SUMS
+            'ratios': OnCpuInFiles(
+                (name, getattr(self, name).clone()) for name in _STATE
             ),
         }
 
@@ -125,9 +133,9 @@ class GradientBalance(nn.Module):
         """
         if state['losses'] != self._losses:
             return
-        self.measured = state['measured']
-        for name in _SUMS:
-            getattr(self, name).copy_(state['sums'][name])
+        self.iteration = state['iteration']
+        for name in _STATE:
+            getattr(self, name).copy_(state['ratios'][name])
 
 
 def total(losses: Mapping[str, Any]) -> Tensor:

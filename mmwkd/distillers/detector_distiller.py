@@ -79,8 +79,9 @@ class DetectorDistiller(BaseDetector):
         student: Config of the student, data preprocessor included.
         teacher: See :func:`mmwkd.distillers.build_teacher`.
         data_preprocessor: For a student whose config has none.
-        balance_iterations: In so many first iterations the loss of each place
-            is brought to the scale of the student's own losses, see
+        balance_interval: The loss of each place is brought to the scale of
+            the student's own losses, which is measured once in so many
+            iterations, see
             :class:`mmwkd.distillers.balance.GradientBalance`; a
             ``loss_weight`` multiplies that. With 0 losses keep the scale of
             their formulas, and each needs a weight of its own.
@@ -131,7 +132,7 @@ class DetectorDistiller(BaseDetector):
         teacher: dict[str, Any],
         *,
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
-        balance_iterations: int = 100,
+        balance_interval: int = 20,
         init_cfg: dict[str, Any] | None = None,
         **config: Any,
     ) -> None:
@@ -174,7 +175,7 @@ class DetectorDistiller(BaseDetector):
                 for entry, place in self._places.items()
             },
             {entry: repr(place.loss) for entry, place in self._places.items()},
-            balance_iterations,
+            balance_interval,
         )
         self._needs = reduce(
             or_, (place.needs for place in self._places.values()), Needs()
@@ -472,7 +473,7 @@ def _with_balance(
     prefix: str,
     local_metadata: dict[str, Any],
 ) -> None:
-    if distiller.balance.iterations:
+    if distiller.balance.interval:
         local_metadata[BALANCE] = distiller.balance.state()
 
 
@@ -502,7 +503,7 @@ def _logged(balance: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _check_entries(config: Mapping[str, Any], student: Any) -> None:
     """Refuse entries of the config that nothing would read."""
-    known = ['student', 'teacher', *entries(), 'balance_iterations']
+    known = ['student', 'teacher', *entries(), 'balance_interval']
     for name in sorted(set(config) - set(known)):
         raise ValueError(
             f'a DetectorDistiller has no option {name!r}; '

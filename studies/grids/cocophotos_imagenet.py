@@ -24,6 +24,7 @@ teacher = dict(
 baseline = 'student'
 cfg_options = {'train_cfg.max_iters': 2000, **_tune}
 rows = {
-    'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
     'student': dict(config=pair['student']),
+    'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
+    'dkd': dict(losses='dkd'),
 }

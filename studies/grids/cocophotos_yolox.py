@@ -19,6 +19,10 @@ rows = {
     'kd': dict(losses='kd'),
     'wkd-l': dict(losses='wkd', places=['logit']),
     'wkd-f': dict(losses='wkd', places=['neck']),
+    'wkd-f_adapter': dict(
+        config='configs/cocophotos/wkd-f_rtmdet_mobilenetv2-from-yolox-nano_'
+        'pafpn64_400-adapter_cocophotos.py'
+    ),
     **{
         method: dict(losses=method, places=['neck'])
         for method in ('pkd', 'fitnet', 'cwd')

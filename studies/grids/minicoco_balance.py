@@ -1,7 +1,7 @@
 # Whether losses need weights of their own: the default of a distiller beside
 # weights that were tuned one by one (docs/results_drawn.md). Data and teacher
 # as for minicoco_methods.py.
-_TUNED = {'model.balance_iterations': 0}
+_TUNED = {'model.balance_interval': 0}
 
 dataset = 'minicoco, balance'
 seeds = [0, 1, 2]

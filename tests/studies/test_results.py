@@ -49,6 +49,9 @@ def test_every_row_of_the_grids_is_in_a_table(results):
     grid = Config.fromfile(results.GRIDS / 'cocophotos_yolox.py')
     assert grid.dataset == results.PHOTOGRAPHS
     assert set(grid.rows) <= set(results.PHOTOGRAPHED)
+    grid = Config.fromfile(results.GRIDS / 'cocophotos_imagenet.py')
+    assert grid.dataset == results.FROM_IMAGENET
+    assert set(grid.rows) <= set(results.PHOTOGRAPHED)
 
 
 def test_only_what_is_between_the_marks_is_replaced(results, tmp_path):
@@ -209,9 +212,7 @@ def test_a_rival_that_is_behind_makes_a_positive_difference(results, tmp_path):
     assert [row[0] for row in table[3:]] == ['student']
 
 
-def test_photographs_have_gains_over_the_student_and_over_rivals(
-    results, tmp_path
-):
+def test_photographs_have_gains_over_the_student(results, tmp_path):
     for seed, ap in ((0, 4.0), (1, 4.4)):
         write(
             tmp_path,
@@ -223,7 +224,6 @@ def test_photographs_have_gains_over_the_student_and_over_rivals(
     write(tmp_path, results.PHOTOGRAPHS, teacher_record(18.7))
 
     gains = cells(results.TABLES['photographs']())
-    against = cells(results.TABLES['photographs, against']())
 
     assert [line[:3] for line in gains[2:]] == [
         ['teacher', '18.7', ''],
@@ -231,9 +231,22 @@ def test_photographs_have_gains_over_the_student_and_over_rivals(
         ['`kd`', '3.0 ± 0.0 (2)', '+1.0'],
         ['`wkd-ln`', '4.2 ± 0.3 (2)', '+2.2'],
     ]
-    assert [(line[0], line[1], line[3]) for line in against[2:]] == [
-        ('student', '+2.2', '2'),
-        ('kd', '+1.2', '2'),
+
+
+def test_photographs_from_imagenet_are_curves(results, tmp_path):
+    student = make_record('student', 0, 1.2)
+    dkd = make_record('dkd', 0, 2.4)
+    write(
+        tmp_path,
+        results.FROM_IMAGENET,
+        replace(student, curve=((1000, 0.3), (2000, 1.2))),
+        replace(dkd, curve=((2000, 2.4),)),
+    )
+    table = cells(results.TABLES['photographs, from ImageNet']())
+    assert [table[0], *table[2:]] == [
+        ['method', '1000', '2000'],
+        ['student alone', '0.3', '1.2'],
+        ['`dkd`', '–', '2.4'],
     ]
 
 

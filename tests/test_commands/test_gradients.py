@@ -54,14 +54,14 @@ def test_a_table_shows_what_the_balance_does(tmp_path, capsys):
 
     shares, printed = pulls()
     assert 0 < shares['loss_cls'] < 2
-    assert re.search(r'after 1 of 100 iterations: logit \S+, roi \S+', printed)
+    assert re.search(r'factors of these batches: logit \S+, roi \S+', printed)
     option = '--cfg-options', 'model.roi_loss.loss_weight=3'
     stronger, _ = pulls(*option)
     name = 'loss_wkd_roi_mean'
     assert stronger[name] == pytest.approx(3 * shares[name], rel=0.1)
-    raw, printed = pulls('--cfg-options', 'model.balance_iterations=0')
+    raw, printed = pulls('--cfg-options', 'model.balance_interval=0')
     assert raw[name] != pytest.approx(shares[name], rel=0.1)
-    assert 'iterations' not in printed
+    assert 'factors' not in printed
 
 
 def test_a_plain_config_is_refused(tmp_path, capsys):

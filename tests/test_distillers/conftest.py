@@ -59,7 +59,7 @@ def distiller_config(checkpoint, **changes):
     """
     cfg = dict(
         type='DetectorDistiller',
-        balance_iterations=0,
+        balance_interval=0,
         student=tiny_faster_rcnn(),
         teacher=dict(config=teacher_config(), checkpoint=str(checkpoint)),
         **LOSSES,

@@ -40,7 +40,7 @@ def _as_arguments(data):
 
 
 def test_each_place_gets_its_share(build):
-    distiller = build(balance_iterations=10)
+    distiller = build(balance_interval=1)
     for place, share in shares(distiller).items():
         wanted = distiller._places[place].share
         assert share == pytest.approx(wanted, rel=1e-4), place
@@ -48,7 +48,7 @@ def test_each_place_gets_its_share(build):
 
 @pytest.mark.parametrize('scale', [1e-2, 1e2])
 def test_units_of_the_features_do_not_matter(build, scale):
-    distiller = build(balance_iterations=10, logit_loss=None)
+    distiller = build(balance_interval=1, logit_loss=None)
     for place in distiller._places.values():
         terms = place.loss.terms
         place.loss.terms = lambda *args, terms=terms, **options: {
@@ -62,26 +62,47 @@ def test_units_of_the_features_do_not_matter(build, scale):
 
 def test_loss_weight_multiplies(build):
     roi_loss = dict(type='WKDFeatureLoss', loss_weight=0.25)
-    distiller = build(balance_iterations=10, roi_loss=roi_loss)
+    distiller = build(balance_interval=1, roi_loss=roi_loss)
     assert shares(distiller)['roi'] == pytest.approx(0.25 * 1.5, rel=1e-4)
 
 
 def test_a_loss_weight_of_0_is_an_exact_0(build, step):
     roi_loss = dict(type='WKDFeatureLoss', loss_weight=0.0)
-    losses = step(build(balance_iterations=10, roi_loss=roi_loss))
+    losses = step(build(balance_interval=1, roi_loss=roi_loss))
     assert losses['loss_wkd_roi_mean'] == 0
     assert losses['balance_roi'].isfinite()
 
 
-def test_factors_are_frozen_after_the_first_iterations(build, step):
-    distiller = build(balance_iterations=2)
-    logged = [step(distiller, tiny_batch(seed=seed)) for seed in range(4)]
-    factors = [
-        [each[f'balance_{p}'].item() for p in PLACES] for each in logged
-    ]
-    assert factors[0] != factors[1]
-    assert factors[1] == factors[2] == factors[3]
-    assert list(logged[0]) == list(logged[3])
+def test_after_the_first_iterations_it_is_measured_now_and_then():
+    maps = [torch.ones(2, requires_grad=True)]
+    balance = GradientBalance({'neck': 1.0}, {'neck': ''}, 20)
+    measured = []
+    for iteration in range(150):
+        before = balance.counts.item()
+        own = {'loss_cls': maps[0].sum()}
+        balance.measure(own, {'neck': maps[0].sum()}, maps)
+        if balance.counts.item() > before:
+            measured.append(iteration)
+    assert measured == [*range(100), 100, 120, 140]
+
+
+def test_factors_follow_the_student():
+    maps = [torch.ones(2, requires_grad=True)]
+    balance = GradientBalance({'neck': 1.0}, {'neck': ''}, 20)
+    for iteration in range(600):
+        scale = 10.0 if iteration < 50 else 1.0  # while the rate warms up
+        own = {'loss_cls': scale * maps[0].sum()}
+        balance.measure(own, {'neck': maps[0].sum()}, maps)
+        if iteration == 40:
+            assert balance.factors()['neck'].item() == pytest.approx(10)
+    assert balance.factors()['neck'].item() == pytest.approx(1, rel=0.01)
+
+
+def test_keys_are_the_same_in_every_iteration(build, step):
+    distiller = build(balance_interval=3)
+    keys = list(step(distiller))
+    distiller.balance.iteration = 101
+    assert list(step(distiller)) == keys
 
 
 def test_they_are_the_geometric_mean_over_iterations():
@@ -120,10 +141,10 @@ def test_measuring_changes_no_gradient(build, step):
         torch.manual_seed(0)  # RoIs are sampled
         return step(distiller)
 
-    frozen = build(balance_iterations=1)
-    run(frozen)
-    measuring = copy.deepcopy(frozen)
-    measuring.balance.iterations = 2  # and the same once more
+    measuring = build(balance_interval=1)
+    run(measuring)
+    frozen = copy.deepcopy(measuring)
+    frozen.balance.frozen = True
     gradients = []
     for distiller in (frozen, measuring):
         total(run(distiller)).backward()
@@ -135,36 +156,36 @@ def test_measuring_changes_no_gradient(build, step):
 
 
 def test_a_checkpoint_keeps_what_was_measured(build, step):
-    first = build(balance_iterations=3)
+    first = build(balance_interval=1)
     for seed in range(2):
         step(first, tiny_batch(seed=seed))
     file = io.BytesIO()
     torch.save(first.state_dict(), file)
     file.seek(0)
     state = torch.load(file, weights_only=True)
-    resumed = build(balance_iterations=3)
+    resumed = build(balance_interval=1)
     resumed.load_state_dict(state)
-    assert resumed.balance.measured == 2
+    assert resumed.balance.iteration == 2
     assert resumed.balance.factors() == first.balance.factors()
 
 
 def test_factors_of_other_losses_are_not_taken(build, step):
-    first = build(balance_iterations=3)
+    first = build(balance_interval=1)
     step(first)
-    other = build(balance_iterations=3, roi_loss=dict(type='FitNetLoss'))
+    other = build(balance_interval=1, roi_loss=dict(type='FitNetLoss'))
     other.load_state_dict(first.state_dict())
-    assert other.balance.measured == 0
+    assert other.balance.iteration == 0
     assert all(factor == 1 for factor in other.balance.factors().values())
 
 
 def test_without_balance_losses_are_their_formulas(build, step):
-    losses = step(build(balance_iterations=0))
+    losses = step(build(balance_interval=0))
     assert not [name for name in losses if name.startswith('balance')]
 
 
 def test_a_negative_number_of_iterations_is_refused(build):
-    with pytest.raises(ValueError, match='balance_iterations.*-1'):
-        build(balance_iterations=-1)
+    with pytest.raises(ValueError, match='balance_interval.*-1'):
+        build(balance_interval=-1)
 
 
 def test_a_frozen_student_neck_is_trained_as_configured(step):

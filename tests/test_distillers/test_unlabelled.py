@@ -111,7 +111,7 @@ def test_a_silent_distiller_trains_on_the_labelled_images(distiller, step):
 
 
 def test_balance_is_measured_on_labelled_images(build, step):
-    distiller = build(balance_iterations=1, logit_loss=None).eval()
+    distiller = build(balance_interval=1, logit_loss=None).eval()
     made = batch(unlabelled=[1])
     torch.manual_seed(0)
     mixed = step(copy.deepcopy(distiller), copy.deepcopy(made))

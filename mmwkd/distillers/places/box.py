@@ -37,6 +37,7 @@ class _BoxPlace(Place):
     entry = 'box'
     compares = 'boxes'
     compares_classes = True
+    share = 0.2
 
     def __init__(self, loss: DistillationLoss, pair: DetectorPair) -> None:
         super().__init__(loss, pair)
