@@ -73,14 +73,14 @@ class GradientBalance(nn.Module):
     def measure(
         self,
         student_losses: Mapping[str, Any],
-        distillation: Mapping[str, Tensor],
+        distillation: Mapping[str, Mapping[str, Tensor]],
         neck_feats: Sequence[Tensor],
     ) -> None:
         """Take in one iteration, if it is one to measure.
 
         Args:
             student_losses: The student's own losses, as it returns them.
-            distillation: Loss of each place, of shape ().
+            distillation: Terms of each place by their keys, of shape ().
             neck_feats: Maps of the student's neck, in the graph of both.
         """
         if self.frozen or not self.interval:
@@ -90,8 +90,8 @@ class GradientBalance(nn.Module):
             return
         squares = torch.stack(
             [
-                squared_gradient(loss, neck_feats)
-                for loss in (total(student_losses), *distillation.values())
+                squared_gradient(total(losses), neck_feats)
+                for losses in (student_losses, *distillation.values())
             ]
         )
         all_reduce(squares)

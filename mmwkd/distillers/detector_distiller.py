@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from mmwkd.configs import metainfo_classes
 from mmwkd.distillers.adapters import zero_of
 from mmwkd.distillers.alignment import DetectorPair
-from mmwkd.distillers.balance import GradientBalance, total
+from mmwkd.distillers.balance import GradientBalance
 from mmwkd.distillers.capture import capture
 from mmwkd.distillers.finite import FiniteCheck
 from mmwkd.distillers.pixels import (
@@ -384,11 +384,7 @@ class DetectorDistiller(BaseDetector):
         unlabelled: Step | None = None,
     ) -> dict[str, Tensor]:
         terms = self._terms(step)
-        self.balance.measure(
-            student_losses,
-            {entry: total(losses) for entry, losses in terms.items()},
-            step.student.neck_feats,
-        )
+        self.balance.measure(student_losses, terms, step.student.neck_feats)
         if unlabelled is not None:
             terms = _mean(
                 (terms, self._terms(unlabelled)),

@@ -342,7 +342,7 @@ def modules() -> dict[str, Callable[[], Step]]:
         def step() -> dict[str, Tensor]:
             losses = {'loss_cls': maps[0].sin().sum()}
             neck = (maps[0] ** 2).sum()
-            factors.measure(losses, {'neck': neck}, maps)
+            factors.measure(losses, {'neck': {'loss': neck}}, maps)
             return factors.factors()
 
         return step

@@ -80,7 +80,7 @@ def test_after_the_first_iterations_it_is_measured_now_and_then():
     for iteration in range(150):
         before = balance.counts.item()
         own = {'loss_cls': maps[0].sum()}
-        balance.measure(own, {'neck': maps[0].sum()}, maps)
+        balance.measure(own, {'neck': {'loss': maps[0].sum()}}, maps)
         if balance.counts.item() > before:
             measured.append(iteration)
     assert measured == [*range(100), 100, 120, 140]
@@ -92,7 +92,7 @@ def test_factors_follow_the_student():
     for iteration in range(600):
         scale = 10.0 if iteration < 50 else 1.0  # while the rate warms up
         own = {'loss_cls': scale * maps[0].sum()}
-        balance.measure(own, {'neck': maps[0].sum()}, maps)
+        balance.measure(own, {'neck': {'loss': maps[0].sum()}}, maps)
         if iteration == 40:
             assert balance.factors()['neck'].item() == pytest.approx(10)
     assert balance.factors()['neck'].item() == pytest.approx(1, rel=0.01)
@@ -110,7 +110,9 @@ def test_they_are_the_geometric_mean_over_iterations():
     balance = GradientBalance({'neck': 0.5}, {'neck': ''}, 2)
     for scale in (1.0, 4.0):
         neck = (maps[0] * scale).sum()
-        balance.measure({'loss_cls': 8 * maps[0].sum()}, {'neck': neck}, maps)
+        balance.measure(
+            {'loss_cls': 8 * maps[0].sum()}, {'neck': {'loss': neck}}, maps
+        )
     # ratios 8 and 2
     assert balance.factors()['neck'].item() == pytest.approx(0.5 * 4)
 
@@ -120,9 +122,9 @@ def test_what_cannot_be_measured_keeps_its_scale():
     own = {'loss_cls': maps[0].sum()}
     for nothing in (torch.zeros(()), 1e-6 * maps[0].sum(), maps[0].sum() / 0):
         balance = GradientBalance({'neck': 0.5}, {'neck': ''}, 2)
-        balance.measure(own, {'neck': nothing}, maps)
+        balance.measure(own, {'neck': {'loss': nothing}}, maps)
         assert balance.factors()['neck'] == 1
-        balance.measure(own, {'neck': maps[0].sum()}, maps)
+        balance.measure(own, {'neck': {'loss': maps[0].sum()}}, maps)
         assert balance.factors()['neck'].item() == pytest.approx(0.5)
 
 
