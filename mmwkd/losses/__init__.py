@@ -11,7 +11,6 @@ from mmwkd.losses.logit_baselines import (
     BinaryKDLoss,
     DKDLoss,
     KDLoss,
-    NKDLoss,
 )
 from mmwkd.losses.wkd_feature_loss import WKDFeatureLoss
 from mmwkd.losses.wkd_logit_loss import WKDLogitLoss
@@ -26,7 +25,6 @@ __all__ = [
     'FitNetLoss',
     'KDLoss',
     'LogitLoss',
-    'NKDLoss',
     'PKDLoss',
     'WKDFeatureLoss',
     'WKDLogitLoss',

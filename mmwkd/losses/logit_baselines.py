@@ -5,7 +5,7 @@ from typing import Any
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from mmwkd.functional import binary_kd_term, dkd_terms, kd_term, nkd_terms
+from mmwkd.functional import binary_kd_term, dkd_terms, kd_term
 from mmwkd.functional.checks import check_not_negative, check_positive
 from mmwkd.losses.base import LogitLoss
 
@@ -85,45 +85,6 @@ class DKDLoss(LogitLoss):
             temperature=self.temperature,
         )
         return {'target': self.alpha * tckd, 'nontarget': self.beta * nckd}
-
-
-@MODELS.register_module()
-class NKDLoss(LogitLoss):
-    r"""Normalised distillation: :func:`mmwkd.functional.nkd_terms`.
-
-    .. math:: L = L_t + \gamma L_n
-
-    Source: Yang et al., ICCV 2023, arXiv 2303.13005.
-
-    Args:
-        gamma: Weight of the non-target term.
-        temperature: Softening of the distributions in the non-target term.
-        **kwargs: Options of every loss on logits.
-    """
-
-    method = 'nkd'
-    term_names = ('target', 'nontarget')
-
-    def __init__(
-        self, *, gamma: float = 1.5, temperature: float = 1.0, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        check_positive(temperature=temperature)
-        check_not_negative(gamma=gamma)
-        self.gamma = gamma
-        self.temperature = temperature
-
-    def terms(
-        self, student_logits: Tensor, teacher_logits: Tensor, target: Tensor
-    ) -> dict[str, Tensor]:
-        """Target and non-target term of each RoI, both of shape (R,)."""
-        on_target, nontarget = nkd_terms(
-            student_logits,
-            teacher_logits,
-            target,
-            temperature=self.temperature,
-        )
-        return {'target': on_target, 'nontarget': self.gamma * nontarget}
 
 
 @MODELS.register_module()

@@ -190,7 +190,6 @@ def functions() -> dict[str, Callable[[], Step]]:
         'target_term': on_logits(WF.target_term, target=True),
         'kd_term': on_logits(WF.kd_term, target=False),
         'dkd_terms': on_logits(WF.dkd_terms, target=True),
-        'nkd_terms': on_logits(WF.nkd_terms, target=True),
         'binary_kd_term': on_logits(WF.binary_kd_term, target=False),
         'joint_logit': on_logits(WF.joint_logit, target=False),
         'append_background': lambda: differentiate(
@@ -405,7 +404,7 @@ def memory() -> dict[str, Callable[[], Step]]:
             cases[f'WKD-L K={num_categories}, {end}'] = (
                 lambda k=num_categories, dtype=dtype: wkd_l(k, dtype)
             )
-        for name in ('KDLoss', 'DKDLoss', 'NKDLoss', 'BinaryKDLoss'):
+        for name in ('KDLoss', 'DKDLoss', 'BinaryKDLoss'):
             cases[f'{name} K=1204, {end}'] = lambda name=name, dtype=dtype: (
                 rival(name, dtype)
             )

@@ -75,7 +75,6 @@ def test_each_loss_may_be_absent(build, step, places):
     [
         ('logit', 'KDLoss', {'kd_logit_kl'}),
         ('logit', 'DKDLoss', {'dkd_logit_target', 'dkd_logit_nontarget'}),
-        ('logit', 'NKDLoss', {'nkd_logit_target', 'nkd_logit_nontarget'}),
         ('neck', 'FitNetLoss', {'fitnet_neck_mse'}),
         ('neck', 'PKDLoss', {'pkd_neck_pearson'}),
         ('neck', 'CWDLoss', {'cwd_neck_kl'}),
