@@ -317,11 +317,7 @@ def cost_transport(
     _check_files(config=config, checkpoint=checkpoint)
     _load()
     from mmwkd.configs import read_config
-    from mmwkd.costs.transport_inspection import (
-        PICTURES,
-        inspect_transport,
-        subject_of,
-    )
+    from mmwkd.costs.transport import PICTURES, inspect_transport, subject_of
     from mmwkd.functional.checks import check_at_least
 
     check_at_least(

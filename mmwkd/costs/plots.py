@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from mmwkd.costs.cost_matrix import CostMatrix
-from mmwkd.costs.quality import distances
+from mmwkd.costs.inspection import distances
 from mmwkd.extras import needs_extra
 
 with needs_extra('cost'):

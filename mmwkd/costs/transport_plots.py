@@ -5,13 +5,12 @@ Shapes: R RoIs, K categories; E values of reg, I numbers of iterations.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from mmwkd.costs.plots import FAINT, picture_style, short_name, to_png
-from mmwkd.costs.transport import TransportErrors
 from mmwkd.extras import needs_extra
 
 with needs_extra('cost'):
@@ -23,6 +22,16 @@ with needs_extra('cost'):
 
 _MIN_MASS = 0.01  # of a category that is shown
 _MAX_SHOWN = 10
+
+
+class TransportErrors(NamedTuple):
+    """What the loss computes against exact transport, on the same RoIs."""
+
+    regs: tuple[float, ...]  # E
+    num_iters: tuple[int, ...]  # I
+    exact: float  # mean exact distance
+    bias: np.ndarray  # (E, I), of the mean cost; NaN where nothing is to move
+    violations: np.ndarray  # (E, I), mean mass that misses the sink, in [0, 1]
 
 
 def draw_plans(

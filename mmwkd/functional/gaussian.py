@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mmwkd.functional.blocks import for_each_map, sum_over_channels
+from mmwkd.functional.blocks import in_blocks
 from mmwkd.functional.bures import full_terms
 from mmwkd.functional.checks import (
     check_at_least,
@@ -100,12 +100,13 @@ def gaussian_wasserstein(
         )
     if one_each:
         return _distance_of_positions(student_feats, teacher_feats)
-    terms = for_each_map(
+    terms = in_blocks(
         functools.partial(full_terms, grid=grid),
-        8,  # samples and roots of both sides
+        0,
         student_feats,
         teacher_feats,
         extents,
+        factor=8,  # samples and roots of both sides
     )  # (N, 2)
     mean_term, cov_term = terms.unbind(dim=1)
     return mean_term, cov_term
@@ -116,8 +117,9 @@ def _distance_of_positions(
 ) -> tuple[Tensor, Tensor]:
     """Terms where a cell is a position: its feature, and no covariance."""
     height, width = student_feats.shape[2:]
-    distance = sum_over_channels(
+    distance = in_blocks(
         lambda student, teacher: (student - teacher).square().sum((1, 2, 3)),
+        1,
         student_feats,
         teacher_feats,
     )  # (N,)

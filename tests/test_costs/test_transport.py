@@ -10,15 +10,13 @@ from torch.testing import assert_close
 from mmwkd.cli import run
 from mmwkd.commands import cost_transport
 from mmwkd.costs.transport import (
-    exact_costs,
-    transport_errors,
-    transport_plans,
-)
-from mmwkd.costs.transport_inspection import (
     TransportSubject,
+    exact_costs,
     inspect_transport,
     observe_logits,
     subject_of,
+    transport_errors,
+    transport_plans,
 )
 from mmwkd.costs.transport_plots import draw_errors, draw_plans
 from mmwkd.functional import sinkhorn_cost, transport_term
@@ -283,7 +281,7 @@ def test_plans_are_drawn():
 @pytest.fixture
 def small_grid(monkeypatch):
     for name, values in dict(REGS=(0.05, 0.2), NUM_ITERS=(1, 5)).items():
-        monkeypatch.setattr(f'mmwkd.costs.transport_inspection.{name}', values)
+        monkeypatch.setattr(f'mmwkd.costs.transport.{name}', values)
 
 
 def drawn_subject(blocks, **options):
@@ -340,7 +338,7 @@ def test_rois_are_drawn_the_same_with_any_checkpoint(
 ):
     drawn = []
     monkeypatch.setattr(
-        'mmwkd.costs.transport_inspection.observe_logits',
+        'mmwkd.costs.transport.observe_logits',
         lambda *_: drawn.append(torch.rand(1).item()) or (None,) * 3,
     )
     config = make_config(coco, teacher_checkpoint, student=teacher_config())
