@@ -33,11 +33,8 @@ def teacher_options(
 ) -> dict[str, Any]:
     """The detector to study, as the ``teacher`` of a distiller's config.
 
-    Args:
-        config: Config of a detector, or of a distiller, whose teacher is
-            taken.
-        checkpoint: Weights; None for those of the distiller's teacher.
-        name: Name of the config, for messages.
+    Of a distiller's config it is the teacher; ``checkpoint`` comes before
+    the one that is named there. The name of the config is for messages.
     """
     if 'model' not in config:
         raise ValueError(f'{name} has no model')
@@ -143,11 +140,7 @@ def dataset_classes(dataset: Any) -> tuple[str, ...] | None:
 
     Returns:
         Class names in the order of the labels; None if no member states
-        any.
-
-    Raises:
-        ValueError: If members differ in their classes or their order, naming
-            the member, or if classes are one string.
+        any. Members that differ are a ValueError that names them.
 
     Example:
         >>> from types import SimpleNamespace

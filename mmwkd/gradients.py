@@ -30,15 +30,10 @@ class Pull(NamedTuple):
 def gradient_norms(
     distiller: DetectorDistiller, batch: Mapping[str, Any]
 ) -> dict[str, Pull]:
-    """Value and gradient norm of each loss on one batch.
+    """Value and gradient norm of each loss on a batch of a data loader.
 
-    Args:
-        distiller: The distiller, in training mode.
-        batch: As a data loader yields it.
-
-    Returns:
-        The losses by their keys, the student's own first; before them, under
-        :data:`OWN`, the student's own together.
+    The distiller is in training mode. Losses are by their keys, the student's
+    own first; before them, under :data:`OWN`, these together.
     """
     data = distiller.data_preprocessor(batch, training=True)
     student = distiller.student

@@ -54,12 +54,7 @@ def figures_of(
 def read_supercategories(
     path: Path, classes: Sequence[str]
 ) -> dict[str, str] | None:
-    """Supercategories of classes in a COCO file; None if it has none.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no annotation file, or lacks a class.
-    """
+    """Supercategories of classes in a COCO file; None if it has none."""
     document = read_json(path)
     try:
         known = {
@@ -128,17 +123,8 @@ def supercategory_auc(
     The area under the ROC curve over pairs of foreground categories: 0.5 is
     a coin, 1 a perfect separation. Pairs that share a category are not
     independent, so the interval resamples categories, not pairs; a pair
-    weighs as often as both of its categories were drawn.
-
-    Args:
-        matrix: The matrix.
-        supercategories: Supercategory of each foreground category; None if
-            unknown.
-        num_resamples: Resamples of the bootstrap.
-        seed: Seed of the bootstrap.
-
-    Returns:
-        The area and its interval; None without pairs of both kinds.
+    weighs as often as both of its categories were drawn. It is None without
+    pairs of both kinds.
     """
     if supercategories is None:
         return None

@@ -18,16 +18,16 @@ from torch import Tensor
 
 from mmwkd.configs import dataset_classes, is_distiller, type_name
 from mmwkd.costs.cost_matrix import BACKGROUND
-from mmwkd.costs.plots import short_name
-from mmwkd.costs.transport_plots import (
+from mmwkd.costs.plots import (
     TransportErrors,
     draw_errors,
     draw_plans,
+    short_name,
+    write_pictures,
 )
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
 from mmwkd.extras import needs_extra
-from mmwkd.files import atomic_write
 from mmwkd.functional import Domain, sinkhorn_cost
 from mmwkd.functional.logit_distillation import class_distribution
 from mmwkd.losses import WKDLogitLoss
@@ -62,14 +62,6 @@ def transport_plans(
 
     They hold for any ``reg``, but take (R, K, K) memory: this is for looking
     at a few RoIs. Nothing is differentiated.
-
-    Args:
-        source: Histograms p that sum to 1, of shape (R, K).
-        sink: Histograms q that sum to 1, of shape (R, K).
-        cost: Non-negative ground cost, of shape (K, K).
-        excluded: Category of each row that takes no part, of shape (R,).
-        reg: Entropic regularisation, in the unit of ``cost``.
-        num_iters: Number of iterations.
 
     Returns:
         Plans, float64; entry (r, i, j) moves from i to j, (R, K, K).
@@ -116,10 +108,7 @@ def transport_errors(
     """Measure the loss's transport against the exact one, over its options.
 
     Arguments are those of :func:`transport_plans`, values of its options,
-    and the arithmetic of the loss.
-
-    Returns:
-        Means over the RoIs.
+    and the arithmetic of the loss. Errors are means over the RoIs.
     """
     regs, num_iters = tuple(sorted(regs)), tuple(sorted(num_iters))
     source, sink = _double(source), _double(sink)
@@ -213,16 +202,9 @@ def observe_logits(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logits on foreground RoIs of a batch, by the distiller's own capture.
 
-    Args:
-        distiller: A distiller with a ``logit_loss``; left in eval mode.
-        batch: Unprocessed batch, as the dataloader yields it.
-        num_rois: RoIs to take at most, spread over the batch.
-
-    Returns:
-        Logits (R, K) of the student and of the teacher, and targets (R,).
-
-    Raises:
-        ValueError: If no sampled RoI is of an object.
+    At most ``num_rois`` are taken, spread over the batch: logits (R, K) of
+    the student and of the teacher, and targets (R,). The distiller is left
+    in eval mode.
     """
     distiller.eval()
     data = distiller.data_preprocessor(batch, training=True)
@@ -292,7 +274,7 @@ def inspect_transport(
         "teacher's distribution"
     )
     plans_file, errors_file = (out_dir / name for name in PICTURES)
-    drawn = {
+    pictures = {
         plans_file: draw_plans(
             source[shown], sink[shown], plans, categories, titles
         ),
@@ -300,8 +282,5 @@ def inspect_transport(
             errors, reg=loss.reg, num_iters=loss.num_iters
         ),
     }
-    for path, picture in drawn.items():
-        with atomic_write(path, force=force) as file:
-            file.write(picture)
-        print(path)
+    write_pictures(pictures, force=force)
     return plans_file, errors_file

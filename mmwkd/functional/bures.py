@@ -33,12 +33,10 @@ def full_terms(
 def _cell_roots(
     feats: Tensor, grid: int, extents: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Mean of every cell and a square root of its covariance.
+    """Mean (N, D, C) of every cell, and a root of its covariance.
 
-    Returns:
-        Means (N, D, C), and x (N, C, D, n) with the covariance ``x x^T``:
-        the centred samples over the root of their number less one. A cell
-        with fewer than n positions is filled up with zeros.
+    The root x (N, C, D, n) with the covariance ``x x^T`` is the centred
+    samples over the root of their number less one, filled up with zeros.
     """
     index, outside = _cell_positions(feats, grid, extents)  # (G, C, n)
     counts = (~outside).sum(dim=2).to(feats.dtype)  # (G, C)
@@ -53,10 +51,9 @@ def _cell_roots(
 def _cell_positions(
     feats: Tensor, grid: int, extents: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Positions of each cell, and which of these are too many.
+    """Indices of the positions of each cell, and which are too many.
 
-    Returns:
-        Indices into the H * W positions, and a mask, both (G, C, n).
+    Both are (G, C, n), of the H * W positions.
     """
     height, width = feats.shape[2:]
     sides = []

@@ -23,9 +23,6 @@ def exact_products(device_type: str) -> Iterator[None]:
     leave no digit of a variance or of a distance between near equals. The
     switches are those of the process and are put back at once; they are left
     alone where nobody allowed anything else.
-
-    Args:
-        device_type: Type of the device whose autocast is switched off.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.autocast(device_type, enabled=False))

@@ -112,11 +112,7 @@ class WKDLogitLoss(LogitLoss):
         num_categories: int,
         classes: Sequence[str] | None = None,
     ) -> None:
-        """Set the ground cost for a teacher; arguments are the base's.
-
-        Raises:
-            ValueError: If the cost cannot be made for this teacher.
-        """
+        """Set the ground cost for a teacher; arguments are the base's."""
         if self.cost == 'classifier':
             if classifier_weight is None:
                 raise ValueError(

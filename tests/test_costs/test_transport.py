@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 from torch.testing import assert_close
 
-from mmwkd.cli import run
-from mmwkd.commands import cost_transport
+from mmwkd.cli import main
+from mmwkd.costs.plots import draw_errors, draw_plans
 from mmwkd.costs.transport import (
     TransportSubject,
     exact_costs,
@@ -18,7 +18,6 @@ from mmwkd.costs.transport import (
     transport_errors,
     transport_plans,
 )
-from mmwkd.costs.transport_plots import draw_errors, draw_plans
 from mmwkd.functional import sinkhorn_cost, transport_term
 from mmwkd.functional.logit_distillation import class_distribution
 from mmwkd.losses import WKDLogitLoss
@@ -324,12 +323,12 @@ def test_the_command_takes_changes_of_the_config(
     words = [config, '--num-images', 2, '--num-rois', 3]
     words = [*map(str, words), '--out-dir', str(tmp_path)]
     words += ['--cfg-options', 'model.logit_loss.reg=0.07']
-    assert run(cost_transport, words) == 0
+    assert main(['cost', 'transport', *words]) == 0
     assert ' RoIs, reg 0.07' in capsys.readouterr().out
     assert (tmp_path / 'plans.png').is_file()
-    assert run(cost_transport, words) == 2
+    assert main(['cost', 'transport', *words]) == 2
     assert '--force' in capsys.readouterr().err
-    assert run(cost_transport, [*words, '--num-plans', '0']) == 2
+    assert main(['cost', 'transport', *words, '--num-plans', '0']) == 2
     assert 'num_plans must be at least 1, got 0' in capsys.readouterr().err
 
 
