@@ -10,6 +10,8 @@ from mmdet.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.hub import get_config
 from mmengine.registry import Registry
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 
 def read_config(path: str, cfg_options: Sequence[str] = ()) -> Config:
@@ -26,6 +28,16 @@ def read_config(path: str, cfg_options: Sequence[str] = ()) -> Config:
     config = Config.fromfile(path)
     config.merge_from_dict(changes.found)
     return config
+
+
+def training_loader(
+    config: Config, *, seed: int = 0, **changes: Any
+) -> DataLoader:
+    """Data loader of a config's training data, in this process."""
+    options = dict(config.train_dataloader, **changes)
+    options.update(num_workers=0, persistent_workers=False)
+    options.pop('prefetch_factor', None)
+    return Runner.build_dataloader(options, seed=seed)
 
 
 def teacher_options(

@@ -19,7 +19,6 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -29,6 +28,7 @@ from mmwkd.configs import (
     is_distiller,
     read_config,
     read_model,
+    training_loader,
     without_pretrained,
 )
 from mmwkd.distillers import DetectorDistiller
@@ -222,10 +222,7 @@ def _parsed(text: str, folder: Path) -> Config:
 
 def try_step(config: Config) -> Trial:
     """Take whole steps of training, and of plain training."""
-    loader_config = copy.deepcopy(config.train_dataloader)
-    loader_config.update(num_workers=0, persistent_workers=False)
-    loader_config.pop('prefetch_factor', None)
-    loader = Runner.build_dataloader(loader_config, seed=0)
+    loader = training_loader(config)
     hub = MessageHub.get_current_instance()
     model = copy.deepcopy(config.model)
     without_pretrained(model.student)

@@ -4,7 +4,6 @@ Shapes: R RoIs, K categories, background included and last; E values of reg,
 I numbers of iterations.
 """
 
-import itertools
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +12,15 @@ import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.runner import Runner, set_random_seed
+from mmengine.runner import set_random_seed
 from torch import Tensor
 
-from mmwkd.configs import dataset_classes, is_distiller, type_name
+from mmwkd.configs import (
+    dataset_classes,
+    is_distiller,
+    training_loader,
+    type_name,
+)
 from mmwkd.costs.cost_matrix import BACKGROUND
 from mmwkd.costs.plots import (
     TransportErrors,
@@ -114,22 +118,17 @@ def transport_errors(
     source, sink = _double(source), _double(sink)
     shape = len(regs), len(num_iters)
     values, violations = np.zeros(shape), np.zeros(shape)
-    for (row, reg), (column, count) in itertools.product(
-        enumerate(regs), enumerate(num_iters)
-    ):
+    for cell in np.ndindex(shape):
         options: dict[str, Any] = dict(
-            excluded=excluded, reg=reg, num_iters=count
+            excluded=excluded,
+            reg=regs[cell[0]],
+            num_iters=num_iters[cell[1]],
         )
         plans = transport_plans(source, sink, cost, **options)
         missed = (plans.sum(dim=1) - sink).abs().sum(dim=1) / 2  # (R,)
-        violations[row, column] = missed.mean()
-        values[row, column] = sinkhorn_cost(
-            source.float(),
-            sink.float(),
-            cost.float(),
-            domain=domain,
-            **options,
-        ).mean()
+        violations[cell] = missed.mean()
+        sides = source.float(), sink.float(), cost.float()
+        values[cell] = sinkhorn_cost(*sides, domain=domain, **options).mean()
     exact = float(exact_costs(source, sink, cost).mean())
     moves = exact >= _NO_DISTANCE
     bias = values / exact - 1 if moves else np.full(shape, np.nan)
@@ -178,15 +177,7 @@ def subject_of(
             checkpoint,
             'checkpoint',
         )
-    loader = Runner.build_dataloader(
-        dict(
-            config.train_dataloader,
-            batch_size=num_images,
-            num_workers=0,
-            persistent_workers=False,
-        ),
-        seed=seed,
-    )
+    loader = training_loader(config, seed=seed, batch_size=num_images)
     classes = dataset_classes(loader.dataset) or ()
     loss = distiller.distillation_losses['logit']
     loss.check_classes(classes)
