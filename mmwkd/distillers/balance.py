@@ -23,7 +23,7 @@ _MEAN = 10  # measurements that the moving mean is over
 # gradients of a mean over many positions, which float16 would round to 0
 _SCALE_OF_HALF = 1024.0
 _MAX_LOG_RATIO = math.log(1e4)
-_ELASTICITY = 4.0
+_ELASTICITY = 4.0  # of heads at work, at least
 _MAX_CHANGE = math.log(10)  # a batch that goes wild is one of ten
 
 
@@ -175,8 +175,8 @@ def squared_gradient_at_work(loss: Tensor, maps: Sequence[Tensor]) -> Tensor:
 
     Heads start with small weights, which let next to no gradient through to
     the maps. Once they work, a loss changes by several times the fraction by
-    which all maps change: by 5 to 18 times on drawn images, and by 0.5 in the
-    first iteration of a Faster R-CNN.
+    which all maps change: by 6 to 18 times in a trained Faster R-CNN,
+    RetinaNet and RTMDet, and by 0.5 in the first iteration of a Faster R-CNN.
 
     Args:
         loss: Of shape ().
