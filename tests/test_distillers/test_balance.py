@@ -8,10 +8,17 @@ import torch
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
+from mmwkd.distillers import balance as module
 from mmwkd.distillers.balance import GradientBalance, squared_gradient, total
 from mmwkd.testing import tiny_batch, tiny_retinanet
 
 PLACES = ('logit', 'neck', 'roi')
+
+
+@pytest.fixture(autouse=True)
+def _heads_at_work(monkeypatch):
+    """As they are once training is under way, and none of these is."""
+    monkeypatch.setattr(module, '_ELASTICITY', 0.0)
 
 
 def shares(distiller, batch=None):
@@ -56,14 +63,14 @@ def test_units_of_the_features_do_not_matter(build, scale):
             for name, term in terms(*args, **options).items()
         }
     assert shares(distiller) == pytest.approx(
-        dict(neck=1.5, roi=1.2), rel=1e-4
+        dict(neck=1.5, roi=1.5), rel=1e-4
     )
 
 
 def test_loss_weight_multiplies(build):
     roi_loss = dict(type='WKDFeatureLoss', loss_weight=0.25)
     distiller = build(balance_interval=1, roi_loss=roi_loss)
-    assert shares(distiller)['roi'] == pytest.approx(0.25 * 1.2, rel=1e-4)
+    assert shares(distiller)['roi'] == pytest.approx(0.25 * 1.5, rel=1e-4)
 
 
 def test_a_loss_weight_of_0_is_an_exact_0(build, step):
@@ -96,6 +103,40 @@ def test_factors_follow_the_student():
         if iteration == 40:
             assert balance.factors()['neck'].item() == pytest.approx(10)
     assert balance.factors()['neck'].item() == pytest.approx(1, rel=0.01)
+
+
+@pytest.mark.parametrize(('later', 'factor'), [(0.1, 1.0), (10.0, 0.1)])
+def test_a_loss_may_fall_but_not_grow(later, factor):
+    """A student that comes near its teacher is to feel less of it."""
+    maps = [torch.ones(2, requires_grad=True)]
+    balance = GradientBalance({'neck': 1.0}, {'neck': ''}, 20)
+    for iteration in range(1200):
+        # what the first iterations have is no measure
+        scale = 5.0 if iteration < 50 else 1.0 if iteration < 100 else later
+        neck = {'loss': scale * maps[0].sum()}
+        balance.measure({'loss_cls': maps[0].sum()}, {'neck': neck}, maps)
+    assert balance.factors()['neck'].item() == pytest.approx(factor, rel=0.02)
+
+
+def test_heads_that_let_nothing_through_count_as_heads_at_work(monkeypatch):
+    monkeypatch.undo()
+    maps = [torch.full((3,), 2.0, requires_grad=True)]
+    balance = GradientBalance({'neck': 1.0}, {'neck': ''}, 20)
+    own = {'loss_cls': 6 + 1e-3 * maps[0].sum()}
+    balance.measure(own, {'neck': {'loss': maps[0].sum()}}, maps)
+    # of a loss of 6 at maps of the norm sqrt(12), beside one of sqrt(3)
+    expected = 4 * 6.006 / 12**0.5 / 3**0.5
+    assert balance.factors()['neck'].item() == pytest.approx(expected)
+
+
+def test_one_wild_batch_changes_little():
+    maps = [torch.ones(2, requires_grad=True)]
+    balance = GradientBalance({'neck': 1.0}, {'neck': ''}, 20)
+    for iteration in range(1000):
+        scale = 1e9 if iteration == 500 else 0.01
+        neck = {'loss': scale * maps[0].sum()}
+        balance.measure({'loss_cls': maps[0].sum()}, {'neck': neck}, maps)
+    assert balance.factors()['neck'].item() == pytest.approx(80, rel=0.02)
 
 
 def test_keys_are_the_same_in_every_iteration(build, step):
