@@ -11,7 +11,6 @@ from mmengine.config import Config, DictAction
 from mmengine.hub import get_config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
 
 
 def read_config(path: str, cfg_options: Sequence[str] = ()) -> Config:
@@ -30,9 +29,7 @@ def read_config(path: str, cfg_options: Sequence[str] = ()) -> Config:
     return config
 
 
-def training_loader(
-    config: Config, *, seed: int = 0, **changes: Any
-) -> DataLoader:
+def training_loader(config: Config, *, seed: int = 0, **changes: Any) -> Any:
     """Data loader of a config's training data, in this process."""
     options = dict(config.train_dataloader, **changes)
     options.update(num_workers=0, persistent_workers=False)
