@@ -85,10 +85,8 @@ class GradientBalance(nn.Module):
     ) -> None:
         """Take in one iteration, if it is one to measure.
 
-        Args:
-            student_losses: The student's own losses, as it returns them.
-            distillation: Terms of each place by their keys, of shape ().
-            neck_feats: Maps of the student's neck, in the graph of both.
+        ``distillation`` has the terms () of each place by their keys; the
+        maps of the student's neck are in the graph of all losses.
         """
         if self.frozen or not self.interval:
             return
@@ -147,11 +145,7 @@ class GradientBalance(nn.Module):
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on where a checkpoint of the same losses stopped.
-
-        Args:
-            state: What :meth:`state` returned.
-        """
+        """Go on where a checkpoint of the same losses stopped."""
         if state['losses'] != self._losses:
             return
         self.iteration = state['iteration']
@@ -190,17 +184,10 @@ def squared_gradient_at_work(loss: Tensor, maps: Sequence[Tensor]) -> Tensor:
 
 
 def squared_gradient(loss: Tensor, maps: Sequence[Tensor]) -> Tensor:
-    """Squared norm of a loss's gradient with respect to maps, in float32.
+    """Squared norm () of the gradient of a loss () at maps, in float32.
 
-    Args:
-        loss: Of shape (); its graph stays for further use.
-        maps: Maps in its graph.
-
-    Returns:
-        Of shape (); 0 where the loss does not depend on the maps.
-
-    Raises:
-        ValueError: If reentrant checkpoints are between loss and maps.
+    The graph stays for further use. It is 0 where the loss does not depend on
+    the maps.
     """
     maps = [each for each in maps if each.requires_grad]
     if not maps or not loss.requires_grad:

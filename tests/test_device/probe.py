@@ -33,13 +33,13 @@ from torch.utils import backend_registration
 import mmwkd.functional as WF
 import mmwkd.losses
 from mmwkd.distillers.balance import GradientBalance
-from mmwkd.distillers.boxes import deltas_of_label, recode
 from mmwkd.distillers.chance import ChanceCheck
 from mmwkd.distillers.finite import FiniteCheck
-from mmwkd.distillers.locations import confident_locations
 from mmwkd.distillers.matching import closest
 from mmwkd.distillers.pixels import PixelAdapter
-from mmwkd.distillers.predictions import Predictions
+from mmwkd.distillers.places.box import recode
+from mmwkd.distillers.places.location_logits import confident_locations
+from mmwkd.distillers.predictions import Predictions, deltas_of_label
 from tests.test_device.ledger import Ledger
 
 DEVICE = 'imagined'
@@ -322,8 +322,8 @@ def modules() -> dict[str, Callable[[], Step]]:
         coders = [
             DeltaXYWHBBoxCoder(target_stds=[std] * 4) for std in (0.1, 0.2)
         ]
-        deltas, rois, target = random(6, 12), random(6, 5), labels(6, 4)
-        return lambda: recode(deltas_of_label(deltas, target), rois, *coders)
+        deltas, target = random(6, 12), labels(6, 4)
+        return lambda: recode(deltas_of_label(deltas, target), *coders)
 
     def chance() -> Step:
         check = ChanceCheck(num_batches=2)
