@@ -118,10 +118,8 @@ class TeacherPass:
                 tensors[f'class logits of stage {index}'] = stage.logits
             if isinstance(stage.deltas, Tensor):  # SABL predicts buckets
                 tensors[f'box deltas of stage {index}'] = stage.deltas
-        levels = self.dense_scores
-        if self.predictions is not None:
-            levels = self.predictions.scores
-        for level, scores in enumerate(levels):
+        predicted = self.predictions.scores if self.predictions else ()
+        for level, scores in enumerate(predicted or self.dense_scores):
             tensors[f'class scores of level {level}'] = scores
         return tensors
 
