@@ -457,7 +457,7 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         f'(sha256 {weights.sha256[:8]}, '
         f'{len(weights.state_dict) - len(unused)} of '
         f'{len(weights.state_dict)} tensors used, '
-        f'classes: {", ".join(classes) if classes else "not stored"})',
+        f'number of classes: {len(classes) if classes else "not stored"})',
         'current',
     )
     return FrozenTeacher(detector, classes, sha256=weights.sha256, speed=speed)
