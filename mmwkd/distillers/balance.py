@@ -23,8 +23,13 @@ _MEAN = 10  # measurements that the moving mean is over
 # gradients of a mean over many positions, which float16 would round to 0
 _SCALE_OF_HALF = 1024.0
 _MAX_LOG_RATIO = math.log(1e4)
-_ELASTICITY = 4.0  # of heads at work, at least
 _MAX_CHANGE = math.log(10)  # a batch that goes wild is one of ten
+
+# Heads start with small weights, which let next to no gradient through. Once
+# they work, a loss changes by several times the fraction by which all maps
+# change: by 6 to 18 times in a trained Faster R-CNN, RetinaNet and RTMDet, and
+# by 0.5 in the first iteration of a Faster R-CNN.
+_ELASTICITY = 4.0
 
 
 class GradientBalance(nn.Module):
@@ -93,15 +98,19 @@ class GradientBalance(nn.Module):
         iteration, self.iteration = self.iteration, self.iteration + 1
         if iteration >= _EACH and iteration % self.interval:
             return
-        squares = torch.stack(
+        own = total(student_losses)
+        losses = own, *map(total, distillation.values())
+        sums = torch.stack(
             [
-                squared_gradient(total(losses), neck_feats)
-                for losses in (student_losses, *distillation.values())
+                *(squared_gradient(loss, neck_feats) for loss in losses),
+                squared_norm(neck_feats),
+                own.detach(),
             ]
         )
-        least = squared_gradient_at_work(total(student_losses), neck_feats)
-        squares[0] = torch.maximum(squares[0], least)
-        all_reduce(squares)
+        all_reduce(sums)
+        squares, size, value = sums[:-2], sums[-2], sums[-1]
+        at_work = (_ELASTICITY * value) ** 2 / size
+        squares[0] = torch.maximum(squares[0], at_work)
         logs = squares.log() / 2
         log_student, log_terms = logs[0], logs[1:]
         log_ratios = log_student - log_terms
@@ -164,23 +173,10 @@ def total(losses: Mapping[str, Any]) -> Tensor:
     return torch.stack([part.float().mean() for part in parts]).sum()
 
 
-def squared_gradient_at_work(loss: Tensor, maps: Sequence[Tensor]) -> Tensor:
-    """Squared norm of the gradient that a head at work has at least.
-
-    Heads start with small weights, which let next to no gradient through to
-    the maps. Once they work, a loss changes by several times the fraction by
-    which all maps change: by 6 to 18 times in a trained Faster R-CNN,
-    RetinaNet and RTMDet, and by 0.5 in the first iteration of a Faster R-CNN.
-
-    Args:
-        loss: Of shape ().
-        maps: The maps below the heads.
-
-    Returns:
-        Of shape (), without a graph.
-    """
+def squared_norm(maps: Sequence[Tensor]) -> Tensor:
+    """Squared norm () of all maps together, in float32."""
     norms = [vector_norm(each.detach(), dtype=torch.float32) for each in maps]
-    return (_ELASTICITY * loss.detach() / torch.stack(norms).norm()) ** 2
+    return torch.stack(norms).square().sum()
 
 
 def squared_gradient(loss: Tensor, maps: Sequence[Tensor]) -> Tensor:
