@@ -4,7 +4,7 @@ Shapes: P places.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,10 +42,10 @@ class GradientBalance(nn.Module):
     geometric means, measured in each of the first 100 iterations, then now
     and then. The student's own gradient may fall tenfold when the learning
     rate has warmed up; before, while heads hardly pass on any gradient, it
-    counts as that of heads at work. The gradient of a loss may grow but not
-    fall after the first 100 iterations, for a student that comes near its
-    teacher is to feel less of it. Norms are those of the batch of all ranks
-    together; nothing waits for the device.
+    counts as that of heads at work beside losses that pass no head. The
+    gradient of a loss may grow but not fall after the first 100 iterations,
+    for a student that comes near its teacher is to feel less of it. Norms are
+    those of the batch of all ranks together; nothing waits for the device.
 
     Args:
         shares: Of each place, the norm of its gradient as a fraction of that
@@ -54,6 +54,7 @@ class GradientBalance(nn.Module):
             others is not taken from a checkpoint.
         interval: Iterations from one measurement to the next; with 0 there
             are no factors.
+        features: Places whose gradients pass no head.
     """
 
     log_student: Tensor
@@ -61,12 +62,14 @@ class GradientBalance(nn.Module):
     log_peaks: Tensor
     counts: Tensor
     log_shares: Tensor
+    features: Tensor
 
     def __init__(
         self,
         shares: Mapping[str, float],
         losses: Mapping[str, str],
         interval: int,
+        features: Collection[str] = (),
     ) -> None:
         super().__init__()
         check_not_negative(balance_interval=interval)
@@ -79,6 +82,7 @@ class GradientBalance(nn.Module):
         for name, value in (
             *((name, torch.zeros(len(shares))) for name in _STATE),
             ('log_shares', log_shares),
+            ('features', torch.tensor([name in features for name in shares])),
         ):
             self.register_buffer(name, value, persistent=False)
 
@@ -110,9 +114,10 @@ class GradientBalance(nn.Module):
         all_reduce(sums)
         squares, size, value = sums[:-2], sums[-2], sums[-1]
         at_work = (_ELASTICITY * value) ** 2 / size
-        squares[0] = torch.maximum(squares[0], at_work)
-        logs = squares.log() / 2
-        log_student, log_terms = logs[0], logs[1:]
+        student = torch.where(
+            self.features, torch.maximum(squares[0], at_work), squares[0]
+        )
+        log_student, log_terms = student.log() / 2, squares[1:].log() / 2
         log_ratios = log_student - log_terms
         # no ground truth, no gradient; half precision may overflow; and
         # rounding is all that there is between equal detectors

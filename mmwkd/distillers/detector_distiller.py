@@ -162,6 +162,11 @@ class DetectorDistiller(BaseDetector):
             },
             {entry: repr(place.loss) for entry, place in self._places.items()},
             balance_interval,
+            [
+                entry
+                for entry, place in self._places.items()
+                if place.compares == 'features'
+            ],
         )
         self._needs = reduce(
             or_, (place.needs for place in self._places.values()), Needs()
