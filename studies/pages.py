@@ -104,26 +104,13 @@ PHOTOGRAPHED = (
     *('student', 'kd', 'dkd', 'wkd-l'),
     *('pkd', 'cwd', 'fitnet', 'wkd-f', 'wkd-f_adapter', 'wkd-ln'),
 )
-FROM_IMAGENET = 'cocophotos tune, from ImageNet'
-# losses at their defaults, and what was found with weights of their own
-UNTUNED = (
-    ('Faster R-CNN', ('minicoco, untuned', 'wkd-lf'), ('minicoco', 'wkd-lf')),
-    *(
-        ('Faster R-CNN', ('minicoco, untuned', rival), ('minicoco', rival))
-        for rival in ('fitnet-roi', 'pkd-roi')
-    ),
-    (
-        'Cascade R-CNN to Faster R-CNN',
-        ('minicoco, untuned pairs', 'cascade_wkd-lf'),
-        ('minicoco, Cascade R-CNN', 'wkd-lf_from-cascade-r18-half'),
-    ),
-    (
-        'RetinaNet',
-        ('minicoco, untuned pairs', 'retinanet_wkd-ln'),
-        ('minicoco, RetinaNet', 'reference_wkd-lf'),
-    ),
+FROM_IMAGENET = 'cocophotos, from ImageNet'
+# losses at their defaults, beside weights of their own
+UNTUNED = ('wkd-lf', 'fitnet-roi', 'pkd-roi')
+GAINS = (
+    'minicoco, untuned',
+    'minicoco, Cascade R-CNN to RetinaNet',
 )
-CASCADE = 'minicoco, Cascade R-CNN to RetinaNet'
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'
 # beside the main rows of each dataset
@@ -253,9 +240,9 @@ def _headline_cells(summary: Summary, name: str) -> tuple[str, str]:
     return '', ''
 
 
-def _photographs() -> str:
+def _photographs(dataset: str) -> str:
     """Methods on photographs: mean, deviation, what they gain."""
-    summary = _summary(PHOTOGRAPHS, PHOTOGRAPHED)
+    summary = _summary(dataset, PHOTOGRAPHED)
     rows = {row.name: row for row in summary.rows}
     lines: list[tuple[str, ...]] = [
         ('method', 'box AP', 'minus student alone', '95 % interval')
@@ -267,21 +254,6 @@ def _photographs() -> str:
             title = 'student alone' if name == 'student' else f'`{name}`'
             ap, _ = _headline_cells(summary, name)
             lines.append((title, ap, *difference_cells(rows[name].difference)))
-    return markdown_table(lines)
-
-
-def _from_imagenet() -> str:
-    """Box AP on photographs over the iterations, of one seed."""
-    summary = _summary(FROM_IMAGENET, PHOTOGRAPHED)
-    curves = {row.name: dict(row.curves[0]) for row in summary.rows}
-    iterations = sorted(set().union(*curves.values()))
-    lines = [('method', *(f'{iteration}' for iteration in iterations))]
-    for name in PHOTOGRAPHED:
-        if name in curves:
-            aps = (curves[name].get(iteration) for iteration in iterations)
-            cells = (NONE if ap is None else f'{ap:.1f}' for ap in aps)
-            title = 'student alone' if name == 'student' else f'`{name}`'
-            lines.append((title, *cells))
     return markdown_table(lines)
 
 
@@ -383,40 +355,39 @@ def _same_place() -> str:
 def _untuned() -> str:
     """Losses at their defaults beside the same ones with tuned weights."""
     lines: list[tuple[str, ...]] = [
-        ('pair', 'row', 'default', 'tuned', 'default minus tuned')
+        ('row', 'default', 'tuned', 'default minus tuned')
         + ('95 % interval', 'seeds')
     ]
-    for pair, default, tuned in UNTUNED:
-        sides = (('tuned', tuned), ('default', default))
+    sides = {'tuned': 'minicoco', 'default': 'minicoco, untuned'}
+    for method in UNTUNED:
         runs = pd.concat(
-            runs[runs.row == row].assign(row=side, dataset=pair)
-            for side, (dataset, row) in sides
-            for runs in (_runs(dataset),)
+            runs[runs.row == method].assign(row=side, dataset=method)
+            for side, runs in zip(
+                sides, map(_runs, sides.values()), strict=True
+            )
         )
-        if set(runs.row) != {'tuned', 'default'}:
+        if set(runs.row) != set(sides):
             continue
         rows = {row.name: row for row in summarise(runs, 'tuned').rows}
-        difference = rows['default'].difference
-        if difference is None:
-            continue
-        shared = rows['default'].aps.keys() & rows['tuned'].aps.keys()
+        tuned, default = (rows[side] for side in sides)
+        seeds = tuned.aps.keys() & default.aps.keys()
         aps = (
-            f'{fmean(rows[side].aps[seed] for seed in shared):.1f}'
-            for side in ('default', 'tuned')
+            f'{fmean(row.aps[seed] for seed in seeds):.1f}'
+            for row in (default, tuned)
         )
         lines.append(
-            (pair, default[1].rpartition('_')[2], *aps)
-            + (*difference_cells(difference), f'{len(shared)}')
+            (method, *aps)
+            + (*difference_cells(default.difference), f'{len(seeds)}')
         )
     return markdown_table(lines)
 
 
-def _cascade() -> str:
-    """A cascade that judges the boxes of its student."""
+def _gains(dataset: str) -> str:
+    """What each row of a dataset gains over the student alone."""
     lines: list[tuple[str, ...]] = [
         ('row', 'box AP', 'seeds', 'difference', '95 % interval')
     ]
-    for row in _summary(CASCADE).rows:
+    for row in _summary(dataset).rows:
         lines.append(
             (row.name, f'{row.ap.mean:.1f}', f'{len(row.aps)}')
             + difference_cells(row.difference)
@@ -564,10 +535,10 @@ def _sensitivity() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    'photographs': _photographs,
-    'photographs, from ImageNet': _from_imagenet,
+    'photographs': partial(_photographs, PHOTOGRAPHS),
+    'photographs, from ImageNet': partial(_photographs, FROM_IMAGENET),
     'untuned': _untuned,
-    'cascade to RetinaNet': _cascade,
+    **{dataset: partial(_gains, dataset) for dataset in GAINS},
     'headline': _headline,
     'tuning': _tuning,
     'minicoco': partial(_comparison, 'minicoco', *MAIN, *BESIDE['minicoco']),
