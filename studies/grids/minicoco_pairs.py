@@ -1,6 +1,6 @@
 # A dense student of a teacher that judges its boxes: their logits, maps of the
-# neck, and both. With the default of 512 boxes a step takes four times as
-# long as the student's own, with 128 about twice as long.
+# neck, and both. With 512 boxes a step takes four times as long as the
+# student's own, with 128, the default, about twice as long.
 # tools/make_minicoco.py makes the data, tools/train.py the teacher, into the
 # folder that configs/_base_/teachers names.
 dataset = 'minicoco, Cascade R-CNN to RetinaNet'

@@ -34,7 +34,7 @@ class BoxLogitPlace(ConfidentLogitPlace):
         loss: DistillationLoss,
         pair: DetectorPair,
         *,
-        max_boxes: int = 512,
+        max_boxes: int = 128,
     ) -> None:
         super().__init__(loss, pair)
         check_at_least(1, max_boxes=max_boxes)
