@@ -17,12 +17,12 @@ _wkd_lf = dict(losses='wkd', places=['logit', 'roi'])
 rows = {
     'wkd-lf': _wkd_lf,
     'student': dict(config=pair['student']),
+    'fitnet-roi': dict(losses='fitnet', places=['roi']),
     # the teacher sees images of half their size
     'wkd-lf_half-size': dict(
-        **_wkd_lf, cfg_options={'model.teacher.image_scale': 0.5}
+        **_wkd_lf, cfg_options={'model.teacher.image_scale': 0.5}, num_seeds=1
     ),
-    'fitnet-roi': dict(losses='fitnet', places=['roi']),
-    'kd': dict(losses='kd'),
-    'pkd-roi': dict(losses='pkd', places=['roi']),
-    'wkd-f': dict(losses='wkd', places=['neck']),
+    'kd': dict(losses='kd', num_seeds=1),
+    'pkd-roi': dict(losses='pkd', places=['roi'], num_seeds=1),
+    'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=1),
 }
