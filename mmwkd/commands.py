@@ -3,7 +3,9 @@
 Nothing here loads torch before the command line is found to be in order.
 """
 
+import argparse
 import os
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +17,15 @@ from mmwkd.files import atomic_write, check_writable
 from mmwkd.quiet import quiet
 
 _ESTIMATE, _COLLECT = EstimateOptions(), CollectOptions()
+
+# what starts the processes of a training, before `-m mmwkd train ...`
+_STARTS = {
+    'pytorch': (
+        *(sys.executable, '-m', 'torch.distributed.run'),
+        *('--nproc-per-node', 'auto'),
+    ),
+    'slurm': ('srun', sys.executable),
+}
 
 
 def distil(
@@ -45,7 +56,8 @@ def distil(
             checkpoint may be a URL.
         out: Config to write.
         train: Whether to train it then, with mmdet's own runner. All options
-            of train.py can be added, such as --amp.
+            of train.py can be added, such as --amp, or --launcher pytorch
+            for all GPUs of the machine; --launcher slurm goes through srun.
         dry_run: Whether nothing is written.
         force: Whether an existing config may be replaced.
 
@@ -64,7 +76,14 @@ def distil(
             f'{" ".join(train_options)} is no option of distil; options of '
             'training need --train'
         )
-    _check_one_process(out, train_options)
+    processes = os.environ.get('WORLD_SIZE', '1')
+    if processes != '1':
+        raise ValueError(
+            f'{processes} processes would look at the same detectors: start '
+            'distil alone, and --train --launcher pytorch starts one training '
+            'process for each GPU'
+        )
+    launcher = _launcher(train_options)
     _check_files(
         config=student, teacher_config=teacher[0], checkpoint=teacher[1]
     )
@@ -74,6 +93,9 @@ def distil(
     from mmwkd.distil import write_distillation
 
     write_distillation(student, teacher, out=out, dry_run=dry_run, force=force)
+    if train and launcher != 'none':
+        start = *_STARTS[launcher], '-m', 'mmwkd', 'train'
+        os.execvp(start[0], [*start, str(out), *train_options])
     if train:
         return [str(out), *train_options]
     if not dry_run:
@@ -328,21 +350,17 @@ def _check_files(**paths: str | Path | None) -> None:
             )
 
 
-def _check_one_process(out: Path, train_options: tuple[str, ...]) -> None:
-    """Refuse launchers, whose processes would all write the config."""
-    processes = os.environ.get('WORLD_SIZE', '1')
-    if processes == '1' and '--launcher' not in train_options:
-        return
-    start = 'torchrun --nproc-per-node gpu -m mmwkd'
-    if 'slurm' in train_options:
-        start = 'srun python -m mmwkd'
-    if '--launcher' not in train_options:
-        train_options = ('--launcher', 'pytorch', *train_options)
-    raise ValueError(
-        'distil looks at the detectors in one process: run it without a '
-        f'launcher and without --train, then\n{start} train {out} '
-        f'{" ".join(train_options)}'
-    )
+def _launcher(train_options: tuple[str, ...]) -> str:
+    """Name of the launcher in options of train.py, 'none' without one."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument('--launcher', default='none')
+    launcher: str = parser.parse_known_args(train_options)[0].launcher
+    if launcher not in ('none', *_STARTS):
+        raise ValueError(
+            f'distil cannot start --launcher {launcher}: write the config '
+            f'without --train, then start `mmwkd train` with it'
+        )
+    return launcher
 
 
 def _load() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmwkd.distillers.plain_state import OnCpuInFiles
 from mmwkd.functional.checks import check_not_negative
 
-_STATE = ('log_ratios', 'counts')
+_STATE = ('log_student', 'log_terms', 'log_peaks', 'counts')
 
 _EACH = 100  # first iterations, each of which is measured
 _MEAN = 10  # measurements that the moving mean is over
@@ -30,11 +30,13 @@ class GradientBalance(nn.Module):
     Losses have units of their own, but what they do to a student can be
     compared where all of them reach it: at the maps of its neck. There, the
     norm of the gradient of the student's own losses is divided by that of
-    the place's loss. A moving geometric mean of these ratios, times the
-    place's share, is its factor. The student's own gradient may fall tenfold
-    when the learning rate has warmed up, hence it is measured all along: in
-    each of the first 100 iterations, then now and then. Norms are those of
-    the batch of all ranks together; nothing waits for the device.
+    the place's loss, and multiplied with the place's share. Both are moving
+    geometric means, measured in each of the first 100 iterations, then now
+    and then: the student's own gradient may fall tenfold when the learning
+    rate has warmed up. That of a loss may grow but not fall after these 100
+    iterations, for a student that comes near its teacher is to feel less of
+    it. Norms are those of the batch of all ranks together; nothing waits for
+    the device.
 
     Args:
         shares: Of each place, the norm of its gradient as a fraction of that
@@ -45,7 +47,9 @@ class GradientBalance(nn.Module):
             are no factors.
     """
 
-    log_ratios: Tensor
+    log_student: Tensor
+    log_terms: Tensor
+    log_peaks: Tensor
     counts: Tensor
     log_shares: Tensor
 
@@ -64,8 +68,7 @@ class GradientBalance(nn.Module):
         self._losses = dict(losses)
         log_shares = torch.tensor(list(shares.values())).log()
         for name, value in (
-            ('log_ratios', torch.zeros(len(shares))),
-            ('counts', torch.zeros(len(shares))),
+            *((name, torch.zeros(len(shares))) for name in _STATE),
             ('log_shares', log_shares),
         ):
             self.register_buffer(name, value, persistent=False)
@@ -95,13 +98,23 @@ class GradientBalance(nn.Module):
             ]
         )
         all_reduce(squares)
-        log_ratios = (squares[0] / squares[1:]).log() / 2
+        logs = squares.log() / 2
+        log_student, log_terms = logs[0], logs[1:]
+        log_ratios = log_student - log_terms
         # no ground truth, no gradient; half precision may overflow; and
         # rounding is all that there is between equal detectors
         usable = log_ratios.isfinite() & (log_ratios < _MAX_LOG_RATIO)
         self.counts += usable
-        change = (log_ratios - self.log_ratios) / self.counts.clamp(1, _MEAN)
-        self.log_ratios += torch.where(usable, change, 0)
+        weights = 1 / self.counts.clamp(1, _MEAN)
+        for mean, value in (
+            (self.log_student, log_student),
+            (self.log_terms, log_terms),
+        ):
+            mean += torch.where(usable, weights * (value - mean), 0)
+        peaks = self.log_terms
+        if iteration >= _EACH:
+            peaks = torch.maximum(self.log_peaks, peaks)
+        self.log_peaks.copy_(peaks)
 
     def factors(self) -> dict[str, Tensor]:
         """Factor of each place as measured so far, each of shape ().
@@ -110,7 +123,7 @@ class GradientBalance(nn.Module):
         """
         if not self.interval:
             return {}
-        factors = (self.log_ratios + self.log_shares).exp()
+        factors = (self.log_shares + self.log_student - self.log_peaks).exp()
         # what was not measured keeps its own scale
         factors = torch.where(self.counts > 0, factors, 1)
         return dict(zip(self._places, factors.unbind(), strict=True))
@@ -120,7 +133,7 @@ class GradientBalance(nn.Module):
         return {
             'iteration': self.iteration,
             'losses': self._losses,
-            'ratios': OnCpuInFiles(
+            'means': OnCpuInFiles(
                 (name, getattr(self, name).clone()) for name in _STATE
             ),
         }
@@ -135,7 +148,7 @@ class GradientBalance(nn.Module):
             return
         self.iteration = state['iteration']
         for name in _STATE:
-            getattr(self, name).copy_(state['ratios'][name])
+            getattr(self, name).copy_(state['means'][name])
 
 
 def total(losses: Mapping[str, Any]) -> Tensor:

@@ -1,5 +1,9 @@
 """`mmwkd distil`: what it chooses, writes, prints and refuses."""
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -146,32 +150,45 @@ def test_what_makes_no_sense_is_a_sentence(tmp_path, capsys, more, said):
 
 
 @pytest.mark.parametrize(
-    ('processes', 'options', 'command'),
+    ('options', 'start'),
     [
-        (2, '--amp', 'torchrun --nproc-per-node gpu -m mmwkd train {} '),
-        (1, '--launcher pytorch', '-m mmwkd train {} --launcher pytorch'),
-        (1, '--launcher slurm --resume', 'srun python -m mmwkd train {} '),
+        ('--launcher pytorch --amp', '-m torch.distributed.run'),
+        ('--resume --launcher=slurm', f'srun {sys.executable} -m mmwkd train'),
     ],
 )
-def test_several_processes_are_given_their_command(
-    processes, options, command, capsys, monkeypatch
+def test_a_launcher_takes_over_after_the_config_is_written(
+    options, start, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv('WORLD_SIZE', str(processes))
-    words = [
-        'distil',
-        'a.py',
-        '--teacher',
-        'b.py',
-        'b.pth',
-        '--out',
-        'c.py',
-        '--train',
-    ]
-    code, printed = run([*words, *options.split()], capsys)
+    def execvp(program, command):
+        sys.exit(' '.join(command))
+
+    monkeypatch.setattr(os, 'execvp', execvp)
+    words = write_pair(tmp_path, tiny_faster_rcnn(), wider(tiny_faster_rcnn))
+    with pytest.raises(SystemExit) as end:
+        main([*words, '--train', *options.split()])
+    command = end.value.code
+    out = words[words.index('--out') + 1]
+    assert start in command
+    assert command.endswith(f'-m mmwkd train {out} {options}')
+    assert Path(out).is_file()
+
+
+@pytest.mark.parametrize(
+    ('processes', 'options', 'said'),
+    [
+        ('2', '--launcher pytorch', '2 processes would look'),
+        ('1', '--launcher mpi', 'cannot start --launcher mpi'),
+    ],
+)
+def test_other_launchers_are_refused(
+    processes, options, said, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv('WORLD_SIZE', processes)
+    words = write_pair(tmp_path, tiny_faster_rcnn())
+    code, printed = run([*words, '--train', *options.split()], capsys)
     assert code == 2
-    assert command.format('c.py') in printed
-    assert '--launcher' in printed
-    assert options in printed
+    assert said in printed
+    assert not (tmp_path / 'my_distillation.py').exists()
 
 
 def test_other_classes_are_refused(tmp_path, capsys):

@@ -56,14 +56,14 @@ def test_units_of_the_features_do_not_matter(build, scale):
             for name, term in terms(*args, **options).items()
         }
     assert shares(distiller) == pytest.approx(
-        dict(neck=1.5, roi=1.2), rel=1e-4
+        dict(neck=1.5, roi=1.5), rel=1e-4
     )
 
 
 def test_loss_weight_multiplies(build):
     roi_loss = dict(type='WKDFeatureLoss', loss_weight=0.25)
     distiller = build(balance_interval=1, roi_loss=roi_loss)
-    assert shares(distiller)['roi'] == pytest.approx(0.25 * 1.2, rel=1e-4)
+    assert shares(distiller)['roi'] == pytest.approx(0.25 * 1.5, rel=1e-4)
 
 
 def test_a_loss_weight_of_0_is_an_exact_0(build, step):
@@ -96,6 +96,19 @@ def test_factors_follow_the_student():
         if iteration == 40:
             assert balance.factors()['neck'].item() == pytest.approx(10)
     assert balance.factors()['neck'].item() == pytest.approx(1, rel=0.01)
+
+
+@pytest.mark.parametrize(('later', 'factor'), [(0.1, 1.0), (10.0, 0.1)])
+def test_a_loss_may_fall_but_not_grow(later, factor):
+    """A student that comes near its teacher is to feel less of it."""
+    maps = [torch.ones(2, requires_grad=True)]
+    balance = GradientBalance({'neck': 1.0}, {'neck': ''}, 20)
+    for iteration in range(1200):
+        # what the first iterations have is no measure
+        scale = 5.0 if iteration < 50 else 1.0 if iteration < 100 else later
+        neck = {'loss': scale * maps[0].sum()}
+        balance.measure({'loss_cls': maps[0].sum()}, {'neck': neck}, maps)
+    assert balance.factors()['neck'].item() == pytest.approx(factor, rel=0.02)
 
 
 def test_keys_are_the_same_in_every_iteration(build, step):

@@ -36,7 +36,7 @@ class RoIPlace(Place):
     entry = 'roi'
     compares = 'features'
     title = 'roi_loss'
-    share = 1.2
+    share = 1.5
     needs = Needs(rois=True)
 
     def __init__(
