@@ -26,14 +26,6 @@ rows = {
     'wkd-f': dict(losses='wkd', places=['neck']),
     'wkd-ln': dict(losses='wkd', places=['logit', 'neck'], **_logits),
     'wkd-l': dict(losses='wkd', places=['logit'], **_logits),
-    'kd-wkd-f': dict(
-        losses='wkd',
-        places=['logit', 'neck'],
-        cfg_options={
-            **_logits['cfg_options'],
-            'model.logit_loss.type': 'KDLoss',
-        },
-    ),
     'kd_512': dict(
         losses='kd', cfg_options={'model.max_boxes': 512}, num_seeds=1
     ),

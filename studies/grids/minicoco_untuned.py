@@ -22,7 +22,5 @@ rows = {
     'wkd-lf_half-size': dict(
         **_wkd_lf, cfg_options={'model.teacher.image_scale': 0.5}, num_seeds=1
     ),
-    'kd': dict(losses='kd', num_seeds=1),
     'pkd-roi': dict(losses='pkd', places=['roi'], num_seeds=1),
-    'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=1),
 }

@@ -9,7 +9,7 @@ _retinanet = dict(
 )
 dataset = 'minicoco, untuned pairs'
 seeds = [0, 1, 2]
-baseline = 'retinanet_student'
+baseline = 'retinanet_wkd-ln'
 rows = {
     'cascade_wkd-lf': dict(
         losses='wkd',
@@ -23,6 +23,4 @@ rows = {
     'retinanet_wkd-ln': dict(
         losses='wkd', places=['logit', 'neck'], pair=_retinanet
     ),
-    'retinanet_student': dict(config=_retinanet['student']),
-    'retinanet_kd': dict(losses='kd', pair=_retinanet),
 }
