@@ -105,11 +105,23 @@ PHOTOGRAPHED = (
     *('pkd', 'cwd', 'fitnet', 'wkd-f', 'wkd-f_adapter', 'wkd-ln'),
 )
 FROM_IMAGENET = 'cocophotos tune, from ImageNet'
-BALANCE = 'minicoco, balance'
-BALANCED = (
-    'student',
-    *('wkd-lf', 'wkd-lf_fixed', 'wkd-lf_fixed-1.5', 'wkd-lf_tuned'),
-    *('wkd-f_fixed', 'wkd-f_tuned', 'kd_fixed', 'kd_tuned'),
+# losses at their defaults, and what was found with weights of their own
+UNTUNED = (
+    ('Faster R-CNN', ('minicoco, untuned', 'wkd-lf'), ('minicoco', 'wkd-lf')),
+    *(
+        ('Faster R-CNN', ('minicoco, untuned', rival), ('minicoco', rival))
+        for rival in ('fitnet-roi', 'pkd-roi')
+    ),
+    (
+        'Cascade R-CNN to Faster R-CNN',
+        ('minicoco, untuned pairs', 'cascade_wkd-lf'),
+        ('minicoco, Cascade R-CNN', 'wkd-lf_from-cascade-r18-half'),
+    ),
+    (
+        'RetinaNet',
+        ('minicoco, untuned pairs', 'retinanet_wkd-ln'),
+        ('minicoco, RetinaNet', 'reference_wkd-lf'),
+    ),
 )
 CASCADE = 'minicoco, Cascade R-CNN to RetinaNet'
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
@@ -368,6 +380,37 @@ def _same_place() -> str:
     return markdown_table(lines)
 
 
+def _untuned() -> str:
+    """Losses at their defaults beside the same ones with tuned weights."""
+    lines: list[tuple[str, ...]] = [
+        ('pair', 'row', 'default', 'tuned', 'default minus tuned')
+        + ('95 % interval', 'seeds')
+    ]
+    for pair, default, tuned in UNTUNED:
+        sides = (('tuned', tuned), ('default', default))
+        runs = pd.concat(
+            runs[runs.row == row].assign(row=side, dataset=pair)
+            for side, (dataset, row) in sides
+            for runs in (_runs(dataset),)
+        )
+        if set(runs.row) != {'tuned', 'default'}:
+            continue
+        rows = {row.name: row for row in summarise(runs, 'tuned').rows}
+        difference = rows['default'].difference
+        if difference is None:
+            continue
+        shared = rows['default'].aps.keys() & rows['tuned'].aps.keys()
+        aps = (
+            f'{fmean(rows[side].aps[seed] for seed in shared):.1f}'
+            for side in ('default', 'tuned')
+        )
+        lines.append(
+            (pair, default[1].rpartition('_')[2], *aps)
+            + (*difference_cells(difference), f'{len(shared)}')
+        )
+    return markdown_table(lines)
+
+
 def _cascade() -> str:
     """A cascade that judges the boxes of its student."""
     lines: list[tuple[str, ...]] = [
@@ -523,7 +566,7 @@ def _sensitivity() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     'photographs': _photographs,
     'photographs, from ImageNet': _from_imagenet,
-    'balance': partial(_comparison, BALANCE, *BALANCED),
+    'untuned': _untuned,
     'cascade to RetinaNet': _cascade,
     'headline': _headline,
     'tuning': _tuning,

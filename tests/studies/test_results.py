@@ -250,6 +250,22 @@ def test_photographs_from_imagenet_are_curves(results, tmp_path):
     ]
 
 
+def test_defaults_are_compared_with_tuned_weights(results, tmp_path):
+    for seed, (default, tuned) in enumerate([(35.0, 36.0), (35.4, 36.0)]):
+        write(tmp_path, 'minicoco', make_record('wkd-lf', seed, tuned))
+        write(
+            tmp_path,
+            'minicoco, untuned',
+            make_record('wkd-lf', seed, default),
+            make_record('pkd-roi', seed, 30.0),  # has no tuned run
+        )
+    write(tmp_path, 'minicoco', make_record('wkd-lf', 2, 50.0))
+    _, _, *lines = cells(results.TABLES['untuned']())
+    assert [line[:5] + line[6:] for line in lines] == [
+        ['Faster R-CNN', 'wkd-lf', '35.2', '36.0', '-0.8', '2']
+    ]
+
+
 def test_a_variant_is_compared_with_its_method(results, tmp_path):
     for seed, (method, variant) in enumerate([(26.0, 28.0), (24.0, 27.0)]):
         write(

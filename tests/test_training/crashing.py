@@ -9,6 +9,7 @@ import torch
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 from torch import distributed
 
 import mmwkd  # noqa: F401  registers the components
@@ -61,7 +62,11 @@ def _train(config, fault, sender):
 
 
 def train_in_ranks(config, port, num_ranks=2):
-    """Train in processes joined by gloo; their exit codes."""
+    """Train in processes joined by gloo.
+
+    Returns:
+        Of each, the message of its ValueError, or else its exit code.
+    """
     config = dict(
         config,
         launcher='pytorch',
@@ -69,21 +74,26 @@ def train_in_ranks(config, port, num_ranks=2):
             type='MMDistributedDataParallel', device_ids=None
         ),
     )
+    messages = [_context.SimpleQueue() for _ in range(num_ranks)]
     ranks = [
         _context.Process(
-            target=_train_rank, args=(config, rank, num_ranks, port)
+            target=_train_rank, args=(config, rank, num_ranks, port, queue)
         )
-        for rank in range(num_ranks)
+        for rank, queue in enumerate(messages)
     ]
     for process in ranks:
         process.start()
     for process in ranks:
         process.join()
-    return [process.exitcode for process in ranks]
+    return [
+        process.exitcode if queue.empty() else queue.get()
+        for process, queue in zip(ranks, messages, strict=True)
+    ]
 
 
-def _train_rank(config, rank, num_ranks, port):
+def _train_rank(config, rank, num_ranks, port, queue):
     torch.set_num_threads(1)
+    import_modules_from_strings(config['custom_imports']['imports'])
     os.environ['LOCAL_RANK'] = str(rank)  # mmengine asks for a device
     distributed.init_process_group(
         'gloo',
@@ -96,6 +106,8 @@ def _train_rank(config, rank, num_ranks, port):
         Runner.from_cfg(Config(config)).train()
     except SystemExit as end:
         code = end.code
+    except ValueError as error:
+        queue.put(str(error))
     end_process_group()
     sys.exit(code)
 

@@ -8,15 +8,16 @@ the images of one rank, is frozen.
 """
 
 import json
-import os
+from pathlib import Path
 
 import pytest
 import torch
-from mmdet.registry import MODELS
+from mmdet.registry import HOOKS, MODELS
 from mmengine.hooks import Hook
 from torch.testing import assert_close
 
-from .conftest import ROOT, launch
+from .conftest import free_port
+from .crashing import train_in_ranks
 
 pytestmark = pytest.mark.several_processes
 
@@ -62,6 +63,13 @@ class RecordLosses(Hook):
         )
 
 
+@HOOKS.register_module(force=True)
+class WriteLosses(RecordLosses):
+    def after_train(self, runner):
+        path = Path(runner.work_dir) / f'losses_{runner.rank}.json'
+        path.write_text(json.dumps(self.losses))
+
+
 def weights(state_dict):
     """Tensors of a distiller's state dict, those of the adapters included."""
     adapters = state_dict._metadata['']['mmwkd_adapters']
@@ -105,31 +113,15 @@ def test_accumulated_batches(unbalanced, train, large_batch, tmp_path):
     assert_close(weights(runner.model.state_dict()), expected, **TOLERANCE)
 
 
-RECORDER = """
-import json
-from mmdet.registry import HOOKS
-from tests.test_training.test_larger_batch import RecordLosses
-
-@HOOKS.register_module()
-class WriteLosses(RecordLosses):
-    def after_train(self, runner):
-        with open(f'losses_{runner.rank}.json', 'w') as file:
-            json.dump(self.losses, file)
-"""
-
-
-@pytest.mark.slow
-def test_two_ranks(exact_config, large_batch, tmp_path, monkeypatch):
+def test_two_ranks(exact_config, large_batch, tmp_path):
     expected, losses = large_batch
-    (tmp_path / 'recorder.py').write_text(RECORDER)
-    monkeypatch.setenv('PYTHONPATH', f'{ROOT}{os.pathsep}{tmp_path}')
-    exact_config.custom_imports = dict(imports=['mmwkd', 'recorder'])
+    exact_config.custom_imports.imports.append(__name__)
     exact_config.custom_hooks = [dict(type='WriteLosses')]
-    exact_config.dump(tmp_path / 'config.py')
-    code, output = launch(tmp_path / 'config.py', tmp_path / 'run')
-    assert code == 0, output[-3000:]
+    exact_config.experiment_name = 'ranks'
+    assert train_in_ranks(exact_config.to_dict(), free_port()) == [0, 0]
+    run = Path(exact_config.work_dir)
     ranks = [
-        json.loads((tmp_path / f'losses_{rank}.json').read_text())
+        json.loads((run / f'losses_{rank}.json').read_text())
         for rank in range(2)
     ]
     assert ranks[0] != ranks[1]
@@ -138,5 +130,5 @@ def test_two_ranks(exact_config, large_batch, tmp_path, monkeypatch):
         for name, value in both.items():
             mean = (mine[name] + other[name]) / 2
             assert mean == pytest.approx(value, rel=1e-4, abs=1e-6), name
-    saved = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=False)
+    saved = torch.load(run / 'epoch_1.pth', weights_only=False)
     assert_close(weights(saved['state_dict']), expected, **TOLERANCE)
