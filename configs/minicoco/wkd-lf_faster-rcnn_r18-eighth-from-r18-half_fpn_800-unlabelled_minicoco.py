@@ -1,0 +1,28 @@
+# Labels for a quarter of the images: two of each batch are labelled, and six
+# have distillation terms only (docs/unlabelled.md).
+_base_ = './wkd-lf_faster-rcnn_r18-eighth-from-r18-half_fpn_800_minicoco.py'
+
+labelled = _base_.train_dataloader.dataset
+train_dataloader = dict(
+    sampler=dict(
+        _delete_=True,
+        type='MultiSourceSampler',
+        batch_size=8,
+        source_ratio=[1, 3],
+    ),
+    dataset=dict(
+        _delete_=True,
+        type='ConcatDataset',
+        datasets=[
+            dict(labelled, indices=500),
+            dict(
+                labelled,
+                pipeline=[
+                    transform
+                    for transform in _base_.train_pipeline
+                    if transform.type != 'LoadAnnotations'
+                ],
+            ),
+        ],
+    ),
+)
