@@ -22,6 +22,7 @@ _MEAN = 10  # measurements that the moving mean is over
 # gradients of a mean over many positions, which float16 would round to 0
 _SCALE_OF_HALF = 1024.0
 _MAX_LOG_RATIO = math.log(1e4)
+_MAX_CHANGE = math.log(10)  # a batch that goes wild is one of ten
 
 
 class GradientBalance(nn.Module):
@@ -106,11 +107,13 @@ class GradientBalance(nn.Module):
         usable = log_ratios.isfinite() & (log_ratios < _MAX_LOG_RATIO)
         self.counts += usable
         weights = 1 / self.counts.clamp(1, _MEAN)
+        limits = torch.where(self.counts > _MEAN, _MAX_CHANGE, math.inf)
         for mean, value in (
             (self.log_student, log_student),
             (self.log_terms, log_terms),
         ):
-            mean += torch.where(usable, weights * (value - mean), 0)
+            change = (value - mean).clamp(-limits, limits)
+            mean += torch.where(usable, weights * change, 0)
         peaks = self.log_terms
         if iteration >= _EACH:
             peaks = torch.maximum(self.log_peaks, peaks)

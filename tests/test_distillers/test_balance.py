@@ -111,6 +111,16 @@ def test_a_loss_may_fall_but_not_grow(later, factor):
     assert balance.factors()['neck'].item() == pytest.approx(factor, rel=0.02)
 
 
+def test_one_wild_batch_changes_little():
+    maps = [torch.ones(2, requires_grad=True)]
+    balance = GradientBalance({'neck': 1.0}, {'neck': ''}, 20)
+    for iteration in range(1000):
+        scale = 1e9 if iteration == 500 else 0.01
+        neck = {'loss': scale * maps[0].sum()}
+        balance.measure({'loss_cls': maps[0].sum()}, {'neck': neck}, maps)
+    assert balance.factors()['neck'].item() == pytest.approx(80, rel=0.02)
+
+
 def test_keys_are_the_same_in_every_iteration(build, step):
     distiller = build(balance_interval=3)
     keys = list(step(distiller))
