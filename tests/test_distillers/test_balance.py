@@ -8,10 +8,17 @@ import torch
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
+from mmwkd.distillers import balance as module
 from mmwkd.distillers.balance import GradientBalance, squared_gradient, total
 from mmwkd.testing import tiny_batch, tiny_retinanet
 
 PLACES = ('logit', 'neck', 'roi')
+
+
+@pytest.fixture(autouse=True)
+def _heads_at_work(monkeypatch):
+    """As they are once training is under way, and none of these is."""
+    monkeypatch.setattr(module, '_ELASTICITY', 0.0)
 
 
 def shares(distiller, batch=None):
@@ -109,6 +116,17 @@ def test_a_loss_may_fall_but_not_grow(later, factor):
         neck = {'loss': scale * maps[0].sum()}
         balance.measure({'loss_cls': maps[0].sum()}, {'neck': neck}, maps)
     assert balance.factors()['neck'].item() == pytest.approx(factor, rel=0.02)
+
+
+def test_heads_that_let_nothing_through_count_as_heads_at_work(monkeypatch):
+    monkeypatch.undo()
+    maps = [torch.full((3,), 2.0, requires_grad=True)]
+    balance = GradientBalance({'neck': 1.0}, {'neck': ''}, 20)
+    own = {'loss_cls': 6 + 1e-3 * maps[0].sum()}
+    balance.measure(own, {'neck': {'loss': maps[0].sum()}}, maps)
+    # of a loss of 6 at maps of the norm sqrt(12), beside one of sqrt(3)
+    expected = 4 * 6.006 / 12**0.5 / 3**0.5
+    assert balance.factors()['neck'].item() == pytest.approx(expected)
 
 
 def test_one_wild_batch_changes_little():
