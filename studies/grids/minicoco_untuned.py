@@ -17,10 +17,12 @@ _wkd_lf = dict(losses='wkd', places=['logit', 'roi'])
 rows = {
     'wkd-lf': _wkd_lf,
     'student': dict(config=pair['student']),
-    'fitnet-roi': dict(losses='fitnet', places=['roi']),
     # the teacher sees images of half their size
     'wkd-lf_half-size': dict(
         **_wkd_lf, cfg_options={'model.teacher.image_scale': 0.5}, num_seeds=1
     ),
-    'pkd-roi': dict(losses='pkd', places=['roi'], num_seeds=1),
+    **{
+        f'{method}-roi': dict(losses=method, places=['roi'], num_seeds=1)
+        for method in ('fitnet', 'pkd')
+    },
 }
