@@ -15,5 +15,4 @@ cfg_options = {'train_cfg.max_iters': 1000}
 rows = {
     'student': dict(config=pair['student']),
     'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
-    'dkd': dict(losses='dkd', num_seeds=1),
 }

@@ -25,7 +25,7 @@ rows = {
     'kd': dict(losses='kd', **_logits),
     'wkd-f': dict(losses='wkd', places=['neck']),
     'wkd-ln': dict(losses='wkd', places=['logit', 'neck'], **_logits),
-    'wkd-l': dict(losses='wkd', places=['logit'], **_logits),
+    'wkd-l': dict(losses='wkd', places=['logit'], num_seeds=1, **_logits),
     'kd_512': dict(
         losses='kd', cfg_options={'model.max_boxes': 512}, num_seeds=1
     ),
