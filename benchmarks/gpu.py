@@ -123,7 +123,6 @@ def terms(setting: Setting) -> Iterator[tuple[str, Callable, list[Tensor]]]:
             WF.target_term,
             WF.kd_term,
             WF.dkd_terms,
-            WF.nkd_terms,
         ):
             yield f'{term.__name__} {name}', term, on_logits(term, shape)
     options = {

@@ -53,11 +53,9 @@ LOSSES = {
 TEACHER_OPTIONS: dict[str, dict[str, Any]] = {
     'none': {},
     'fuse_conv_bn': dict(fuse_conv_bn=True),
-    'channels_last': dict(channels_last=True),
     'autocast bfloat16': dict(autocast='bfloat16'),
     'image_scale 0.5': dict(image_scale=0.5),
     'compile': dict(compile=True),
-    'fuse_conv_bn, channels_last': dict(fuse_conv_bn=True, channels_last=True),
 }
 
 

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from mmwkd import commands
 from mmwkd.quiet import quiet
@@ -18,37 +18,26 @@ from mmwkd.quiet import quiet
 _ERROR, _INTERRUPTED = 2, 130
 
 
-class _Command(NamedTuple):
-    run: Callable[..., Any] | str  # a function, or a tool of mmdet
-    summary: str
-
-
-COMMANDS = {
-    'distil': _Command(
-        commands.distil,
-        'look at a student and a teacher, and write the config that distils',
-    ),
-    'train': _Command('train.py', 'train a config: the options of mmdet'),
-    'test': _Command('test.py', 'score a checkpoint: the options of mmdet'),
-    'export': _Command(
-        commands.export, 'write the student as plain mmdet has it'
-    ),
-    'gradients': _Command(
-        commands.gradients,
-        'show how strongly each loss pulls at the student',
-    ),
-    'cost estimate': _Command(
-        commands.cost_estimate,
-        "estimate how related a teacher's categories are",
-    ),
-    'cost inspect': _Command(
-        commands.cost_inspect, 'show how good a cost matrix is'
-    ),
-    'cost transport': _Command(
-        commands.cost_transport,
-        'show what entropic transport does, and choose reg',
-    ),
+# functions, and tools of mmdet
+COMMANDS: dict[str, Callable[..., Any] | str] = {
+    'distil': commands.distil,
+    'train': 'train.py',
+    'test': 'test.py',
+    'export': commands.export,
+    'gradients': commands.gradients,
+    'cost estimate': commands.cost_estimate,
+    'cost inspect': commands.cost_inspect,
+    'cost transport': commands.cost_transport,
 }
+
+_OVERVIEW = """\
+usage: mmwkd COMMAND ...
+
+Distil MMDetection detectors with Wasserstein distances.
+
+{}
+
+mmwkd COMMAND --help says more."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words of the command line; None for the process's own.
 
     Returns:
-        Exit code, as :func:`run` does.
+        Exit code: 0, 2 after an error that is one sentence on the standard
+        error, 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ('-h', '--help', 'help'):
@@ -82,67 +72,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _ERROR
     if not sys.warnoptions:  # those of others, which users cannot mend
         warnings.simplefilter('ignore')
-    command = COMMANDS[name].run
+    command = COMMANDS[name]
     if isinstance(command, str):
         return _run_tool(command, rest)
-    results: list[Any] = []
     call = _parse(command, rest, prog=f'mmwkd {name}')
-    code = _guarded(lambda: results.append(call()))
-    if results and isinstance(results[0], list):
-        return _run_tool('train.py', results[0])
-    return code
-
-
-def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [
-        f'  {name:{width}}  {command.summary}'
-        for name, command in COMMANDS.items()
-    ]
-    return '\n'.join(
-        [
-            'usage: mmwkd COMMAND ...',
-            '',
-            'Distil MMDetection detectors with Wasserstein distances.',
-            '',
-            *lines,
-            '',
-            'mmwkd COMMAND --help says more.',
-        ]
-    )
-
-
-def run(
-    function: Callable[..., Any], arguments: Sequence[str] | None = None
-) -> int:
-    """Call a function with the arguments of a command line.
-
-    Parameters before the ``/`` are positional, all others are options;
-    words that are neither are given to ``*`` parameters. Dataclasses give
-    an option for each of their fields. Help texts are those of the
-    docstrings.
-
-    Args:
-        function: What to call, which prints its results itself.
-        arguments: Words of the command line; None for the process's own.
-
-    Returns:
-        Exit code: 0, 2 after an error that is one sentence on the standard
-        error, 130 after Ctrl-C.
-    """
-    return _guarded(_parse(function, arguments))
-
-
-def _guarded(call: Callable[[], Any]) -> int:
     try:
-        call()
+        training = call()
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return _INTERRUPTED
     except (ValueError, FloatingPointError, ImportError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return _ERROR
-    return 0
+    return 0 if training is None else _run_tool('train.py', training)
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = []
+    for name, command in COMMANDS.items():
+        summary = f"run mmdet's {command}, whose options it takes"
+        if not isinstance(command, str):
+            summary = (command.__doc__ or '').partition('.\n')[0]
+        lines.append(f'  {name:{width}}  {summary[:1].lower()}{summary[1:]}')
+    return _OVERVIEW.format('\n'.join(lines))
 
 
 def _run_tool(name: str, arguments: Sequence[str]) -> int:
@@ -161,10 +114,15 @@ def _run_tool(name: str, arguments: Sequence[str]) -> int:
 
 
 def _parse(
-    function: Callable[..., Any],
-    arguments: Sequence[str] | None,
-    prog: str | None = None,
+    function: Callable[..., Any], arguments: Sequence[str], *, prog: str
 ) -> Callable[[], Any]:
+    """A call of a function with the arguments of a command line.
+
+    Parameters before the ``/`` are positional, all others are options;
+    words that are neither are given to ``*`` parameters. Dataclasses give
+    an option for each of their fields. Help texts are those of the
+    docstrings.
+    """
     import tyro
 
     signature = inspect.signature(function)

@@ -1,5 +1,6 @@
 """What the commands do: their arguments, and what can be wrong with them.
 
+An error that users can mend is a ValueError or an OSError of one sentence.
 Nothing here loads torch before the command line is found to be in order.
 """
 
@@ -13,7 +14,7 @@ from typing import Annotated
 import tyro
 
 from mmwkd.cost_options import CollectOptions, EstimateOptions
-from mmwkd.files import atomic_write, check_writable
+from mmwkd.files import check_writable
 from mmwkd.quiet import quiet
 
 _ESTIMATE, _COLLECT = EstimateOptions(), CollectOptions()
@@ -63,11 +64,6 @@ def distil(
 
     Returns:
         Command line of mmdet's train.py, if it is to be run.
-
-    Raises:
-        FileExistsError: If the config exists and ``force`` is not set.
-        FileNotFoundError: If a file that is read does not exist.
-        ValueError: If the detectors cannot be compared, saying why.
     """
     if train and dry_run:
         raise ValueError('--dry-run writes no config to --train')
@@ -148,10 +144,6 @@ def gradients(
             gradient. By default the weights that training starts from.
         batches: Batches to average over.
         cfg_options: Changes of the config, each key=value.
-
-    Raises:
-        FileNotFoundError: If a file does not exist.
-        ValueError: If the config is not of a distiller.
     """
     _check_files(config=config, checkpoint=student)
     _load()
@@ -190,11 +182,6 @@ def cost_estimate(
         cfg_options: Changes to the config, as key=value.
         device: Such as cuda:0 or cpu; by default a GPU where there is one.
         force: Whether an existing file may be replaced.
-
-    Raises:
-        FileExistsError: If the file exists and ``force`` is not set.
-        OSError: If the file cannot be written.
-        ValueError: If the matrix cannot be estimated, saying why.
     """
     out = Path(out)
     check_writable(out, force=force)
@@ -243,11 +230,6 @@ def cost_inspect(
         out_dir: Folder for the pictures; by default one named as the file,
             in work_dirs/cost_matrix.
         force: Whether earlier pictures may be replaced.
-
-    Raises:
-        FileExistsError: If there is a picture and ``force`` is not set.
-        FileNotFoundError: If a file does not exist.
-        ValueError: If a file is not what it should be.
     """
     _check_files(file=file, ann_file=ann_file)
     from mmwkd.costs.cost_matrix import CostMatrix
@@ -256,7 +238,7 @@ def cost_inspect(
         figures_of,
         read_supercategories,
     )
-    from mmwkd.costs.plots import draw_heatmap, draw_map
+    from mmwkd.costs.plots import draw_heatmap, draw_map, write_pictures
     from mmwkd.functional.checks import check_positive
 
     check_positive(kappa=kappa)
@@ -270,14 +252,11 @@ def cost_inspect(
         families = read_supercategories(ann_file, matrix.categories[:-1])
     print(f'{file}, estimator {matrix.estimator}')
     print('\n'.join(figures_of(matrix, families)))
-    drawn = {
+    pictures = {
         heatmap: draw_heatmap(matrix, families, kappa=kappa),
         plane: draw_map(matrix, families),
     }
-    for path, picture in drawn.items():
-        with atomic_write(path, force=force) as opened:
-            opened.write(picture)
-        print(path)
+    write_pictures(pictures, force=force)
 
 
 def cost_transport(
@@ -308,20 +287,11 @@ def cost_transport(
             model.logit_loss.reg=0.05.
         out_dir: Folder for the pictures.
         force: Whether earlier pictures may be replaced.
-
-    Raises:
-        FileExistsError: If a picture exists and ``force`` is not set.
-        ValueError: If the config is of no such run, or no RoI is of an
-            object.
     """
     _check_files(config=config, checkpoint=checkpoint)
     _load()
     from mmwkd.configs import read_config
-    from mmwkd.costs.transport_inspection import (
-        PICTURES,
-        inspect_transport,
-        subject_of,
-    )
+    from mmwkd.costs.transport import PICTURES, inspect_transport, subject_of
     from mmwkd.functional.checks import check_at_least
 
     check_at_least(

@@ -10,6 +10,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.hub import get_config
 from mmengine.registry import Registry
+from mmengine.runner import Runner
 
 
 def read_config(path: str, cfg_options: Sequence[str] = ()) -> Config:
@@ -28,16 +29,21 @@ def read_config(path: str, cfg_options: Sequence[str] = ()) -> Config:
     return config
 
 
+def training_loader(config: Config, *, seed: int = 0, **changes: Any) -> Any:
+    """Data loader of a config's training data, in this process."""
+    options = dict(config.train_dataloader, **changes)
+    options.update(num_workers=0, persistent_workers=False)
+    options.pop('prefetch_factor', None)
+    return Runner.build_dataloader(options, seed=seed)
+
+
 def teacher_options(
     config: Config, checkpoint: str | None, *, name: str
 ) -> dict[str, Any]:
     """The detector to study, as the ``teacher`` of a distiller's config.
 
-    Args:
-        config: Config of a detector, or of a distiller, whose teacher is
-            taken.
-        checkpoint: Weights; None for those of the distiller's teacher.
-        name: Name of the config, for messages.
+    Of a distiller's config it is the teacher; ``checkpoint`` comes before
+    the one that is named there. The name of the config is for messages.
     """
     if 'model' not in config:
         raise ValueError(f'{name} has no model')
@@ -143,11 +149,7 @@ def dataset_classes(dataset: Any) -> tuple[str, ...] | None:
 
     Returns:
         Class names in the order of the labels; None if no member states
-        any.
-
-    Raises:
-        ValueError: If members differ in their classes or their order, naming
-            the member, or if classes are one string.
+        any. Members that differ are a ValueError that names them.
 
     Example:
         >>> from types import SimpleNamespace

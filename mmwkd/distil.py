@@ -19,7 +19,6 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -29,6 +28,7 @@ from mmwkd.configs import (
     is_distiller,
     read_config,
     read_model,
+    training_loader,
     without_pretrained,
 )
 from mmwkd.distillers import DetectorDistiller
@@ -112,11 +112,8 @@ def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
     """Choose places by trying them, with the recommended losses, on a pair.
 
     Class logits are compared wherever they can be; of the maps, those of
-    RoIs rather than those of the necks.
-
-    Returns:
-        The places by their entries in a distiller's config; why the others
-        cannot be compared.
+    RoIs rather than those of the necks. Beside the places, by their entries
+    in a distiller's config, is why others cannot be compared.
     """
     places: dict[str, Place] = {}
     refused: dict[str, str] = {}
@@ -179,12 +176,7 @@ def config_text(
     *,
     folder: Path,
 ) -> str:
-    """Write the config that a person would write, in the student's style.
-
-    Raises:
-        ValueError: If a student in pure Python does not lie in the folder of
-            the config, or has a name that Python cannot import.
-    """
+    """Write the config that a person would write, in the student's style."""
     own, pure = student.resolve(), Config._is_lazy_import(str(student))
     base = own.stem if pure else os.path.relpath(own, folder)
     if pure and (own.parent != folder or not base.isidentifier()):
@@ -229,15 +221,8 @@ def _parsed(text: str, folder: Path) -> Config:
 
 
 def try_step(config: Config) -> Trial:
-    """Take steps of training, backward pass included, and of plain training.
-
-    Raises:
-        ValueError: If the data are not of the teacher's classes.
-    """
-    loader_config = copy.deepcopy(config.train_dataloader)
-    loader_config.update(num_workers=0, persistent_workers=False)
-    loader_config.pop('prefetch_factor', None)
-    loader = Runner.build_dataloader(loader_config, seed=0)
+    """Take whole steps of training, and of plain training."""
+    loader = training_loader(config)
     hub = MessageHub.get_current_instance()
     model = copy.deepcopy(config.model)
     without_pretrained(model.student)

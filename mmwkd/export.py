@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,7 @@ def student_config(config: Config) -> Config:
         }
     # plain mmdet need not have mmwkd
     imports = config.get('custom_imports', {}).get('imports', [])
-    if isinstance(imports, str):
-        imports = [imports]
+    imports = [imports] if isinstance(imports, str) else imports
     config.setdefault('custom_imports', {}).update(
         imports=[name for name in imports if name.partition('.')[0] != 'mmwkd']
     )
@@ -70,45 +69,32 @@ def python_text(config: Config) -> str:
     Types that are classes become their names. An entry that cannot be
     written is a ValueError that names it.
     """
-    content = _with_named_types(config.to_dict())
-    for place, value in _entries(content):
-        if type(value) not in _PLAIN or (
-            isinstance(value, float) and not math.isfinite(value)
-        ):
-            raise ValueError(
-                f'the config cannot be written as a Python file: {place} is '
-                f'{value!r}; put plain data there, with finite numbers'
-            )
-    return Config(content).pretty_text
+    return Config(_plain(config.to_dict())).pretty_text
 
 
-_PLAIN = (str, int, float, bool, type(None))
-
-
-def _with_named_types(node: Any) -> Any:
+def _plain(node: Any, place: str = '') -> Any:
     """A copy with classes by their names, as registries take them."""
     if isinstance(node, Mapping):
-        node = {key: _with_named_types(value) for key, value in node.items()}
         kind = node.get('type')
         if callable(kind) and '<' not in kind.__qualname__:
-            node['type'] = f'{kind.__module__}.{kind.__qualname__}'
-    elif isinstance(node, (list, tuple)):
-        return type(node)(map(_with_named_types, node))
+            node = {**node, 'type': f'{kind.__module__}.{kind.__qualname__}'}
+        return {
+            key: _plain(value, f'{place}.{key}'.lstrip('.'))
+            for key, value in node.items()
+        }
+    if isinstance(node, (list, tuple)):
+        return type(node)(
+            _plain(value, f'{place}.{index}')
+            for index, value in enumerate(node)
+        )
+    if type(node) not in (str, int, float, bool, type(None)) or (
+        isinstance(node, float) and not math.isfinite(node)
+    ):
+        raise ValueError(
+            f'the config cannot be written as a Python file: {place} is '
+            f'{node!r}; put plain data there, with finite numbers'
+        )
     return node
-
-
-def _entries(node: Any, place: str = '') -> Iterator[tuple[str, Any]]:
-    """What is no dict, list or tuple, and where it is."""
-    items: Iterable[tuple[Any, Any]]
-    if isinstance(node, Mapping):
-        items = node.items()
-    elif isinstance(node, (list, tuple)):
-        items = enumerate(node)
-    else:
-        yield place, node
-        return
-    for key, value in items:
-        yield from _entries(value, f'{place}.{key}' if place else str(key))
 
 
 def export_student(
@@ -122,15 +108,11 @@ def export_student(
 
     Optimizer state, adapters and logs are left behind; the weights are
     first loaded strictly into the student that the config describes.
-
-    Args:
-        config: Config of the run.
-        checkpoint: Checkpoint of the run.
-        out_dir: Folder for ``<config name>.py`` and ``<config name>.pth``.
-        force: Whether existing files may be replaced.
+    Arguments are those of :func:`mmwkd.commands.export`.
 
     Returns:
-        Paths of the config and of the checkpoint.
+        Paths of ``<config name>_student.py`` and ``<config name>_student.pth``
+        in ``out_dir``.
     """
     name = Path(config).stem
     config_path = Path(out_dir) / f'{name}_student.py'

@@ -6,12 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Say which extra has a package whose import fails in this context.
-
-    Example:
-        >>> with needs_extra('cost'):
-        ...     import math
-    """
+    """Say which extra has a package whose import fails in this context."""
     try:
         yield
     except ModuleNotFoundError as error:

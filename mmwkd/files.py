@@ -59,12 +59,7 @@ def remove_leftovers(
 def check_writable(
     path: str | os.PathLike[str], *, force: bool = False
 ) -> None:
-    """Find out before long work whether :func:`atomic_write` would work.
-
-    Raises:
-        FileExistsError: If the file exists and ``force`` is not set.
-        OSError: If no file can be written there, naming it.
-    """
+    """Find out before long work whether :func:`atomic_write` would work."""
     path = Path(path)
     _check_free(path, force)
     try:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import torch
 from mmdet.registry import MODELS
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.runner import load_checkpoint, set_random_seed
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from mmwkd.configs import is_distiller, read_config
+from mmwkd.configs import is_distiller, read_config, training_loader
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.balance import squared_gradient, total
 from mmwkd.distillers.capture import only_output, recorded_outputs
@@ -30,15 +30,10 @@ class Pull(NamedTuple):
 def gradient_norms(
     distiller: DetectorDistiller, batch: Mapping[str, Any]
 ) -> dict[str, Pull]:
-    """Value and gradient norm of each loss on one batch.
+    """Value and gradient norm of each loss on a batch of a data loader.
 
-    Args:
-        distiller: The distiller, in training mode.
-        batch: As a data loader yields it.
-
-    Returns:
-        The losses by their keys, the student's own first; before them, under
-        :data:`OWN`, the student's own together.
+    The distiller is in training mode. Losses are by their keys, the student's
+    own first; before them, under :data:`OWN`, these together.
     """
     data = distiller.data_preprocessor(batch, training=True)
     student = distiller.student
@@ -72,13 +67,13 @@ def print_gradients(
     cfg = read_config(str(config), cfg_options)
     if not is_distiller(cfg.get('model', {})):
         raise ValueError(f'{config} is not the config of a distiller')
-    torch.manual_seed(0)
+    set_random_seed(0)
     distiller: DetectorDistiller = MODELS.build(cfg.model)
     distiller.init_weights()
     if student:
         load_checkpoint(distiller.student, student, strict=True)
     distiller.to('cuda' if torch.cuda.is_available() else 'cpu').train()
-    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    loader = training_loader(cfg)
     data = list(islice(loader, batches))
     balance, console = distiller.balance, Console(highlight=False)
     with console.status('balance') as status:

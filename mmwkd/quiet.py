@@ -12,10 +12,6 @@ def quiet() -> Iterator[None]:
 
     It is for the imports of mmdet, which tell of optional packages that are
     not there, and for readers of datasets. Errors pass.
-
-    Example:
-        >>> with quiet():
-        ...     print('nobody reads this')
     """
     with (
         contextlib.redirect_stdout(io.StringIO()),

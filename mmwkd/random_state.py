@@ -13,13 +13,6 @@ def generator_states() -> dict[str, Any]:
     """States of Python's, NumPy's and torch's generators, as plain data.
 
     ``cuda`` is that of the current device; None before CUDA is used.
-
-    Example:
-        >>> states = generator_states()
-        >>> first = random.random()
-        >>> restore_generators(states)
-        >>> random.random() == first
-        True
     """
     state: Any = np.random.get_state()
     name, keys, *rest = state

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 import mmwkd
-from mmwkd.cli import COMMANDS, main, run
+from mmwkd.cli import COMMANDS, main
 from mmwkd.extras import needs_extra
 
 # the others are mmdet's own
@@ -58,7 +58,18 @@ def command(
     print(file, other, out, options.size, force)
 
 
-def test_positions_options_and_fields_are_parsed(capsys):
+@pytest.fixture
+def run(monkeypatch):
+    """Run a function as a command."""
+
+    def call(function, words):
+        monkeypatch.setitem(COMMANDS, 'command', function)
+        return main(['command', *words])
+
+    return call
+
+
+def test_positions_options_and_fields_are_parsed(run, capsys):
     assert run(command, ['a', '--out', 'b']) == 0
     assert (
         run(command, ['a', 'c', '--out', 'b', '--size', '5', '--force']) == 0
@@ -66,7 +77,7 @@ def test_positions_options_and_fields_are_parsed(capsys):
     assert capsys.readouterr().out == 'a None b 3 False\na c b 5 True\n'
 
 
-def test_help_has_the_docstrings(capsys):
+def test_help_has_the_docstrings(run, capsys):
     with pytest.raises(SystemExit) as stop:
         run(command, ['--help'])
     assert stop.value.code == 0
@@ -83,20 +94,20 @@ def test_help_has_the_docstrings(capsys):
 @pytest.mark.parametrize(
     'words', [['a'], ['a', '--out', 'b', '--size', '0'], ['--unknown']]
 )
-def test_bad_command_lines_end_with_2(words, capsys):
+def test_bad_command_lines_end_with_2(run, words, capsys):
     with pytest.raises(SystemExit) as stop:
         run(command, words)
     assert stop.value.code == 2
 
 
-def test_errors_are_a_sentence_and_ctrl_c_is_clean(capsys):
+def test_errors_are_a_sentence_and_ctrl_c_is_clean(run, capsys):
     assert run(command, ['error', '--out', 'b']) == 2
     assert capsys.readouterr().err == 'error: a sentence\n'
     assert run(command, ['interrupt', '--out', 'b']) == 130
     assert capsys.readouterr().err == 'interrupted\n'
 
 
-def test_words_that_nothing_reads_go_to_star_parameters(capsys):
+def test_words_that_nothing_reads_go_to_star_parameters(run, capsys):
     def command(file: str, /, *others: str, size: int = 3) -> None:
         """Do something.
 
@@ -194,7 +205,7 @@ assert not hasattr(mmwkd, 'no_such_name')
     assert 'config none.py does not exist' in completed.stderr
 
 
-def test_a_package_that_is_lacking_is_a_sentence(capsys):
+def test_a_package_that_is_lacking_is_a_sentence(run, capsys):
     def command() -> None:
         """Do something."""
         with needs_extra('cost'):

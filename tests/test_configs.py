@@ -180,7 +180,6 @@ PLACES = {
     'bkd': {'logit_loss'},
     'kd': {'logit_loss'},
     'dkd': {'logit_loss'},
-    'nkd': {'logit_loss'},
     'fitnet': {'neck_loss'},
     'fitnet-roi': {'roi_loss'},
     'pkd': {'neck_loss'},

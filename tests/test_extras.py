@@ -72,9 +72,7 @@ def test_importing_the_package_needs_no_extra():
     assert not EXTRAS & reached_from('mmwkd.distil')
     assert not EXTRAS & reached_from('mmwkd.gradients')
     assert not EXTRAS & reached_from('mmwkd.costs.estimate')
-    assert {'seaborn', 'ot'} <= reached_from(
-        'mmwkd.costs.transport_inspection'
-    )
+    assert {'seaborn', 'ot'} <= reached_from('mmwkd.costs.transport')
 
 
 def test_the_file_of_a_cost_matrix_needs_nothing_above_it():

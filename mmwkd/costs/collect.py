@@ -18,7 +18,7 @@ from mmdet.structures.bbox import bbox2roi, bbox_overlaps, get_box_tensor
 from mmengine import dist
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
@@ -27,6 +27,7 @@ from mmwkd.cost_options import CollectOptions, Split
 from mmwkd.costs.statistics import ClassStatistics, hash_key, sample_keys
 from mmwkd.distillers.alignment import check_roi_head
 from mmwkd.distillers.capture import box_heads
+from mmwkd.distillers.categories import classifier_rows
 from mmwkd.distillers.teacher import FrozenTeacher
 
 # a box that overlaps less with every ground truth shows background
@@ -93,30 +94,21 @@ def annotated_pipeline(
         *steps[:behind],
         dict(type='LoadAnnotations', with_bbox=True),
         *steps[behind:],
-        dict(
-            type='PackDetInputs',
-            meta_keys=(
-                'img_id',
-                'img_path',
-                'ori_shape',
-                'img_shape',
-                'scale_factor',
-            ),
-        ),
+        dict(type='PackDetInputs'),
     ]
 
 
-def num_features(teacher: FrozenTeacher) -> int:
-    """Features D that the teacher's classifier reads."""
+def classifier_weight(teacher: FrozenTeacher) -> Tensor:
+    """Rows of the teacher's classifier, of shape (K, D)."""
     check_roi_head('teacher', teacher.detector)
     head = box_heads(teacher.detector)[-1]
-    classifier = getattr(head, 'fc_cls', None)
-    if not isinstance(classifier, nn.Linear):
+    rows = classifier_rows(head)
+    if rows is None:
         raise ValueError(
-            f"the teacher's {type(head).__name__} has no linear fc_cls, "
-            'whose input would be measured'
+            f"the teacher's {type(head).__name__} has no linear fc_cls, so "
+            'relations of its categories cannot be estimated'
         )
-    return classifier.in_features
+    return rows
 
 
 def choose_boxes(
@@ -161,16 +153,10 @@ def draw_negatives(
     min_size: float,
     generator: np.random.Generator,
 ) -> Tensor:
-    """Draw boxes of any size that show background.
+    """Draw boxes of any size that show background, fewer in a full image.
 
-    Args:
-        truths: Boxes with which the intersection over union is to be small,
-            of shape (G, 4).
-        crowds: Boxes that are to cover little of what is drawn, (I, 4).
-        image_shape: Height and width of the image.
-        num: Number of boxes to draw; fewer come where the image is full.
-        min_size: Smallest size, the root of the area, in pixels.
-        generator: Source of randomness.
+    They overlap little with truths (G, 4) and cover little of crowds (I, 4);
+    ``min_size`` is of the root of the area, in pixels.
     """
     limit = np.array(image_shape[:2][::-1], dtype=float)  # width, height
     largest = limit.min()
@@ -196,7 +182,7 @@ def collect_statistics(
     dataset: BaseDataset,
     options: CollectOptions,
     *,
-    confusion: bool = False,
+    predictions: bool = False,
     cap: int = 0,
 ) -> ClassStatistics:
     """Run a teacher on the boxes of a dataset; on all ranks together.
@@ -205,18 +191,15 @@ def collect_statistics(
         teacher: The teacher, on the device to run on.
         dataset: Dataset from :func:`build_dataset`.
         options: What is measured, and on which boxes.
-        confusion: Whether predicted probabilities are averaged.
+        predictions: Whether the features are the K predicted probabilities
+            instead of the D that the classifier reads.
         cap: Samples kept of each category; 0 for none.
-
-    Raises:
-        ValueError: If the dataset has other classes than the teacher.
-        FloatingPointError: If features are not finite, naming the images.
     """
-    classes = check_dataset(teacher, dataset)
+    classes = known_classes(teacher, dataset)
+    width = classifier_weight(teacher).shape[1]
     statistics = ClassStatistics(
         len(classes) + 1,
-        num_features(teacher),
-        confusion=confusion,
+        len(classes) + 1 if predictions else width,
         cap=cap,
         device=next(teacher.detector.parameters()).device,
     )
@@ -228,21 +211,24 @@ def collect_statistics(
         collate_fn=pseudo_collate,
     )
     for batch in tqdm(batches, unit='batch', disable=rank != 0):
-        _add_batch(statistics, teacher, batch, options)
+        _add_batch(statistics, teacher, batch, options, predictions)
     statistics.all_reduce()
     return statistics
 
 
-def check_dataset(
-    teacher: FrozenTeacher, dataset: BaseDataset
+def known_classes(
+    teacher: FrozenTeacher, dataset: BaseDataset | None
 ) -> tuple[str, ...]:
-    """Foreground classes of a dataset, which must be the teacher's."""
-    classes = dataset_classes(dataset) or ()
-    teacher.check_classes(classes)
+    """Foreground classes of a dataset, or of the checkpoint without one."""
+    classes = teacher.classes or ()
+    if dataset is not None:
+        classes = dataset_classes(dataset) or ()
+        teacher.check_classes(classes)
     known = box_heads(teacher.detector)[-1].num_classes
     if known != len(classes):
+        source = 'checkpoint' if dataset is None else 'dataset'
         raise ValueError(
-            f'the teacher has {known} classes, the dataset {len(classes)}: '
+            f'the teacher has {known} classes, the {source} {len(classes)}: '
             'it is of another dataset'
         )
     return classes
@@ -254,6 +240,7 @@ def _add_batch(
     teacher: FrozenTeacher,
     batch: Mapping[str, Any],
     options: CollectOptions,
+    predictions: bool,
 ) -> None:
     detector = teacher.detector
     head = box_heads(detector)[-1]
@@ -285,10 +272,9 @@ def _add_batch(
                 'the checkpoint and its normalisation'
             )
         statistics.update(
-            fc[-1],
+            stage.logits.softmax(dim=1) if predictions else fc[-1],
             torch.cat([boxes.labels for boxes in chosen]).to(device),
-            probabilities=stage.logits.softmax(dim=1),
-            keys=torch.cat([boxes.keys for boxes in chosen]).to(device),
+            torch.cat([boxes.keys for boxes in chosen]).to(device),
         )
 
 

@@ -111,12 +111,6 @@ class CostMatrix:
     def load(cls, path: str | os.PathLike[str]) -> CostMatrix:
         """Read and check a file; nothing in it is ever unpickled.
 
-        Args:
-            path: File written by :meth:`save`.
-
-        Returns:
-            The checked matrix.
-
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If the file is not a cost matrix, naming the file and

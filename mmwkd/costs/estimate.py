@@ -26,14 +26,12 @@ from mmwkd.cost_options import (
 )
 from mmwkd.costs.collect import (
     build_dataset,
-    check_dataset,
+    classifier_weight,
     collect_statistics,
+    known_classes,
 )
 from mmwkd.costs.cost_matrix import BACKGROUND, CostMatrix
 from mmwkd.costs.statistics import ClassStatistics
-from mmwkd.distillers.alignment import check_roi_head
-from mmwkd.distillers.capture import box_heads
-from mmwkd.distillers.categories import classifier_rows
 from mmwkd.distillers.teacher import FrozenTeacher
 from mmwkd.functional import (
     centroid_interrelation,
@@ -52,7 +50,7 @@ class Estimator(NamedTuple):
     """
 
     formula: Callable[[ClassStatistics, Tensor], Tensor] | None  # no images
-    confusion: bool = False  # averages predictions
+    predictions: bool = False  # are measured instead of features
     keeps_samples: bool = False
 
 
@@ -65,9 +63,9 @@ ESTIMATORS: dict[EstimatorName, Estimator] = {
     ),
     'confusion': Estimator(
         lambda statistics, found: confusion_interrelation(
-            statistics.mean_probabilities()[found]
+            statistics.means[found]
         ),
-        confusion=True,
+        predictions=True,
     ),
     'paired_cka': Estimator(
         lambda statistics, found: paired_cka_interrelation(
@@ -86,28 +84,23 @@ def estimate_cost_matrix(
     *,
     name: str = '',
 ) -> CostMatrix:
-    """Estimate a cost matrix of a teacher.
+    """Estimate a cost matrix of a teacher, on the device where it is.
 
-    Args:
-        config: Config with the datasets.
-        teacher: The teacher, on the device to run on.
-        options: How interrelations are estimated.
-        collect: What is measured, and on which boxes.
-        name: Name of the teacher's config, to be recorded.
+    The config has the datasets; the name of the teacher's is recorded.
     """
     estimator = ESTIMATORS[options.estimator]
-    interrelation = _classifier_interrelation(teacher)
+    interrelation = classifier_interrelation(classifier_weight(teacher))
     measured: dict[str, Any] = {}
-    if estimator.formula is None:
-        classes = _known_classes(teacher, config)
-    else:
+    dataset = None
+    if estimator.formula is not None or teacher.classes is None:
         dataset = build_dataset(config, collect.split)
-        classes = check_dataset(teacher, dataset)
+    classes = known_classes(teacher, dataset)
+    if estimator.formula is not None:
         statistics = collect_statistics(
             teacher,
             dataset,
             collect,
-            confusion=estimator.confusion,
+            predictions=estimator.predictions,
             cap=options.cap if estimator.keeps_samples else 0,
         )
         enough = statistics.counts >= options.min_samples
@@ -175,31 +168,6 @@ def interrelation_of(
     result = fallback.to(matrix, copy=True)
     result[found[:, None], found] = matrix
     return result
-
-
-def _classifier_interrelation(teacher: FrozenTeacher) -> Tensor:
-    check_roi_head('teacher', teacher.detector)
-    head = box_heads(teacher.detector)[-1]
-    rows = classifier_rows(head)
-    if rows is None:
-        raise ValueError(
-            f"the teacher's {type(head).__name__} has no linear fc_cls, so "
-            'relations of its categories cannot be estimated'
-        )
-    return classifier_interrelation(rows)
-
-
-def _known_classes(teacher: FrozenTeacher, config: Config) -> tuple[str, ...]:
-    """Class names without reading images; of the checkpoint if it has them."""
-    if teacher.classes is None:
-        return check_dataset(teacher, build_dataset(config, 'train'))
-    known = box_heads(teacher.detector)[-1].num_classes
-    if len(teacher.classes) != known:
-        raise ValueError(
-            f'the teacher has {known} classes, but its class list has '
-            f'{len(teacher.classes)} names'
-        )
-    return teacher.classes
 
 
 def join_ranks(device: str | None) -> str:

@@ -28,7 +28,6 @@ class ClassStatistics:
     Args:
         num_categories: K.
         num_features: D.
-        confusion: Whether predicted probabilities are averaged.
         cap: Samples kept of each category; 0 for none.
         device: Where to accumulate.
     """
@@ -38,37 +37,19 @@ class ClassStatistics:
         num_categories: int,
         num_features: int,
         *,
-        confusion: bool = False,
         cap: int = 0,
         device: torch.device | str = 'cpu',
     ) -> None:
-        self.confusion, self.cap = confusion, cap
+        self.cap = cap
         size, width = num_categories, num_features
         double: Any = dict(dtype=torch.float64, device=device)
         self.counts = torch.zeros(size, dtype=torch.int64, device=device)
         self.means = torch.zeros(size, width, **double)
-        self.probabilities = torch.zeros(2 * (size * confusion,), **double)
         self.keys = torch.full((size, cap), _NO_KEY, device=device)
         self.samples = torch.zeros(size, cap, width, device=device)
 
-    def update(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        *,
-        probabilities: Tensor,
-        keys: Tensor,
-    ) -> None:
-        """Add a batch.
-
-        Args:
-            features: Features of the samples, of shape (R, D).
-            labels: Their categories, of shape (R,).
-            probabilities: Predicted probabilities, of shape (R, K).
-            keys: Key of each sample, not negative, of shape (R,).
-        """
-        if self.confusion:
-            self.probabilities.index_add_(0, labels, probabilities.double())
+    def update(self, features: Tensor, labels: Tensor, keys: Tensor) -> None:
+        """Add features (R, D), labels (R,) and keys (R,), not negative."""
         if self.cap:
             self._keep_smallest(features.float(), labels, keys)
 
@@ -90,14 +71,8 @@ class ClassStatistics:
         dist.all_reduce(means)
         means /= counts.clamp(min=1)[:, None]
         self.counts, self.means = counts, means
-        if self.confusion:
-            dist.all_reduce(self.probabilities)
         if self.cap:
             self._merge_kept_samples()
-
-    def mean_probabilities(self) -> Tensor:
-        """Mean predicted probabilities by category, of shape (K, K)."""
-        return self.probabilities / self.counts.clamp(min=1)[:, None]
 
     def kept_samples(self, category: int) -> Tensor:
         """Samples kept of a category in the order of their keys, (n, D)."""
@@ -107,14 +82,15 @@ class ClassStatistics:
         self, features: Tensor, labels: Tensor, keys: Tensor
     ) -> None:
         # once there are many, hardly any sample displaces a kept one
-        new = (keys < self.keys[labels, -1]).nonzero().flatten()
-        for category, own in _by_label(labels[new]):
-            merged = torch.cat([self.keys[category], keys[new[own]]])
+        new = keys < self.keys[labels, -1]
+        features, labels, keys = features[new], labels[new], keys[new]
+        for category in labels.unique().tolist():
+            own = labels == category
+            merged = torch.cat([self.keys[category], keys[own]])
             kept = merged.argsort()[: self.cap]
             self.keys[category] = merged[kept]
-            self.samples[category] = torch.cat(
-                [self.samples[category], features[new[own]]]
-            )[kept]
+            samples = torch.cat([self.samples[category], features[own]])
+            self.samples[category] = samples[kept]
 
     def _merge_kept_samples(self) -> None:
         """Keep the smallest keys of all ranks; each gives what it has."""
@@ -141,11 +117,3 @@ def sample_keys(key: int, num: int) -> Tensor:
     """Keys of samples of an image, not negative, from its key; (num,)."""
     words = np.random.PCG64(key).random_raw(num) >> np.uint64(1)
     return torch.from_numpy(words.astype(np.int64))
-
-
-def _by_label(labels: Tensor) -> list[tuple[int, Tensor]]:
-    """Each label that occurs, and the indices of its rows."""
-    order = labels.argsort(stable=True)
-    found, counts = labels[order].unique_consecutive(return_counts=True)
-    parts = order.split(counts.tolist())
-    return list(zip(found.tolist(), parts, strict=True))

@@ -15,7 +15,7 @@ def build_adapter(
     teacher_channels: int,
     cfg: AdapterConfig,
 ) -> nn.Module:
-    """Build the adapter of one feature map.
+    """Build the adapter of one feature map; an identity where none is needed.
 
     Args:
         name: Name of the config entry, for messages.
@@ -23,9 +23,6 @@ def build_adapter(
         teacher_channels: Channels that go out.
         cfg: 'auto' for a 1x1 convolution where the channels differ, None for
             never, or options of ``mmcv.cnn.ConvModule`` to always have one.
-
-    Returns:
-        The adapter; an identity where none is needed.
     """
     same = student_channels == teacher_channels
     if cfg is None and not same:

@@ -5,7 +5,6 @@ Shapes: L levels, D channels, K categories, background included and last.
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from mmwkd.distillers.categories import (
     check_loss_cls,
     dense_scores,
 )
+from mmwkd.distillers.predictions import prediction_head
 from mmwkd.distillers.teacher import FrozenTeacher, roi_maps
 
 # pixels, a multiple of every stride in use; deformable convolutions of stride
@@ -85,15 +85,14 @@ class Probe:
     @cached_property
     def _image_and_feats(self) -> tuple[int, Sequence[Tensor]]:
         parameter = next(self.detector.parameters())
-        first_error: ValueError | None = None
+        refusals = []
         for channels in _likely_channels(self.detector.backbone):
             image = parameter.new_zeros(1, channels, _PROBE_SIZE, _PROBE_SIZE)
             try:
                 return channels, self._run(self.detector.extract_feat, image)
             except ValueError as error:
-                first_error = first_error or error
-        assert first_error is not None  # there is a number to try
-        raise first_error
+                refusals.append(error)
+        raise refusals[0]
 
     @torch.no_grad()
     def _run(self, run: Callable[..., _T], *args: Any) -> _T:
@@ -153,63 +152,6 @@ class DetectorPair:
             )
 
 
-@dataclass(frozen=True)
-class LevelPair:
-    """A level of the student's neck and the teacher's at the same stride."""
-
-    student: int
-    teacher: int
-    stride: int  # in input pixels
-
-
-def pair_levels(
-    student_strides: Sequence[int],
-    teacher_strides: Sequence[int],
-    levels: Sequence[int] | None,
-) -> tuple[LevelPair, ...]:
-    """Pair the levels of two necks by their strides.
-
-    Args:
-        student_strides: Strides of the student's levels.
-        teacher_strides: Strides of the teacher's levels.
-        levels: Levels of the student to pair; None for all that both have.
-
-    Raises:
-        ValueError: If a level does not exist in the student, or its stride
-            not in the teacher, with both lists of strides.
-    """
-    strides = (
-        f'student strides {list(student_strides)}, teacher strides '
-        f'{list(teacher_strides)}'
-    )
-    if levels is None:
-        levels = [
-            level
-            for level, stride in enumerate(student_strides)
-            if stride in teacher_strides
-        ]
-        if not levels:
-            raise ValueError(f'the necks have no level in common: {strides}')
-    if not levels:
-        raise ValueError('neck_loss.levels is empty; leave it out for all')
-    pairs = []
-    for level in levels:
-        if not 0 <= level < len(student_strides):
-            raise ValueError(
-                f"neck_loss asks for level {level}, but the student's neck "
-                f'has the levels 0 to {len(student_strides) - 1}'
-            )
-        if student_strides[level] not in teacher_strides:
-            raise ValueError(
-                f'neck_loss asks for level {level} of stride '
-                f'{student_strides[level]}, which the teacher does not '
-                f'have: {strides}'
-            )
-        stride = student_strides[level]
-        pairs.append(LevelPair(level, teacher_strides.index(stride), stride))
-    return tuple(pairs)
-
-
 def check_same_size(pair: DetectorPair, title: str) -> None:
     """Refuse a teacher that sees images of another size (``image_scale``)."""
     scale = pair.teacher.speed.image_scale
@@ -221,35 +163,11 @@ def check_same_size(pair: DetectorPair, title: str) -> None:
         )
 
 
-def has_roi_stages(detector: BaseDetector) -> bool:
-    """Whether a detector classifies RoIs."""
-    return (
-        isinstance(detector, TwoStageDetector)
-        and detector.with_roi_head
-        and detector.roi_head.with_bbox
-    )
-
-
-def is_refused(check: Callable[..., None], *args: Any) -> bool:
-    """Whether a check refuses what it is given."""
-    try:
-        check(*args)
-    except ValueError:
-        return True
-    return False
-
-
 def check_dense_heads(pair: DetectorPair) -> None:
-    """Refuse dense heads that do not score the same locations.
-
-    Raises:
-        ValueError: If scores of one cannot be read, or their classes,
-            points or anchors differ, with both values.
-    """
+    """Refuse dense heads that do not score the same locations."""
     student, teacher = pair.student, pair.teacher.detector
     for detector in (student, teacher):
         check_dense_head(getattr(detector, 'bbox_head', None))
-    check_num_classes('bbox_head', student.bbox_head, teacher.bbox_head)
     student_levels = pair.student_probe.dense_levels
     teacher_levels = pair.teacher_probe.dense_levels
     if student_levels != teacher_levels:
@@ -261,10 +179,7 @@ def check_dense_heads(pair: DetectorPair) -> None:
         )
     several = any(per_point > 1 for _, per_point in student_levels)
     if several and not _same_anchors(
-        *(
-            getattr(detector.bbox_head.prior_generator, 'base_anchors', None)
-            for detector in (student, teacher)
-        )
+        student.bbox_head.prior_generator, teacher.bbox_head.prior_generator
     ):
         raise ValueError(
             'logit_loss compares dense heads anchor by anchor, but the '
@@ -273,13 +188,12 @@ def check_dense_heads(pair: DetectorPair) -> None:
         )
 
 
-def _same_anchors(
-    student_anchors: Sequence[Tensor] | None,
-    teacher_anchors: Sequence[Tensor] | None,
-) -> bool:
-    if student_anchors is None or teacher_anchors is None:
-        return student_anchors is teacher_anchors
-    return all(
+def _same_anchors(student_priors: Any, teacher_priors: Any) -> bool:
+    student_anchors, teacher_anchors = (
+        getattr(priors, 'base_anchors', ())
+        for priors in (student_priors, teacher_priors)
+    )
+    return len(student_anchors) == len(teacher_anchors) and all(
         torch.allclose(a.cpu(), b.cpu(), atol=1e-3)
         for a, b in zip(student_anchors, teacher_anchors, strict=True)
     )
@@ -291,30 +205,30 @@ def check_roi_heads(pair: DetectorPair) -> None:
     check_roi_head('teacher', pair.teacher.detector)
 
 
-def check_num_classes(
-    path: str, student_head: nn.Module, teacher_head: nn.Module
-) -> None:
-    """Refuse heads of different numbers of classes, at a path of configs."""
-    if student_head.num_classes != teacher_head.num_classes:
+def common_classes(pair: DetectorPair) -> int:
+    """Number of classes of both detectors; other numbers are refused."""
+    student, teacher = (
+        prediction_head(detector).num_classes
+        for detector in (pair.student, pair.teacher.detector)
+    )
+    if student != teacher:
         raise ValueError(
-            f'the student has {student_head.num_classes} classes, the teacher '
-            f'{teacher_head.num_classes}: set {path}.num_classes of both to '
-            'the same dataset'
+            f'the student has {student} classes, the teacher {teacher}: set '
+            'num_classes of their heads to the same dataset'
         )
+    return teacher
 
 
 def check_roi_head(role: str, detector: BaseDetector) -> None:
     """Refuse detectors without softmax logits for given RoIs.
 
-    Args:
-        role: 'student' or 'teacher', for messages.
-        detector: The detector.
-
-    Raises:
-        ValueError: If it is not two-stage, has no softmax classifier, or
-            its box heads need what cannot be computed for given RoIs.
+    The role is 'student' or 'teacher', for messages.
     """
-    if not has_roi_stages(detector):
+    if not (
+        isinstance(detector, TwoStageDetector)
+        and detector.with_roi_head
+        and detector.roi_head.with_bbox
+    ):
         raise ValueError(
             f'RoIs are compared between two-stage detectors with a box head, '
             f'but the {role} is a {type(detector).__name__}; logit_loss and '
@@ -339,17 +253,4 @@ def _check_inputs_of_heads(role: str, roi_head: BaseRoIHead) -> None:
             f"the {role}'s {type(roi_head).__name__} also feeds "
             f'{", ".join(extra)} to its box heads, which cannot be computed '
             'for given RoIs; use neck_loss'
-        )
-
-
-def check_roi_maps(
-    student_shape: Sequence[int], teacher_shape: Sequence[int]
-) -> None:
-    """Refuse RoIAlign maps (D, h, w) of different size."""
-    if student_shape[1:] != teacher_shape[1:]:
-        raise ValueError(
-            'roi_loss compares RoIAlign maps, but they are '
-            f'{student_shape[1]} x {student_shape[2]} in the student and '
-            f'{teacher_shape[1]} x {teacher_shape[2]} in the teacher: set '
-            'bbox_roi_extractor.roi_layer.output_size of both to one'
         )

@@ -23,7 +23,7 @@ _MEAN = 10  # measurements that the moving mean is over
 # gradients of a mean over many positions, which float16 would round to 0
 _SCALE_OF_HALF = 1024.0
 _MAX_LOG_RATIO = math.log(1e4)
-_ELASTICITY = 4.0
+_ELASTICITY = 4.0  # of heads at work, at least
 _MAX_CHANGE = math.log(10)  # a batch that goes wild is one of ten
 
 
@@ -85,10 +85,8 @@ class GradientBalance(nn.Module):
     ) -> None:
         """Take in one iteration, if it is one to measure.
 
-        Args:
-            student_losses: The student's own losses, as it returns them.
-            distillation: Terms of each place by their keys, of shape ().
-            neck_feats: Maps of the student's neck, in the graph of both.
+        ``distillation`` has the terms () of each place by their keys; the
+        maps of the student's neck are in the graph of all losses.
         """
         if self.frozen or not self.interval:
             return
@@ -147,11 +145,7 @@ class GradientBalance(nn.Module):
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on where a checkpoint of the same losses stopped.
-
-        Args:
-            state: What :meth:`state` returned.
-        """
+        """Go on where a checkpoint of the same losses stopped."""
         if state['losses'] != self._losses:
             return
         self.iteration = state['iteration']
@@ -175,8 +169,8 @@ def squared_gradient_at_work(loss: Tensor, maps: Sequence[Tensor]) -> Tensor:
 
     Heads start with small weights, which let next to no gradient through to
     the maps. Once they work, a loss changes by several times the fraction by
-    which all maps change: by 5 to 18 times on drawn images, and by 0.5 in the
-    first iteration of a Faster R-CNN.
+    which all maps change: by 6 to 18 times in a trained Faster R-CNN,
+    RetinaNet and RTMDet, and by 0.5 in the first iteration of a Faster R-CNN.
 
     Args:
         loss: Of shape ().
@@ -190,17 +184,10 @@ def squared_gradient_at_work(loss: Tensor, maps: Sequence[Tensor]) -> Tensor:
 
 
 def squared_gradient(loss: Tensor, maps: Sequence[Tensor]) -> Tensor:
-    """Squared norm of a loss's gradient with respect to maps, in float32.
+    """Squared norm () of the gradient of a loss () at maps, in float32.
 
-    Args:
-        loss: Of shape (); its graph stays for further use.
-        maps: Maps in its graph.
-
-    Returns:
-        Of shape (); 0 where the loss does not depend on the maps.
-
-    Raises:
-        ValueError: If reentrant checkpoints are between loss and maps.
+    The graph stays for further use. It is 0 where the loss does not depend on
+    the maps.
     """
     maps = [each for each in maps if each.requires_grad]
     if not maps or not loss.requires_grad:

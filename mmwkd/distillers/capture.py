@@ -6,7 +6,7 @@ included and last; A anchors per point of a dense head, S scores of each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,16 +127,14 @@ def capture(
         yield captured
 
     feats = only_output('neck', outputs)
+    scored: list[Tensor] = []
+    if scores:
+        head_outputs = only_output('dense head', outputs)
+        scored = dense_scores(detector.bbox_head, head_outputs)
     captured._record = TrainingPass(
         neck_feats=(feats,) if isinstance(feats, Tensor) else tuple(feats),
         stages=_stages_of_pass(observers),
-        dense_scores=tuple(
-            dense_scores(
-                detector.bbox_head, only_output('dense head', outputs)
-            )
-            if scores
-            else ()
-        ),
+        dense_scores=tuple(scored),
         predictions=read() if read else None,
         outputs={name: only_output(name, others) for name in others},
     )
@@ -154,7 +152,11 @@ def recorded_outputs(
     outputs: dict[str, list[Any]] = {name: [] for name in modules}
     with ExitStack() as hooks:
         for name, module in modules.items():
-            handle = module.register_forward_hook(_appends_to(outputs[name]))
+            handle = module.register_forward_hook(
+                lambda module, args, output, kept=outputs[name]: kept.append(
+                    output
+                )
+            )
             hooks.callback(handle.remove)
         yield outputs
 
@@ -167,11 +169,6 @@ def only_output(name: str, outputs: Mapping[str, Sequence[Any]]) -> Any:
             f'{len(outputs[name])}; this detector cannot be observed'
         )
     return outputs[name][0]
-
-
-def _appends_to(outputs: list[Any]) -> Callable[..., None]:
-    """A forward hook that keeps what a module returned."""
-    return lambda module, args, output: outputs.append(output)
 
 
 def _stages_of_pass(

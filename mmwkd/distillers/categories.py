@@ -117,15 +117,9 @@ def _per_anchor(scores: Tensor, width: int) -> Tensor:
 
 
 def category_logits(scores: Tensor, num_classes: int) -> Tensor:
-    """Logits of categories and background from what a head scores.
+    """Logits (..., K) of what a head scores, (..., S).
 
-    Args:
-        scores: Scores of shape (..., S).
-        num_classes: C.
-
-    Returns:
-        Logits of shape (..., K): of independent sigmoids, a background of
-        logit 0 is added.
+    Independent sigmoids get a background of logit 0.
     """
     if scores.shape[-1] > num_classes:
         return scores
@@ -160,10 +154,7 @@ def check_loss_cls(
 ) -> None:
     """Refuse a box head whose scores cannot be turned into logits.
 
-    Args:
-        role: 'student' or 'teacher', for messages.
-        loss_cls: Classification loss of the head.
-        sigmoids: Whether independent sigmoids will do.
+    With ``sigmoids``, independent sigmoids will do.
     """
     if roi_logits.dispatch(type(loss_cls)) is not roi_logits.dispatch(object):
         return

@@ -36,10 +36,14 @@ class ChanceCheck:
     @torch.no_grad()
     def __call__(self, logits: Tensor, labels: Tensor) -> None:
         """Take in logits (R, K) and labels (R,) of one batch."""
-        if self._num_seen == self.num_batches:
-            self._judge_when_ready()
-            return
-        self._num_seen += 1
+        if self._num_seen < self.num_batches:
+            self._num_seen += 1
+            self._take_in(logits, labels)
+        if self._late is not None and self._late.ready():
+            sums, self._late = self._late, None
+            self._judge(*sums.tolist())
+
+    def _take_in(self, logits: Tensor, labels: Tensor) -> None:
         num_categories = logits.shape[1]
         foreground = labels < num_categories - 1
         entropy = F.cross_entropy(logits.float(), labels, reduction='none')
@@ -50,13 +54,8 @@ class ChanceCheck:
         if self._num_seen == self.num_batches:
             self._num_categories = num_categories
             self._late = LateValues(self._sums)
-            self._judge_when_ready()
 
-    def _judge_when_ready(self) -> None:
-        if self._late is None or not self._late.ready():
-            return
-        sums, self._late = self._late, None
-        total, num_rois = sums.tolist()
+    def _judge(self, total: float, num_rois: float) -> None:
         mean = total / max(num_rois, 1)
         num_categories = self._num_categories
         chance = math.log(num_categories)

@@ -4,8 +4,8 @@ import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -44,18 +44,18 @@ def read_weights(
         source: Path or URL.
         role: What the file is, for messages.
 
-    Returns:
-        The weights.
-
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is no checkpoint that can be read safely.
     """
-    path = _path_of(source, role)
+    path = Path(source).expanduser()
+    if '://' in source:
+        path = _fetch(source, role)
     if not path.is_file():
         raise FileNotFoundError(f'{role} {path} does not exist')
     checkpoint = _load_safely(path, role)
-    state_dict = checkpoint.get('state_dict', checkpoint)
+    entries = checkpoint if isinstance(checkpoint, dict) else {}
+    state_dict = entries.get('state_dict', entries)
     if (
         not isinstance(state_dict, Mapping)
         or not state_dict
@@ -65,15 +65,15 @@ def read_weights(
         )
     ):
         raise ValueError(
-            f'{role} {path} holds no weights: it '
-            f'has the entries {list(checkpoint)[:5]}'
+            f'{role} {path} holds no weights: it is a '
+            f'{type(checkpoint).__name__} with entries {list(entries)[:5]}'
         )
     return DetectorWeights(
         {
             re.sub(r'^module\.', '', key): value
             for key, value in state_dict.items()
         },
-        _stored_classes(checkpoint.get('meta', {})),
+        _stored_classes(entries.get('meta', {})),
         _sha256(path),
     )
 
@@ -110,12 +110,6 @@ def load_strictly(
 ) -> list[str]:
     """Load weights into a detector; every weight must be there and fit.
 
-    Args:
-        detector: Detector that receives the weights.
-        weights: Weights to load.
-        source: Where they are from, for messages.
-        role: What the file is, for messages.
-
     Returns:
         Keys of the checkpoint that the detector has no use for.
     """
@@ -148,26 +142,21 @@ def load_strictly(
     return list(unexpected)
 
 
-def _path_of(source: str, role: str) -> Path:
-    """Path of a file, fetched first if it is elsewhere."""
-    scheme, separator, _ = source.partition('://')
-    if not separator:
-        return Path(source).expanduser()
-    if scheme not in ('http', 'https'):
-        raise ValueError(
-            f'{role} {source} cannot be read: {scheme}:// is unknown here, '
-            'give a path or a URL of http:// or https://'
-        )
-    return _fetch(source, role)
-
-
 def _fetch(url: str, role: str) -> Path:
     """Download, one process at a time: the others find the file there."""
+    if not url.startswith(('http://', 'https://')):
+        raise ValueError(
+            f'{role} {url} cannot be read: give a path or a URL of http:// or '
+            'https://'
+        )
     name = Path(urlparse(url).path).name
     path = Path(torch.hub.get_dir()) / 'checkpoints' / name
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = _HASH_SUFFIX.search(name)
-    with _locked(path.with_name(f'{name}.lock')):
+    with ExitStack() as held:
+        # a disk may know no locks: then several download, which does no harm
+        with suppress(NotImplementedError, OSError):
+            held.enter_context(FileLock(path.with_name(f'{name}.lock')))
         if not path.is_file():
             try:
                 torch.hub.download_url_to_file(
@@ -181,22 +170,7 @@ def _fetch(url: str, role: str) -> Path:
     return path
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, where the disk knows locks."""
-    lock = FileLock(path)
-    try:
-        lock.acquire()
-    except (NotImplementedError, OSError):
-        yield  # several downloads of one file are slow, but do no harm
-        return
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _load_safely(path: Path, role: str) -> dict[str, Any]:
+def _load_safely(path: Path, role: str) -> Any:
     try:
         checkpoint = load_data(path)
     except UnpicklingError as error:
@@ -215,11 +189,6 @@ def _load_safely(path: Path, role: str) -> dict[str, Any]:
     damage = find_damage(path)
     if damage:
         raise ValueError(f'{role} {path} is damaged: {damage}; copy it anew')
-    if not isinstance(checkpoint, dict):
-        raise ValueError(
-            f'{role} {path} is a '
-            f'{type(checkpoint).__name__}, not a dict of weights'
-        )
     return checkpoint
 
 

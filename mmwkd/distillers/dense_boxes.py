@@ -4,8 +4,6 @@ Shapes: N images, A anchors per point, (H, W) a level's points, D numbers that
 code a box, B priors of a batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import Any
@@ -186,12 +184,8 @@ def _decode(
 ) -> list[Tensor]:
     """Boxes from codes of priors, with a head's own generator and coder.
 
-    Args:
-        head: The head.
-        preds: Codes of each level, of shape (N, A * D, H, W).
-        decode: What makes boxes (B, 4) of priors (B, ...) and codes (B, D);
-            None for the coder of the head. Called once for each level.
-        generator: What makes the priors; None for the head's.
+    ``decode`` makes boxes (B, 4) of priors (B, ...) and codes (B, D), level by
+    level.
     """
     decode = decode or head.bbox_coder.decode
     generator = generator or head.prior_generator

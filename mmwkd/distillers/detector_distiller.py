@@ -6,13 +6,7 @@ included and last.
 
 import difflib
 import json
-from collections.abc import (
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 from operator import or_
 from typing import Any, ClassVar
@@ -28,8 +22,8 @@ from mmwkd.configs import metainfo_classes
 from mmwkd.distillers.adapters import zero_of
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.balance import GradientBalance
-from mmwkd.distillers.capture import capture
-from mmwkd.distillers.finite import FiniteCheck
+from mmwkd.distillers.capture import TrainingPass, capture
+from mmwkd.distillers.finite import FiniteCheck, explain
 from mmwkd.distillers.pixels import (
     PixelAdapter,
     content_sizes,
@@ -45,17 +39,9 @@ from mmwkd.distillers.places import (
     build_places,
     entries,
 )
-from mmwkd.distillers.plain_state import (
-    BALANCE,
-    as_plain_student,
-    from_plain_student,
-)
-from mmwkd.distillers.refusals import (
-    check_batch,
-    explain,
-)
+from mmwkd.distillers.plain_state import as_plain_student, from_plain_student
 from mmwkd.distillers.student_weights import without_torchvision
-from mmwkd.distillers.teacher import TEACHER_KEYS, build_teacher
+from mmwkd.distillers.teacher import TEACHER_KEYS, TeacherPass, build_teacher
 from mmwkd.distillers.unlabelled import Images, by_labels
 from mmwkd.random_state import restored_generators
 
@@ -136,11 +122,11 @@ class DetectorDistiller(BaseDetector):
         init_cfg: dict[str, Any] | None = None,
         **config: Any,
     ) -> None:
-        _check_entries(config, student)
         if not isinstance(student, Mapping):
             raise ValueError(
                 f'student must be the config of a detector, got {student!r}'
             )
+        _check_entries(config, student)
         student = without_torchvision(dict(student))
         if data_preprocessor is not None:
             own = student.setdefault('data_preprocessor', data_preprocessor)
@@ -184,7 +170,6 @@ class DetectorDistiller(BaseDetector):
         self._check_finite = FiniteCheck()
         self._dataset_checked = False
         self._register_state_dict_hook(as_plain_student)
-        self._register_state_dict_hook(_with_balance)
 
     @property
     def teacher(self) -> BaseDetector:
@@ -269,10 +254,6 @@ class DetectorDistiller(BaseDetector):
     ) -> tuple[dict[str, Tensor], Step]:
         """Run the student's training pass and the teacher on its RoIs.
 
-        Args:
-            batch_inputs: Preprocessed images, of shape (N, 3, H, W).
-            batch_data_samples: Their annotations.
-
         Returns:
             The student's own losses, and what both detectors made of the
             images and of the student's RoIs.
@@ -302,16 +283,12 @@ class DetectorDistiller(BaseDetector):
             shapes=shapes if self._needs.teacher_predictions else None,
             modules=self._watched_modules(self.teacher),
         )
-        check_batch(len(batch_inputs), student, teacher)
+        _check_batch(len(batch_inputs), student, teacher)
         sizes = content_sizes(batch_inputs, batch_data_samples)
         return losses, Step(student, teacher, sizes)
 
     def compared_logits(self, step: Step) -> LogitRows:
-        """Rows that ``logit_loss`` compares; those of the last RoI stage.
-
-        Args:
-            step: What both detectors made of a batch, see :meth:`observe`.
-        """
+        """Rows that ``logit_loss`` compares; those of the last RoI stage."""
         place = self._places.get('logit')
         if not isinstance(place, LogitPlace):
             raise ValueError('there is no logit_loss, so no logits to compare')
@@ -327,15 +304,7 @@ class DetectorDistiller(BaseDetector):
         return self.student.predict(batch_inputs, batch_data_samples, **kwargs)
 
     def predict_with_teacher(self, batch: Mapping[str, Any]) -> SampleList:
-        """Predictions of the teacher on a batch that is not preprocessed.
-
-        Args:
-            batch: ``inputs``, a list of images (3, h, w), and
-                ``data_samples``, as a data loader yields them.
-
-        Returns:
-            The samples with the teacher's ``pred_instances``.
-        """
+        """Predictions of the teacher on a batch as a data loader yields it."""
         return self._teacher.predict(batch)
 
     def _forward(
@@ -386,12 +355,9 @@ class DetectorDistiller(BaseDetector):
         terms = self._terms(step)
         self.balance.measure(student_losses, terms, step.student.neck_feats)
         if unlabelled is not None:
-            terms = _mean(
-                (terms, self._terms(unlabelled)),
-                (step.num_images, unlabelled.num_images),
-            )
+            terms = _mean(step, terms, unlabelled, self._terms(unlabelled))
         balance = self.balance.factors()
-        losses = _logged(balance)
+        losses = {f'balance_{entry}': each for entry, each in balance.items()}
         for entry, place_terms in terms.items():
             weight = self._factors[entry] * balance.get(entry, 1.0)
             losses |= {key: weight * term for key, term in place_terms.items()}
@@ -405,7 +371,8 @@ class DetectorDistiller(BaseDetector):
     def _silent_losses(self, batch_inputs: Tensor) -> dict[str, Tensor]:
         """Zeros under the same keys, which keep the adapters in the graph."""
         zero = batch_inputs.new_zeros(()) + zero_of(self.adapters)
-        losses = _logged(self.balance.factors())
+        balance = self.balance.factors()
+        losses = {f'balance_{entry}': each for entry, each in balance.items()}
         for place in self._places.values():
             losses |= place.silent_losses(zero)
         return losses
@@ -453,74 +420,64 @@ class DetectorDistiller(BaseDetector):
         *args: Any,
     ) -> None:
         """Accept a plain student's weights, and adapters where they came."""
-        from_plain_student(
-            self.adapters.state_dict(), state_dict, prefix, local_metadata
-        )
-        if BALANCE in local_metadata:
-            self.balance.load(local_metadata[BALANCE])
+        from_plain_student(self, state_dict, prefix, local_metadata)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, *args
         )
 
 
-def _with_balance(
-    distiller: DetectorDistiller,
-    state_dict: dict[str, Any],
-    prefix: str,
-    local_metadata: dict[str, Any],
-) -> None:
-    if distiller.balance.interval:
-        local_metadata[BALANCE] = distiller.balance.state()
-
-
 def _mean(
-    parts: Sequence[Mapping[str, Terms]], images: Sequence[int]
+    step: Step,
+    terms: Mapping[str, Terms],
+    other_step: Step,
+    other_terms: Mapping[str, Terms],
 ) -> dict[str, Terms]:
-    """Means of the terms of each place, over parts of some images each."""
-    shares = [count / sum(images) for count in images]
+    """Means of the terms of each place over the images of two steps."""
+    num_images = step.num_images + other_step.num_images
+    share = step.num_images / num_images
+    other_share = other_step.num_images / num_images
     return {
         entry: {
-            key: torch.stack(
-                [
-                    share * part[entry][key]
-                    for share, part in zip(shares, parts, strict=True)
-                ]
-            ).sum()
-            for key in terms
+            key: share * term + other_share * other_terms[entry][key]
+            for key, term in place_terms.items()
         }
-        for entry, terms in parts[0].items()
+        for entry, place_terms in terms.items()
     }
 
 
-def _logged(balance: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Factors under the keys of a log."""
-    return {f'balance_{entry}': factor for entry, factor in balance.items()}
+def _check_batch(
+    num_images: int, student: TrainingPass, teacher: TeacherPass
+) -> None:
+    """Refuse branches that turn an image into several: RoIs name images."""
+    for role, feats in (
+        ('student', student.neck_feats),
+        ('teacher', teacher.neck_feats),
+    ):
+        if len(feats[0]) != num_images:
+            raise ValueError(
+                f'the {role} makes {len(feats[0])} feature maps of a batch of '
+                f'{num_images} images; detectors with several branches '
+                'cannot be distilled'
+            )
 
 
-def _check_entries(config: Mapping[str, Any], student: Any) -> None:
+def _check_entries(
+    config: Mapping[str, Any], student: Mapping[str, Any]
+) -> None:
     """Refuse entries of the config that nothing would read."""
     known = ['student', 'teacher', *entries(), 'balance_interval']
     for name in sorted(set(config) - set(known)):
+        options = known
+        if name.startswith('teacher_'):
+            options = [f'teacher.{option}' for option in TEACHER_KEYS]
+        hint = difflib.get_close_matches(name, options, 1)
+        if name in _OF_DETECTORS or name in student:
+            hint = [f'student.{name}']
         raise ValueError(
             f'a DetectorDistiller has no option {name!r}; '
-            f'{_where_it_belongs(name, student, known)}it has '
+            f'{f"did you mean {hint[0]!r}? " if hint else ""}it has '
             f'{", ".join(known)}'
         )
-
-
-def _where_it_belongs(name: str, student: Any, known: Sequence[str]) -> str:
-    """Where a misplaced or misspelt option probably belongs, if anywhere."""
-    if name in _OF_DETECTORS or (
-        isinstance(student, Mapping) and name in student
-    ):
-        return f'options of the student stand in model.student.{name}; '
-    if name.startswith('teacher_'):
-        options = [f'teacher_{option}' for option in TEACHER_KEYS]
-        found = difflib.get_close_matches(name, options, 1)
-        option = found[0].removeprefix('teacher_') if found else '...'
-        return f'options of the teacher stand in model.teacher.{option}; '
-    found = difflib.get_close_matches(name, known, 1)
-    return f'did you mean {found[0]!r}? ' if found else ''
 
 
 def _check_same_preprocessor(own: Any, beside: Any) -> None:

@@ -1,14 +1,17 @@
-"""Refuse a teacher whose output is not finite, without stopping the device."""
+"""Say what is not finite: the teacher's output, or an annotation."""
 
+import logging
+import sys
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from mmdet.structures.bbox import get_box_tensor
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmwkd.distillers.late import LateValues
-from mmwkd.distillers.refusals import broken_boxes, files_of
 
 
 class _Step(NamedTuple):
@@ -37,10 +40,7 @@ class FiniteCheck:
     ) -> None:
         """Take in one step, and judge those that are ready.
 
-        Args:
-            losses: Distillation losses of the step, each of shape ().
-            tensors: What the teacher made, by a name for the message.
-            data_samples: The samples of the step, whose files are named.
+        ``tensors`` are what the teacher made, by names for the message.
         """
         # one number for all tells: NaN and infinity survive a sum
         sums = [
@@ -57,13 +57,51 @@ def _judge(step: _Step) -> None:
     losses, *tensors = step.finite.tolist()
     if losses:
         return
-    if sentence := broken_boxes(step.data_samples):
+    if sentence := _broken_boxes(step.data_samples):
         raise ValueError(sentence)
     for name, finite in zip(step.names, tensors, strict=True):
         if not finite:
-            files = ', '.join(files_of(step.data_samples))
             raise FloatingPointError(
                 f"the teacher's {name} is not finite on the images "
-                f'{files}; check the checkpoint, its '
+                f'{_files_of(step.data_samples)}; check the checkpoint, its '
                 'normalisation, and whether it fits half precision'
             )
+
+
+def explain(error: BaseException, data_samples: Any) -> None:
+    """Add to an error of a training pass what is known of its cause."""
+    try:
+        sentence = _broken_boxes(data_samples)
+    except Exception:  # a device that ran out of memory, or was lost
+        return
+    if sentence is None:
+        return
+    if sys.version_info >= (3, 11):
+        error.add_note(f'mmwkd: {sentence}')
+    else:
+        print_log(f'mmwkd: {sentence}', 'current', level=logging.ERROR)
+
+
+def _broken_boxes(data_samples: Any) -> str | None:
+    """Say which image has a ground truth that is not finite; None for none.
+
+    It explains errors, so it raises none, whatever the samples are.
+    """
+    for sample in data_samples if isinstance(data_samples, Sequence) else ():
+        boxes = getattr(getattr(sample, 'gt_instances', None), 'bboxes', None)
+        if boxes is not None and not get_box_tensor(boxes).isfinite().all():
+            return (
+                'a box in the annotations of the image '
+                f'{_files_of([sample])} is not finite; correct or remove it'
+            )
+    return None
+
+
+def _files_of(data_samples: Any) -> str:
+    """Names of the files of a batch, as far as its samples tell them."""
+    if not isinstance(data_samples, Sequence):
+        return 'of this batch'
+    return ', '.join(
+        str(getattr(sample, 'metainfo', {}).get('img_path', 'of unknown file'))
+        for sample in data_samples
+    )

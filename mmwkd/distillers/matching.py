@@ -5,25 +5,14 @@ student's closest to one of the teacher's, K categories, background included
 and last.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mmwkd.distillers.alignment import (
-    DetectorPair,
-    check_num_classes,
-    check_same_size,
-)
+from mmwkd.distillers.alignment import DetectorPair, check_same_size
 from mmwkd.distillers.categories import category_logits
-from mmwkd.distillers.predictions import (
-    Predictions,
-    check_predictions,
-    pick,
-    prediction_head,
-)
+from mmwkd.distillers.predictions import Predictions, check_predictions, pick
 
 # two boxes are one from here on, as for mmdet's assigners and metrics
 _SAME_BOX_IOU = 0.5
@@ -45,24 +34,10 @@ class Matches(NamedTuple):
 
 
 def check_matching(pair: DetectorPair, title: str) -> None:
-    """Refuse detectors whose predictions cannot meet.
-
-    Args:
-        pair: The detectors.
-        title: What compares them, for messages.
-
-    Raises:
-        ValueError: If predictions of one cannot be read, or their classes or
-            the sizes of their images differ.
-    """
+    """Refuse detectors whose predictions are unknown or cannot meet."""
     check_same_size(pair, title)
     check_predictions('student', pair.student)
     check_predictions('teacher', pair.teacher.detector)
-    check_num_classes(
-        'the head',
-        prediction_head(pair.student),
-        prediction_head(pair.teacher.detector),
-    )
 
 
 def matches(
@@ -71,17 +46,7 @@ def matches(
     num_classes: int,
     count: int,
 ) -> Matches:
-    """Let the teacher's confident predictions meet the student's closest.
-
-    Args:
-        student: The student's predictions.
-        teacher: The teacher's predictions.
-        num_classes: C.
-        count: Predictions of the teacher for each image.
-
-    Returns:
-        Which of them meet.
-    """
+    """Confident predictions of the teacher, and the student's closest."""
     index = teacher.most_confident(num_classes, count)
     if student.boxes.shape[1] == 0:  # no RoI, so nothing to match
         index = index[:, :0]
@@ -113,8 +78,7 @@ def closest(
         num_classes: C.
 
     Returns:
-        Rows of the student, and whether they are about the same box, both of
-        shape (N, T).
+        Rows of the student, (N, T), and whether both are about one box.
     """
     num_images, num_boxes = boxes.shape[:2]
     if num_boxes == 0:

@@ -18,11 +18,8 @@ def image_shapes(
 ) -> list[tuple[int, int]]:
     """Heights and widths of the images of a batch, without their padding.
 
-    Args:
-        inputs: Batch of images, of shape (N, C, H, W).
-        data_samples: Samples whose ``img_shape`` tells image from padding; a
-            sample without one is all image. In a mapping, as mmyolo's
-            collate functions make, ``img_metas`` are what has the shapes.
+    A sample without ``img_shape`` is all image. In a mapping, as mmyolo's
+    collate functions make, ``img_metas`` are what has the shapes.
     """
     if isinstance(data_samples, Mapping):
         metas = data_samples.get('img_metas') or [{}] * len(inputs)
@@ -79,21 +76,19 @@ class PixelAdapter:
                     'only between kinds of ImgDataPreprocessor, whose '
                     'normalisation is known'
                 )
-        mean_s, std_s, mean_t, std_t = _per_channel(
-            *_normalisation(student), *_normalisation(teacher)
-        )
+        mean_s, std_s = _normalisation(student)
+        mean_t, std_t = _normalisation(teacher)
         self._flip = student._channel_conversion != teacher._channel_conversion
         if self._flip:
-            mean_s, std_s = mean_s[::-1], std_s[::-1]
+            mean_s, std_s = mean_s.flip(0), std_s.flip(0)
         # teacher = student * scale + shift, in the teacher's channel order
-        scale = [s / t for s, t in zip(std_s, std_t, strict=True)]
-        shift = [
-            (a - b) / t for a, b, t in zip(mean_s, mean_t, std_t, strict=True)
-        ]
-        self._affine = torch.tensor([scale, shift], dtype=torch.float64)
+        scale, shift = torch.broadcast_tensors(
+            std_s / std_t, (mean_s - mean_t) / std_t
+        )
+        self._affine = torch.stack([scale, shift])
         self._placed = self._affine  # as the images need it
-        self._same_values = (
-            not self._flip and mean_s == mean_t and std_s == std_t
+        self._same_values = not (
+            self._flip or (scale != 1).any() or shift.any()
         )
         self._same_padding = student.pad_value == teacher.pad_value
         self._pad_value = teacher.pad_value
@@ -104,15 +99,9 @@ class PixelAdapter:
         inputs: Tensor,
         data_samples: Sequence[DetDataSample] | Mapping[str, Any],
     ) -> Tensor:
-        """Adapt one batch.
+        """Adapt a batch (N, C, H, W), which becomes (N, C, H', W').
 
-        Args:
-            inputs: Batch prepared for the student, of shape (N, C, H, W).
-            data_samples: Their annotations, see :func:`image_shapes`.
-
-        Returns:
-            Batch for the teacher, (N, C, H', W'); ``inputs`` itself where
-            nothing differs.
+        Where nothing differs, it is returned as it is.
         """
         shapes = image_shapes(inputs, data_samples)
         height, width = self._padded_size(inputs, shapes)
@@ -156,18 +145,11 @@ class PixelAdapter:
         return height, width
 
 
-def _normalisation(
-    preprocessor: ImgDataPreprocessor,
-) -> tuple[list[float], list[float]]:
+def _normalisation(preprocessor: ImgDataPreprocessor) -> tuple[Tensor, Tensor]:
     """Mean and std, one for all channels or one each; (0, 1) without."""
     if not preprocessor._enable_normalize:
-        return [0.0], [1.0]
-    mean = preprocessor.mean.flatten().tolist()
-    std = preprocessor.std.flatten().tolist()
-    return mean, std
-
-
-def _per_channel(*values: list[float]) -> list[list[float]]:
-    """Repeat what is for all channels where others have one for each."""
-    longest = max(map(len, values))
-    return [value * (longest // len(value)) for value in values]
+        return torch.zeros(1).double(), torch.ones(1).double()
+    return (
+        preprocessor.mean.flatten().cpu().double(),
+        preprocessor.std.flatten().cpu().double(),
+    )

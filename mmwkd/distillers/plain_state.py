@@ -9,11 +9,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 # entries of the module's metadata
 _ADAPTERS = 'mmwkd_adapters'
-BALANCE = 'mmwkd_balance'
+_BALANCE = 'mmwkd_balance'
 
 
 class OnCpuInFiles(OrderedDict[str, Tensor]):
@@ -30,18 +30,14 @@ class OnCpuInFiles(OrderedDict[str, Tensor]):
 
 
 def as_plain_student(
-    distiller: nn.Module,
+    distiller: Any,
     state_dict: dict[str, Any],
     prefix: str,
     local_metadata: dict[str, Any],
 ) -> None:
-    """State dict hook that removes all but the student, in place.
+    """State dict hook of distillers that leaves the student, in place.
 
-    Args:
-        distiller: Module with the children ``student`` and ``adapters``.
-        state_dict: State dict of the whole.
-        prefix: What the names of its entries begin with.
-        local_metadata: Metadata of the distiller, which gets the adapters.
+    Adapters and balance go into the metadata of the distiller.
     """
     student = f'{prefix}student.'
     others = tuple(
@@ -58,27 +54,24 @@ def as_plain_student(
     versions = getattr(state_dict, '_metadata', {})
     for key in [key for key in versions if key.startswith(student)]:
         versions[prefix + key.removeprefix(student)] = versions.pop(key)
-    weights = distiller.get_submodule('adapters').state_dict()
+    weights = distiller.adapters.state_dict()
     if weights:
         local_metadata[_ADAPTERS] = OnCpuInFiles(
             (name, value.detach().clone()) for name, value in weights.items()
         )
+    if distiller.balance.interval:
+        local_metadata[_BALANCE] = distiller.balance.state()
 
 
 def from_plain_student(
-    adapters: Mapping[str, Tensor],
+    distiller: Any,
     state_dict: dict[str, Any],
     prefix: str,
     local_metadata: Mapping[str, Any],
 ) -> None:
-    """Accept a plain student's weights, in place, and adapters that came.
+    """Undo :func:`as_plain_student`, in place, before weights are loaded.
 
-    Args:
-        adapters: Weights of the adapters as they are; those that did not
-            come, or are of another pair, stay.
-        state_dict: State dict of a student.
-        prefix: What the names of its entries begin with.
-        local_metadata: Metadata that came with it.
+    Adapters that did not come, or are of another pair, stay as they are.
     """
     for key in [key for key in state_dict if key.startswith(prefix)]:
         name = key.removeprefix(prefix)
@@ -86,7 +79,9 @@ def from_plain_student(
         if name.startswith('data_preprocessor.'):  # both share this module
             state_dict[key] = value
     saved = local_metadata.get(_ADAPTERS, {})
-    for name, value in adapters.items():
+    for name, value in distiller.adapters.state_dict().items():
         other = saved.get(name, value)
         fits = other.shape == value.shape
         state_dict[f'{prefix}adapters.{name}'] = other if fits else value
+    if _BALANCE in local_metadata:
+        distiller.balance.load(local_metadata[_BALANCE])

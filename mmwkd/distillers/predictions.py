@@ -9,8 +9,6 @@ anchors per point, (H, W) a level's points, R RoIs, Q queries, S scores: C
 foreground categories, or K = C + 1 with background last.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +25,6 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from torch import Tensor, nn
 
-from mmwkd.distillers.boxes import deltas_of_label
 from mmwkd.distillers.categories import (
     check_dense_head,
     check_loss_cls,
@@ -35,7 +32,6 @@ from mmwkd.distillers.categories import (
     roi_logits,
 )
 from mmwkd.distillers.dense_boxes import check_dense_boxes, dense_boxes
-from mmwkd.distillers.locations import most_confident, rows_of
 from mmwkd.distillers.pixels import sizes_of
 
 # where boxes are cut off, in sizes of their images
@@ -103,6 +99,64 @@ def pick(rows: Tensor, index: Tensor) -> Tensor:
     """Rows (N, T, ...) of rows (N, M, ...) by indices (N, T)."""
     images = torch.arange(len(index), device=index.device)[:, None]
     return rows[images, index]
+
+
+@torch.no_grad()
+def most_confident(
+    maps: Sequence[Tensor],
+    num_classes: int,
+    count: int,
+    allowed: Tensor | None = None,
+) -> Tensor:
+    """Rows (N, T) with the best score of any foreground category, best first.
+
+    Args:
+        maps: Scores of each level, of shape (N, A, S, H, W).
+        num_classes: C.
+        count: Rows of each image, where there are as many.
+        allowed: Which rows come first, of shape (N, M); None for all.
+    """
+    levels = []
+    for scores in maps:
+        best = scores[:, :, :num_classes].amax(dim=2)  # (N, A, H, W)
+        if scores.shape[2] > num_classes:  # of a softmax differences count
+            best = best - scores[:, :, num_classes]
+        levels.append(best.permute(0, 2, 3, 1).flatten(1))
+    confidence = torch.cat(levels, dim=1)  # (N, M)
+    if allowed is not None:
+        confidence = confidence.where(allowed, -torch.inf)
+    return confidence.topk(min(count, confidence.shape[1]), dim=1).indices
+
+
+def rows_of(maps: Sequence[Tensor], index: Tensor) -> Tensor:
+    """Copy rows (N, T) out of score maps, and nothing else: (N, T, S)."""
+    images = torch.arange(len(index), device=index.device)[:, None]
+    rows = maps[0].new_zeros(*index.shape, maps[0].shape[2])
+    first = 0
+    for scores in maps:
+        anchors, _, height, width = scores.shape[1:]
+        last = first + anchors * height * width
+        within = (index - first).clamp(0, max(last - first - 1, 0))
+        point = within // anchors
+        picked = scores[
+            images, within % anchors, :, point // width, point % width
+        ]
+        inside = (index >= first) & (index < last)
+        rows = picked.where(inside[:, :, None], rows)
+        first = last
+    return rows
+
+
+def deltas_of_label(deltas: Tensor, labels: Tensor) -> Tensor:
+    """Deltas (R, 4) that the categories (R,) of RoIs have.
+
+    A head predicts (R, 4 * C), or (R, 4) if it is class-agnostic; of the
+    background, which has none, any are taken.
+    """
+    per_class = deltas.unflatten(1, (-1, 4))
+    # a class-agnostic head has one entry, and background has none of its own
+    index = labels.clamp(max=per_class.shape[1] - 1)
+    return per_class[torch.arange(len(index), device=index.device), index]
 
 
 @singledispatch
@@ -198,12 +252,7 @@ def prediction_head(detector: BaseDetector) -> Any:
 
 
 def check_predictions(role: str, detector: BaseDetector) -> None:
-    """Refuse a detector whose predictions cannot be read.
-
-    Args:
-        role: 'student' or 'teacher', for messages.
-        detector: The detector.
-    """
+    """Refuse a detector whose predictions cannot be read."""
     head = prediction_head(detector)
     if isinstance(head, BBoxHead):
         check_loss_cls(role, head.loss_cls, sigmoids=True)
@@ -217,10 +266,6 @@ def observed_predictions(
     detector: BaseDetector, image_sizes: Tensor
 ) -> Iterator[Callable[[], Predictions]]:
     """Observe what a detector predicts in a pass.
-
-    Args:
-        detector: A detector.
-        image_sizes: Height and width of each image, of shape (N, 2).
 
     Yields:
         What reads the predictions of the last call of the head.
@@ -274,11 +319,7 @@ def predict_boxes(
 ) -> Predictions:
     """Run the heads of a detector in eval mode behind its neck.
 
-    Args:
-        detector: The detector.
-        neck_feats: Maps of its neck, L of (N, D, H, W).
-        shapes: Height and width of each image.
-        batch_shape: Height and width of the padded batch.
+    Sizes are heights and widths: of each image, and of the padded batch.
     """
     feats = tuple(neck_feats)
     samples = [

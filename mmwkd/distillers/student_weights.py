@@ -17,9 +17,6 @@ def without_torchvision(config: Any) -> Any:
     mmengine asks torchvision for the URLs, although it has a table of them.
     Dicts, lists and tuples of the config are searched.
 
-    Raises:
-        ValueError: If weights are not in that table.
-
     Example:
         >>> without_torchvision(dict(depth=18))
         {'depth': 18}

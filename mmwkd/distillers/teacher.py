@@ -46,8 +46,6 @@ class TeacherSpeed:
     Attributes:
         autocast: Type of its convolutions, 'float16' or 'bfloat16'; maps
             are float32 again behind the neck. None to follow the student.
-        channels_last: Whether images and weights are laid out with channels
-            last.
         fuse_conv_bn: Whether batch normalisation of the backbone, constant
             in a teacher, is folded into the convolutions before it.
         compile: Whether ``torch.compile`` is used, or its options.
@@ -57,7 +55,6 @@ class TeacherSpeed:
     """
 
     autocast: str | None = None
-    channels_last: bool = False
     fuse_conv_bn: bool = False
     compile: bool | Mapping[str, Any] = False
     image_scale: float = 1.0
@@ -159,10 +156,6 @@ class FrozenTeacher:
             # not the heads: some share a convolution between several norms
             _fold_norms(self.detector.backbone)
         self.detector.requires_grad_(False)
-        self._memory_format = torch.contiguous_format
-        if self.speed.channels_last:
-            self._memory_format = torch.channels_last
-            self.detector.to(memory_format=self._memory_format)
         self._extract_feat = self.detector.extract_feat
         if self.speed.compile is not False:
             options = {} if self.speed.compile is True else self.speed.compile
@@ -250,18 +243,18 @@ class FrozenTeacher:
                 )
                 for index, stage_rois in enumerate(rois)
             )
-            scored = self.dense_scores(neck_feats) if scores else ()
-            predictions = (
-                None
-                if shapes is None
-                else predict_boxes(
+            scored, predictions = [], None
+            if scores:
+                head = self.detector.bbox_head
+                scored = dense_scores(head, head(tuple(neck_feats)))
+            if shapes is not None:
+                predictions = predict_boxes(
                     self.detector, neck_feats, shapes, tuple(inputs.shape[-2:])
                 )
-            )
         return TeacherPass(
             neck_feats=tuple(neck_feats),
             stages=stages,
-            dense_scores=scored,
+            dense_scores=tuple(scored),
             predictions=predictions,
             outputs={name: only_output(name, outputs) for name in outputs},
         )
@@ -279,25 +272,11 @@ class FrozenTeacher:
             inputs, (height, width), mode='bilinear', antialias=True
         )
         padding = (0, -width % _SIZE_DIVISOR, 0, -height % _SIZE_DIVISOR)
-        return F.pad(resized, padding), [
-            torch.stack(
-                [
-                    index,
-                    x1 * scale_x,
-                    y1 * scale_y,
-                    x2 * scale_x,
-                    y2 * scale_y,
-                ],
-                dim=1,
-            )
-            for index, x1, y1, x2, y2 in (each.unbind(1) for each in rois)
-        ]
-
-    @torch.no_grad()
-    def dense_scores(self, neck_feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Class scores of the dense head, L maps (N, A, S, H, W)."""
-        head = self.detector.bbox_head
-        return tuple(dense_scores(head, head(tuple(neck_feats))))
+        scaled = [each.clone() for each in rois]
+        for each in scaled:
+            each[:, 1::2] *= scale_x
+            each[:, 2::2] *= scale_y
+        return F.pad(resized, padding), scaled
 
     @torch.no_grad()
     def neck_feats(self, inputs: Tensor) -> Sequence[Tensor]:
@@ -310,7 +289,7 @@ class FrozenTeacher:
         inputs: Tensor,
     ) -> Sequence[Tensor]:
         own = next(self.detector.parameters()).dtype
-        inputs = inputs.to(own, memory_format=self._memory_format)
+        inputs = inputs.to(own)
         if self.speed.autocast is None:
             neck_feats = extract_feat(inputs)
         else:
@@ -345,15 +324,9 @@ class FrozenTeacher:
         logits: bool,
         context: Mapping[str, Tensor] | None = None,
     ) -> TeacherStage:
-        """Run one stage of the RoI head on given RoIs.
+        """Run one stage of the RoI head on RoIs (R, 5).
 
-        Args:
-            neck_feats: Maps of the neck, L of (N, D, H, W).
-            index: Stage.
-            rois: RoIs, (R, 5).
-            logits: Whether the box head is run.
-            context: What :meth:`head_context` made of the same maps; None to
-                make it here.
+        Without a context, which stages can share, it makes its own.
         """
         roi_head = self.detector.roi_head
         if context is None:
@@ -447,9 +420,9 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         or not set(cfg) <= set(TEACHER_KEYS)
     ):
         raise ValueError(
-            f'teacher must be a dict with a config, and may have '
+            'teacher must be one dict with a config, and may have '
             f'{", ".join(TEACHER_KEYS[1:])}; got '
-            f'{_summary_of(cfg)}'
+            f'{sorted(cfg) if isinstance(cfg, Mapping) else cfg!r}'
         )
     source, name = cfg.get('checkpoint'), config_name(cfg['config'])
     allow_random = cfg.get('allow_random', False)
@@ -485,23 +458,8 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         f'mmwkd: teacher {name} loaded from {source} '
         f'(sha256 {weights.sha256[:8]}, '
         f'{len(weights.state_dict) - len(unused)} of '
-        f'{len(weights.state_dict)} tensors used, classes: '
-        f'{_summary(classes)})',
+        f'{len(weights.state_dict)} tensors used, '
+        f'classes: {", ".join(classes) if classes else "not stored"})',
         'current',
     )
     return FrozenTeacher(detector, classes, sha256=weights.sha256, speed=speed)
-
-
-def _summary_of(cfg: Any) -> str:
-    """What a ``teacher`` entry is, without printing a whole model."""
-    if isinstance(cfg, Mapping):
-        return str(sorted(cfg))
-    if isinstance(cfg, (list, tuple)):
-        return f'a list of {len(cfg)}: one teacher is supported'
-    return repr(cfg)
-
-
-def _summary(classes: tuple[str, ...] | None) -> str:
-    if classes is None:
-        return 'not stored'
-    return f'{len(classes)}, {classes[0]} ... {classes[-1]}'

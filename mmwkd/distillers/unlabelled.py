@@ -3,9 +3,8 @@
 Shapes: N images, B boxes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import torch
@@ -30,10 +29,6 @@ def by_labels(
     ground truth without ``bboxes``. One whose annotations list no box is
     labelled, as one that shows nothing.
 
-    Args:
-        inputs: Preprocessed images, of shape (N, 3, H, W).
-        data_samples: Their annotations.
-
     Returns:
         The images with labels, and those without, which are given empty
         ground truth; None if all have labels.
@@ -55,12 +50,12 @@ def by_labels(
         )
     mask = torch.tensor(labelled)
     return (
-        Images(inputs[mask], _where(data_samples, labelled, True)),
+        Images(inputs[mask], list(compress(data_samples, labelled))),
         Images(
             inputs[~mask],
             [
                 _with_empty_labels(sample, inputs)
-                for sample in _where(data_samples, labelled, False)
+                for sample in compress(data_samples, ~mask)
             ],
         ),
     )
@@ -70,16 +65,6 @@ def has_labels(sample: DetDataSample) -> bool:
     """Whether the ground truth of an image was loaded."""
     instances = getattr(sample, 'gt_instances', None)
     return not isinstance(instances, InstanceData) or 'bboxes' in instances
-
-
-def _where(
-    data_samples: SampleList, labelled: Sequence[bool], wanted: bool
-) -> SampleList:
-    return [
-        sample
-        for sample, own in zip(data_samples, labelled, strict=True)
-        if own is wanted
-    ]
 
 
 def _with_empty_labels(sample: DetDataSample, inputs: Tensor) -> DetDataSample:

@@ -15,7 +15,7 @@ from mmwkd.functional.interrelation import (
     interrelation_to_cost,
     paired_cka_interrelation,
 )
-from mmwkd.functional.logit_baselines import dkd_terms, kd_term, nkd_terms
+from mmwkd.functional.logit_baselines import dkd_terms, kd_term
 from mmwkd.functional.logit_distillation import target_term, transport_term
 from mmwkd.functional.sigmoid import (
     append_background,
@@ -44,7 +44,6 @@ __all__ = [
     'interrelation_to_cost',
     'joint_logit',
     'kd_term',
-    'nkd_terms',
     'paired_cka_interrelation',
     'pkd_term',
     'sinkhorn_cost',

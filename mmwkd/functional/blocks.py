@@ -18,45 +18,24 @@ _ENTRIES = 2**25
 _CAST_FACTOR = 4
 
 
-def sum_over_channels(
-    term: Callable[..., Tensor], student: Tensor, *constants: Tensor | None
-) -> Tensor:
-    """Sum of a term over blocks of channels.
-
-    Args:
-        term: Function of blocks (N, B, H, W) in float32 or better, whose sum
-            over blocks is wanted.
-        student: Maps that receive the gradient, of shape (N, D, H, W).
-        *constants: Further arguments, which have D channels or one.
-    """
-    return _compute(term, 1, 1, student, *constants)
-
-
-def for_each_map(
-    term: Callable[..., Tensor],
-    factor: float,
-    student: Tensor,
-    *constants: Tensor | None,
-) -> Tensor:
-    """A term of each map, taken in blocks of maps.
-
-    Args:
-        term: Function of blocks (B, D, H, W) in float32 or better; one row
-            of its result is one map.
-        factor: Entries that it holds for each entry of a map.
-        student: Maps that receive the gradient, of shape (N, D, H, W).
-        *constants: Further arguments, each of N maps.
-    """
-    return _compute(term, 0, factor, student, *constants)
-
-
-def _compute(
+def in_blocks(
     term: Callable[..., Tensor],
     dim: int,
-    factor: float,
     student: Tensor,
     *constants: Tensor | None,
+    factor: float = 1,
 ) -> Tensor:
+    """A term of maps, taken in blocks of maps or of channels.
+
+    Args:
+        term: Function of blocks in float32 or better, one row for each map.
+        dim: 0 for blocks (B, D, H, W) of maps, whose rows are joined; 1 for
+            blocks (N, B, H, W) of channels, whose terms are added.
+        student: Maps that receive the gradient, of shape (N, D, H, W).
+        *constants: Further arguments, which are as long as the student
+            along that dimension or have one entry there; None passes.
+        factor: Entries that the term holds for each entry of a map.
+    """
     dtype = computing_dtype(student)
     whole = student.dtype == dtype
     entries = _ENTRIES / (factor if whole else max(factor, _CAST_FACTOR))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmwkd.functional.extents import cell_borders, content_sides
-from mmwkd.functional.precision import first_order, matrix_product
+from mmwkd.functional.precision import first_order
 
 
 def full_terms(
@@ -33,12 +33,10 @@ def full_terms(
 def _cell_roots(
     feats: Tensor, grid: int, extents: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Mean of every cell and a square root of its covariance.
+    """Mean (N, D, C) of every cell, and a root of its covariance.
 
-    Returns:
-        Means (N, D, C), and x (N, C, D, n) with the covariance ``x x^T``:
-        the centred samples over the root of their number less one. A cell
-        with fewer than n positions is filled up with zeros.
+    The root x (N, C, D, n) with the covariance ``x x^T`` is the centred
+    samples over the root of their number less one, filled up with zeros.
     """
     index, outside = _cell_positions(feats, grid, extents)  # (G, C, n)
     counts = (~outside).sum(dim=2).to(feats.dtype)  # (G, C)
@@ -53,10 +51,9 @@ def _cell_roots(
 def _cell_positions(
     feats: Tensor, grid: int, extents: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Positions of each cell, and which of these are too many.
+    """Indices of the positions of each cell, and which are too many.
 
-    Returns:
-        Indices into the H * W positions, and a mask, both (G, C, n).
+    Both are (G, C, n), of the H * W positions.
     """
     height, width = feats.shape[2:]
     sides = []
@@ -99,71 +96,76 @@ def _squared_bures(x: Tensor, y: Tensor) -> Tensor:
     dtype = x.dtype
     num_channels, num_samples = x.shape[-2:]
     if num_samples <= num_channels:
-        # tr((Sigma_T^1/2 Sigma_S Sigma_T^1/2)^1/2) is the sum of singular
-        # values of y^T x whatever square roots x and y of the covariances
-        # are taken.
-        fidelity = _NuclearNorm.apply(matrix_product(y.mT, x))
+        fidelity = _NuclearNorm.apply(x, y)
     else:
         # roots of eigenvalues have half their digits, and the traces cancel
         # against their sum
         x, y = x.double(), y.double()
-        fidelity = _Fidelity.apply(
-            matrix_product(x, x.mT), matrix_product(y, y.mT)
-        )
+        fidelity = _Fidelity.apply(x, y)
     traces = x.square().sum(dim=(-2, -1)) + y.square().sum(dim=(-2, -1))
     # rounding may leave a distance of equal sides a little below 0
     return (traces - 2 * fidelity).clamp(min=0).to(dtype)
 
 
 class _NuclearNorm(torch.autograd.Function):
-    """Sum of singular values; no gap or zero divides its derivative U V^T."""
+    r"""Root fidelity of ``x x^T`` and ``y y^T`` by singular values.
+
+    .. math:: F = \mathrm{tr}((T^{1/2} S T^{1/2})^{1/2}) = \|y^T x\|_*, \quad
+              dF/dx = y \, U V^T
+
+    whatever square roots x and y of S and T are taken; ``U`` and ``V`` are
+    the singular vectors of ``y^T x``. No gap or zero divides the
+    derivative. Only ``x`` is differentiated.
+    """
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        matrix = y.mT @ x  # (..., n, n)
         if not ctx.needs_input_grad[0]:
             return torch.linalg.svdvals(matrix).sum(dim=-1)
         u, values, vh = torch.linalg.svd(matrix, full_matrices=False)
-        ctx.save_for_backward(u @ vh)
+        ctx.save_for_backward(y, u @ vh)
         return values.sum(dim=-1)
 
     @staticmethod
     @first_order
-    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
-        (gradient,) = ctx.saved_tensors
-        return grad_output[..., None, None] * gradient
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
+        y, direction = ctx.saved_tensors
+        return y @ (grad_output[..., None, None] * direction), None
 
 
 class _Fidelity(torch.autograd.Function):
-    r"""Root fidelity of covariance matrices, safe where they are singular.
+    r"""Root fidelity of ``S = x x^T`` and ``T = y y^T`` by eigenvalues.
 
     .. math:: F = \mathrm{tr}((T^{1/2} S T^{1/2})^{1/2}), \quad
-              dF/dS = \tfrac12 T^{1/2} (T^{1/2} S T^{1/2})^{-1/2} T^{1/2}
+              dF/dx = T^{1/2} (T^{1/2} S T^{1/2})^{-1/2} T^{1/2} \, x
 
     The inverse root is taken on the numerical range alone: directions in
     which one side has no variance get no gradient instead of an infinite
-    one. Only ``S`` is differentiated. Both matrices are float64.
+    one. Only ``x`` is differentiated. Both roots are float64.
     """
 
     @staticmethod
-    def forward(ctx: Any, s: Tensor, t: Tensor) -> Tensor:
-        root_t = _psd_root(t)  # (..., D, D)
-        eigenvalues, vectors = torch.linalg.eigh(root_t @ s @ root_t)
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        root_t = _psd_root(y @ y.mT)  # (..., D, D)
+        eigenvalues, vectors = torch.linalg.eigh(root_t @ (x @ x.mT) @ root_t)
         roots = eigenvalues.clamp(min=0).sqrt()  # (..., D)
-        # what is below the rounding of s is noise
+        # what is below the rounding of the product is noise
         noise = (
             roots.amax(dim=-1, keepdim=True)
-            * (torch.finfo(s.dtype).eps * s.shape[-1]) ** 0.5
+            * (torch.finfo(x.dtype).eps * x.shape[-2]) ** 0.5
         )
         inverse = torch.where(roots > noise, 1 / roots, 0)
         half = root_t @ vectors  # (..., D, D)
-        ctx.save_for_backward(0.5 * (half * inverse[..., None, :]) @ half.mT)
+        slope = (half * inverse[..., None, :]) @ half.mT  # (..., D, D)
+        ctx.save_for_backward(x, slope)
         return roots.sum(dim=-1)
 
     @staticmethod
     @first_order
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return grad_output[..., None, None] * gradient, None
+        x, slope = ctx.saved_tensors
+        return (grad_output[..., None, None] * slope) @ x, None
 
 
 def _psd_root(matrix: Tensor) -> Tensor:

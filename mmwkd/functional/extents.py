@@ -16,16 +16,9 @@ def content_sides(
 ) -> tuple[Tensor, Tensor]:
     """Whole positions along both sides that are content.
 
-    A position that is content in part counts: extents are rounded up. There
-    is at least one. All is computed on the device of the maps.
-
-    Args:
-        extents: Height and width of each image's content in positions, which
-            may be fractions, of shape (N, 2); None if all is content.
-        feats: Maps, of shape (N, D, H, W).
-
-    Returns:
-        Heights and widths, both of shape (G,), int64.
+    A position that is content in part counts: extents (N, 2), which may be
+    fractions, are rounded up. There is at least one. Heights and widths are
+    (G,), int64, and computed on the device of the maps (N, D, H, W).
     """
     sizes = feats.shape[2:]
     if extents is None:
@@ -76,15 +69,8 @@ def averaging_weights(
 ) -> tuple[Tensor, Tensor]:
     """Weights with which positions along a side enter each cell's mean.
 
-    Args:
-        sides: Positions of each side that are content, of shape (G,).
-        grid: Number of cells g along the side.
-        size: Positions of the side, padding included.
-        dtype: Type of the weights.
-
-    Returns:
-        Weights (G, g, size) whose rows sum to 1, and positions of each cell
-        (G, g).
+    Of ``size`` positions, ``sides`` (G,) are content. Weights (G, g, size)
+    have rows that sum to 1; beside them is the size of each cell, (G, g).
     """
     starts, stops = cell_borders(sides, grid)
     positions = torch.arange(size, device=sides.device)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmwkd.functional.blocks import sum_over_channels
+from mmwkd.functional.blocks import in_blocks
 from mmwkd.functional.checks import check_feats, check_positive
 from mmwkd.functional.extents import content_sides, padding_mask
 from mmwkd.functional.precision import with_exact_products
@@ -40,8 +40,9 @@ def fitnet_term(
         Difference of each map, of shape (N,).
     """
     check_feats(student_feats, teacher_feats)
-    return sum_over_channels(
+    return in_blocks(
         _squared_gap,
+        1,
         student_feats,
         teacher_feats.detach(),
         padding_mask(extents, student_feats),
@@ -78,8 +79,9 @@ def pkd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(eps=eps)
-    return sum_over_channels(
+    return in_blocks(
         functools.partial(_standardized_gap, eps=eps),
+        1,
         student_feats,
         teacher_feats.detach(),
         padding_mask(extents, student_feats),
@@ -113,8 +115,9 @@ def cwd_term(
     """
     check_feats(student_feats, teacher_feats)
     check_positive(temperature=temperature)
-    divergence = sum_over_channels(
+    divergence = in_blocks(
         functools.partial(_divergence, temperature=temperature),
+        1,
         student_feats,
         teacher_feats.detach(),
         padding_mask(extents, student_feats),

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mmwkd.functional.blocks import for_each_map, sum_over_channels
+from mmwkd.functional.blocks import in_blocks
 from mmwkd.functional.bures import full_terms
 from mmwkd.functional.checks import (
     check_at_least,
@@ -93,19 +93,19 @@ def gaussian_wasserstein(
     teacher_feats = teacher_feats.detach()
     if covariance == 'diag':
         check_positive(eps=eps)
-    one_each = student_feats.shape[2:] == (grid, grid) and extents is None
-    if covariance == 'diag' and not one_each:
+    if student_feats.shape[2:] == (grid, grid) and extents is None:
+        return _distance_of_positions(student_feats, teacher_feats)
+    if covariance == 'diag':
         return _diagonal_distance(
             student_feats, teacher_feats, grid, eps, extents
         )
-    if one_each:
-        return _distance_of_positions(student_feats, teacher_feats)
-    terms = for_each_map(
+    terms = in_blocks(
         functools.partial(full_terms, grid=grid),
-        8,  # samples and roots of both sides
+        0,
         student_feats,
         teacher_feats,
         extents,
+        factor=8,  # samples and roots of both sides
     )  # (N, 2)
     mean_term, cov_term = terms.unbind(dim=1)
     return mean_term, cov_term
@@ -116,8 +116,9 @@ def _distance_of_positions(
 ) -> tuple[Tensor, Tensor]:
     """Terms where a cell is a position: its feature, and no covariance."""
     height, width = student_feats.shape[2:]
-    distance = sum_over_channels(
+    distance = in_blocks(
         lambda student, teacher: (student - teacher).square().sum((1, 2, 3)),
+        1,
         student_feats,
         teacher_feats,
     )  # (N,)
@@ -187,8 +188,7 @@ class _Cells(NamedTuple):
     def spread(self, values: Tensor, room: Tensor) -> Tensor:
         """Add up w_cp times values (G, A, B, E) over cells c.
 
-        Returns:
-            Sums, of the shape of the room, or one that broadcasts to it.
+        Sums have the shape of the room, or one that broadcasts to it.
         """
         if self.cols is None:
             return values[:, 0, :, :, None] / room[0, 0].numel()
@@ -315,11 +315,9 @@ class _DiagonalDistance(torch.autograd.Function):
 def _moments(
     feats: Tensor, cells: _Cells, eps: float, room: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Moments of the cells of maps (G, B, H, W).
+    """Means (G, B) of maps, and moments of their cells, both (G, A, B, E).
 
-    Returns:
-        Means (G, B) of the maps, means of the cells less these, and standard
-        deviations of the cells, both (G, A, B, E).
+    The moments are means, less those of the maps, and standard deviations.
     """
     centred, shift = cells.centred(feats, room[:, : feats.shape[1]])
     mean = cells.average(centred)

@@ -2,7 +2,7 @@
 
 An interrelation is a similarity of categories in [0, 1]: exactly symmetric,
 exactly 1 on the diagonal, negative similarities clamped to 0. The estimators
-compute in float64, differentiate nothing and return a detached matrix.
+compute in float64, differentiate nothing and return a detached (K, K) matrix.
 
 Shapes: K categories, background included and last; D features; n samples.
 """
@@ -85,9 +85,6 @@ def centroid_interrelation(means: Tensor) -> Tensor:
 
     Args:
         means: Mean features of each category, of shape (K, D).
-
-    Returns:
-        Interrelation in float64, of shape (K, K).
     """
     centred = _centred(means)
     return _normalised(centred @ centred.T, 'centred class means')
@@ -105,9 +102,6 @@ def confusion_interrelation(probabilities: Tensor) -> Tensor:
     Args:
         probabilities: P, the mean softmax of the samples of each category;
             rows need not sum to exactly 1; of shape (K, K).
-
-    Returns:
-        Interrelation in float64, of shape (K, K).
     """
     roots = probabilities.detach().double().sqrt()
     return _normalised(roots @ roots.T, 'mean probabilities')
@@ -126,9 +120,6 @@ def paired_cka_interrelation(features: Sequence[Tensor]) -> Tensor:
     Args:
         features: Samples of each category, each of shape (n, D); all are cut
             to the smallest n.
-
-    Returns:
-        Interrelation in float64, of shape (K, K).
     """
     rows = min(len(samples) for samples in features)
     grams = []

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmwkd.functional.checks import check_logits, check_positive
-from mmwkd.functional.logit_distillation import target_term
 from mmwkd.functional.precision import computing_dtype, with_exact_products
 
 
@@ -81,49 +80,6 @@ def dkd_terms(
     return (
         temperature**2 * _kl(p_target, q_target),
         temperature**2 * _kl(p_others, q_others),
-    )
-
-
-@with_exact_products
-def nkd_terms(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    target: Tensor,
-    *,
-    temperature: float = 1.0,
-) -> tuple[Tensor, Tensor]:
-    r"""Cross-entropy on the target, and on the rest: normalised KD (NKD).
-
-    .. math:: L_t = -q_t \log p_t, \quad
-              L_n = -T^2 \sum_{k \ne t} \hat q_k \log \hat p_k
-
-    with :math:`q_t, p_t` at temperature 1, and a hat for the distribution
-    over the K - 1 categories other than the target (Yang et al., ICCV 2023).
-    The first is the target term of WKD-L, so the two methods differ in how
-    they compare the other categories. The second is NCKD plus the entropy of
-    the teacher: it has NCKD's gradient, but is not 0 for equal logits.
-
-    Args:
-        student_logits: Logits of the student, of shape (R, K).
-        teacher_logits: Logits of the teacher, of shape (R, K).
-        target: Target category t of each RoI, in [0, K), of shape (R,).
-        temperature: Softening T of the distributions over other categories.
-
-    Returns:
-        Target and non-target term of each RoI, each of shape (R,).
-
-    Raises:
-        ValueError: If shapes disagree or the temperature is not positive.
-    """
-    check_logits(student_logits, teacher_logits, target)
-    check_positive(temperature=temperature)
-    (_, log_p), (_, log_q) = (
-        _decouple(_soften(logits, temperature, student_logits), target)
-        for logits in (student_logits, teacher_logits.detach())
-    )
-    return (
-        target_term(student_logits, teacher_logits, target),
-        -(temperature**2) * (log_q.exp() * log_p).sum(dim=1),
     )
 
 

@@ -7,11 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmwkd.functional.checks import (
-    check_at_least,
-    check_logits,
-    check_positive,
-)
+from mmwkd.functional.checks import check_logits, check_positive
 from mmwkd.functional.precision import computing_dtype, with_exact_products
 from mmwkd.functional.sinkhorn import Domain, sinkhorn_cost
 
@@ -100,8 +96,7 @@ def transport_term(
             f'cost must have shape ({num_categories}, {num_categories}) to '
             f'match the logits, got {tuple(cost.shape)}'
         )
-    check_positive(temperature=temperature, reg=reg)
-    check_at_least(1, num_iters=num_iters)
+    check_positive(temperature=temperature)
 
     own_dtype = computing_dtype(student_logits)
     dtype = torch.float64 if domain == 'log' else own_dtype

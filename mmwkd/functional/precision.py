@@ -23,34 +23,22 @@ def exact_products(device_type: str) -> Iterator[None]:
     leave no digit of a variance or of a distance between near equals. The
     switches are those of the process and are put back at once; they are left
     alone where nobody allowed anything else.
-
-    Args:
-        device_type: Type of the device whose autocast is switched off.
     """
-    with torch.autocast(device_type, enabled=False):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.autocast(device_type, enabled=False))
         try:
             precision = torch.get_float32_matmul_precision()
         except RuntimeError:  # set by the switches of a backend
-            with contextlib.ExitStack() as stack:
-                for backend in (torch.backends.cuda, torch.backends.mkldnn):
-                    switch: Any = backend.matmul
-                    stack.callback(
-                        setattr,
-                        switch,
-                        'fp32_precision',
-                        switch.fp32_precision,
-                    )
-                    switch.fp32_precision = 'ieee'
-                yield
-            return
-        if precision == 'highest':
-            yield
-            return
-        torch.set_float32_matmul_precision('highest')
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(precision)
+            for backend in (torch.backends.cuda, torch.backends.mkldnn):
+                switch: Any = backend.matmul
+                before = switch.fp32_precision
+                stack.callback(setattr, switch, 'fp32_precision', before)
+                switch.fp32_precision = 'ieee'
+        else:
+            if precision != 'highest':
+                stack.callback(torch.set_float32_matmul_precision, precision)
+                torch.set_float32_matmul_precision('highest')
+        yield
 
 
 def with_exact_products(func: Callable[P, T]) -> Callable[P, T]:
@@ -59,15 +47,8 @@ def with_exact_products(func: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(func)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         values = (*args, *kwargs.values())
-        device_type = next(
-            (
-                value.device.type
-                for value in values
-                if isinstance(value, Tensor)
-            ),
-            'cpu',
-        )
-        with exact_products(device_type):
+        devices = (v.device.type for v in values if isinstance(v, Tensor))
+        with exact_products(next(devices, 'cpu')):
             return func(*args, **kwargs)
 
     return wrapper
@@ -121,33 +102,3 @@ def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
             return backward(ctx, *grad_outputs)
 
     return wrapper
-
-
-class _Product(torch.autograd.Function):
-    """A matrix product whose derivative is as exact as itself."""
-
-    @staticmethod
-    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
-        ctx.save_for_backward(first, second)
-        with exact_products(first.device.type):
-            return first @ second
-
-    @staticmethod
-    def backward(
-        ctx: Any, grad_output: Tensor
-    ) -> tuple[Tensor | None, Tensor | None]:
-        first, second = ctx.saved_tensors
-        needs_first, needs_second = ctx.needs_input_grad
-        return (
-            matrix_product(grad_output, second.mT) if needs_first else None,
-            matrix_product(first.mT, grad_output) if needs_second else None,
-        )
-
-
-def matrix_product(first: Tensor, second: Tensor) -> Tensor:
-    """Product (..., M, N) of matrices (..., M, K) and (..., K, N).
-
-    Both have the same leading dimensions. Autograd alone would multiply with
-    what autocast or TF32 say when the gradient is computed.
-    """
-    return _Product.apply(first, second)

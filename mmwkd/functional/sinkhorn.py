@@ -100,15 +100,13 @@ def sinkhorn_cost(
     if domain not in DOMAINS:
         raise ValueError(f'domain must be one of {DOMAINS}, got {domain!r}')
     order = None
-    if max_categories is not None:
-        check_at_least(1, max_categories=max_categories)
-    if max_categories is not None and max_categories < len(cost):
+    count = len(cost) if max_categories is None else max_categories
+    check_at_least(1, max_categories=count)
+    if count < len(cost):
         order = _most_probable_first(source, sink)  # (K,)
         source, sink = (x.index_select(1, order) for x in (source, sink))
         excluded = None if excluded is None else order.argsort()[excluded]
-    problem = _problem(
-        cost.detach(), reg, num_iters, domain, order, max_categories or 0
-    )
+    problem = _problem(cost.detach(), reg, num_iters, domain, order, count)
     value = _SinkhornCost.apply(source, sink.detach(), excluded, problem)
     return value.to(source.dtype)
 
@@ -342,18 +340,9 @@ def _iterate(
     plan does not change, as the next u makes up for the factor, and so
     neither does the derivative, for which the factor is a constant.
 
-    Args:
-        p: Source histograms, of shape (K, B).
-        q: Sink histograms, of shape (K, B).
-        excluded: Category that takes no part, of shape (B,).
-        problem: What all pairs share.
-        history: Room for v_k / a_k, b_k and u_k of each iteration, or of
-            one where there is no derivative.
-        differentiate: Whether the derivative is wanted.
-
-    Returns:
-        D of shape (B,), and its derivative by p of shape (K, B); p
-        itself where it is not wanted.
+    The history has room for v_k / a_k, b_k and u_k of each iteration, or of
+    one where there is no derivative. Returned are D (B,) and its derivative
+    by p (K, B); p itself where it is not wanted.
     """
     kernel, kernel_cost, guard, num_iters, rescale = problem
     last = num_iters - 1

@@ -15,29 +15,15 @@ from mmwkd.functional.checks import check_not_negative
 from mmwkd.hooks.distiller import distiller_of
 
 
-def schedule_factor(
-    step: float, *, warmup: float = 0, stop: float | None = None
-) -> float:
-    """Factor in [0, 1] of the distillation weights at a point of training.
-
-    Linear from 0 to 1 over ``warmup``; then 1; and 0 from ``stop`` on. All in
-    one unit, iterations or epochs.
-    """
-    if stop is not None and step >= stop:
-        return 0.0
-    return min(step / warmup, 1.0) if warmup else 1.0
-
-
 @HOOKS.register_module()
 class DistillationWeightHook(Hook):
     """Set the factor of distillation losses before every iteration.
 
     The factor is a function of the iteration alone, so a resumed run
     continues where it stopped; it is logged as ``distillation_weight``.
-    See :func:`schedule_factor` for its shape.
 
     Args:
-        warmup: Length of the linear warm-up.
+        warmup: Length of the linear warm-up from 0 to 1.
         stop: When distillation ends and the teacher is no longer run.
         by_epoch: Whether the unit is epochs (fractions count), or
             iterations.
@@ -81,11 +67,10 @@ class DistillationWeightHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Set the factor of the coming iteration."""
-        factor = schedule_factor(
-            runner.iter / self._unit(runner),
-            warmup=self.warmup,
-            stop=self.stop,
-        )
+        time = runner.iter / self._unit(runner)
+        factor = min(time / self.warmup, 1.0) if self.warmup else 1.0
+        if self.stop is not None and time >= self.stop:
+            factor = 0.0
         distiller_of(runner, self).set_distillation_weight(factor, self.places)
         runner.message_hub.update_scalar('train/distillation_weight', factor)
 

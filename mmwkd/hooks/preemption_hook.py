@@ -32,9 +32,6 @@ class PreemptionHook(Hook):
         signals: Names of the signals.
         exit_code: Code of the process; by default 75, "temporary failure",
             which no error ends with.
-
-    Raises:
-        ValueError: If there is no signal of a name.
     """
 
     priority = 'LOWEST'  # averages and schedules have made their step

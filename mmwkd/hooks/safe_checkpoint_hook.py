@@ -102,13 +102,8 @@ class SafeCheckpointHook(CheckpointHook):
     ) -> str:
         """Save a run that has to end, for ``--resume`` to find.
 
-        Args:
-            runner: The runner.
-            iteration: Iterations that are done.
-            validating: Whether a validation is under way.
-
-        Returns:
-            Path of the checkpoint; each replaces the one before.
+        Of ``iteration`` iterations that are done, maybe amid a validation;
+        the checkpoint, whose path is returned, replaces the one before.
         """
         path = self.file_backend.join_path(self.out_dir, _PREEMPTED)
         with self._progress_saved(runner, validating=validating):
@@ -217,17 +212,10 @@ def checkpoint_to_resume(
 ) -> str | None:
     """The latest checkpoint of a run; None if there is none.
 
-    The one that ``last_checkpoint`` names; the newest intact one where that
-    file is empty or absent, as a kill leaves it.
-
-    Args:
-        work_dir: Folder of the run, with mmengine's file ``last_checkpoint``.
-        folder: Where the checkpoints are.
-        pattern: Their names, with their number as the group.
-
-    Raises:
-        ValueError: If the named checkpoint is missing or damaged, naming the
-            newest intact one.
+    The one that ``last_checkpoint`` in the working directory names; the
+    newest intact one of a folder where that file is empty or absent, as a
+    kill leaves it. A missing or damaged one is a ValueError that names the
+    newest intact one.
     """
     pointer = Path(work_dir, 'last_checkpoint')
     latest = pointer.read_text().strip() if pointer.exists() else ''
@@ -256,12 +244,10 @@ def checkpoint_to_resume(
 
 
 def _newest_intact(folder: str, pattern: re.Pattern[str]) -> str | None:
-    numbered = []
-    for path in Path(folder).glob('*'):
-        match = pattern.fullmatch(path.name)
-        if match and path.is_file():
-            numbered.append((int(match.group(1)), path))
-    for _, path in sorted(numbered, reverse=True):
-        if find_damage(path) is None:
-            return str(path)
-    return None
+    numbered = [
+        (int(match.group(1)), str(path))
+        for path in Path(folder).glob('*')
+        if (match := pattern.fullmatch(path.name)) and path.is_file()
+    ]
+    paths = (path for _, path in sorted(numbered, reverse=True))
+    return next((path for path in paths if find_damage(path) is None), None)

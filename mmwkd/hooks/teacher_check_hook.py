@@ -73,10 +73,6 @@ def teacher_ap(
 
     Neither the data loader nor the evaluator is changed by it. It is 0 where
     nothing is detected.
-
-    Raises:
-        ValueError: If no metric gives ``bbox_mAP``, or the images have no
-            ground truth.
     """
     # workers that persist belong to the copy, so that the run's own loader
     # draws its seed when it would have

@@ -1,17 +1,14 @@
 """Registered distillation losses."""
 
 from mmwkd.losses.base import DistillationLoss, FeatureLoss, LogitLoss
-from mmwkd.losses.box_loss import BoxDistillationLoss
-from mmwkd.losses.feature_baselines import (
-    CWDLoss,
-    FitNetLoss,
-    PKDLoss,
-)
-from mmwkd.losses.logit_baselines import (
+from mmwkd.losses.baselines import (
     BinaryKDLoss,
+    BoxDistillationLoss,
+    CWDLoss,
     DKDLoss,
+    FitNetLoss,
     KDLoss,
-    NKDLoss,
+    PKDLoss,
 )
 from mmwkd.losses.wkd_feature_loss import WKDFeatureLoss
 from mmwkd.losses.wkd_logit_loss import WKDLogitLoss
@@ -26,7 +23,6 @@ __all__ = [
     'FitNetLoss',
     'KDLoss',
     'LogitLoss',
-    'NKDLoss',
     'PKDLoss',
     'WKDFeatureLoss',
     'WKDLogitLoss',

@@ -80,11 +80,7 @@ class DistillationLoss(nn.Module):
 
     @classmethod
     def defaults_of(cls, entry: str) -> dict[str, Any]:
-        """Options that a distiller sets where its config does not.
-
-        Args:
-            entry: Name of the config entry, such as 'neck_loss'.
-        """
+        """Defaults of a distiller's entry, such as 'neck_loss'."""
         return {}
 
     def terms(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
@@ -137,13 +133,10 @@ class DistillationLoss(nn.Module):
     def roi_weights(
         self, labels: Tensor, label_weights: Tensor, background: int
     ) -> Tensor:
-        """Weights (R,) of RoIs: the head's own, times that of the background.
+        """Weights (R,) of RoIs, by their labels (R,).
 
-        Args:
-            labels: Label of each RoI, of shape (R,).
-            label_weights: Weight of each RoI in the head's own
-                classification loss, of shape (R,).
-            background: Index of the background category.
+        They are those of the head's own classification loss, for the
+        background times ``background_weight``.
         """
         if self.background_weight == 1:
             return label_weights
@@ -207,15 +200,9 @@ class LogitLoss(DistillationLoss):
         avg_factor: float | Tensor | None = None,
         reduction_override: Reduction | None = None,
     ) -> Tensor:
-        """Compute the loss, of shape (), or (R,) for the reduction 'none'.
+        """Compute the loss of logits (R, K), as the base class does.
 
-        Args:
-            student_logits: Logits of the student, of shape (R, K).
-            teacher_logits: Logits of the teacher on the same RoIs, (R, K).
-            target: Label of each RoI, background is K - 1, of shape (R,).
-            weight: Weight of each RoI, of shape (R,).
-            avg_factor: Divisor of the mean; the number of RoIs if None.
-            reduction_override: Reduction to use instead of the configured.
+        ``target`` is the label of each RoI, background is K - 1, (R,).
         """
         terms = self.terms(student_logits, teacher_logits, target)
         return self._reduced_sum(terms, weight, avg_factor, reduction_override)

@@ -1,11 +1,9 @@
 """WKD-L as a registered loss."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from mmdet.registry import MODELS
-from mmengine.logging import print_log
 from torch import Tensor
 
 from mmwkd.costs import CostMatrix
@@ -29,10 +27,6 @@ from mmwkd.losses.base import LogitLoss
 # beyond, the kernel exp(-cost / reg) sinks below the guard of 1e-8 of the
 # reference formulation, or leaves the range of float64
 _MAX_EXPONENT = {'plain': 20, 'log': 600}
-
-_ROIS_OF_IMAGE = 512
-# forward and backward pass of Faster R-CNN with ResNet-18 on 800 x 1333
-_OPERATIONS_OF_STUDENT = 1e12
 
 
 @MODELS.register_module()
@@ -118,11 +112,7 @@ class WKDLogitLoss(LogitLoss):
         num_categories: int,
         classes: Sequence[str] | None = None,
     ) -> None:
-        """Set the ground cost for a teacher; arguments are the base's.
-
-        Raises:
-            ValueError: If the cost cannot be made for this teacher.
-        """
+        """Set the ground cost for a teacher; arguments are the base's."""
         if self.cost == 'classifier':
             if classifier_weight is None:
                 raise ValueError(
@@ -156,26 +146,6 @@ class WKDLogitLoss(LogitLoss):
                 f'least {smallest_reg:.3g}{remedy}'
             )
         self.ground_cost = ground_cost
-        self._warn_of_size(num_categories)
-
-    def _warn_of_size(self, num_categories: int) -> None:
-        """Say so where the transport outweighs the step of a student."""
-        if self.max_categories is not None:
-            return
-        # 4n - 1 products of n iterations and their derivative
-        products = 4 * self.num_iters - 1
-        operations = _ROIS_OF_IMAGE * products * 2 * num_categories**2
-        if operations < _OPERATIONS_OF_STUDENT:
-            return
-        print_log(
-            f'mmwkd: WKDLogitLoss moves mass between {num_categories} '
-            f'categories, which takes {operations / 1e12:.1f} TFLOP for the '
-            f'{_ROIS_OF_IMAGE} RoIs of an image, more than a step of a small '
-            'student: set max_categories=256 to keep the costs of the most '
-            'probable categories alone',
-            'current',
-            level=logging.WARNING,
-        )
 
     def check_classes(self, classes: Sequence[str]) -> None:
         """Refuse a dataset of other classes than the cost matrix file."""

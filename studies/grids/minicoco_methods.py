@@ -32,7 +32,6 @@ _main = {
 }
 _rivals = {
     'kd-pkd-roi': dict(losses=['kd', 'pkd'], places=['logit', 'roi']),
-    'nkd': dict(losses='nkd'),
     'fitnet': dict(losses='fitnet', places=['neck']),
     'cwd': dict(losses='cwd', places=['neck']),
 }

@@ -13,9 +13,9 @@ from mmwkd.costs.collect import (
     annotated_pipeline,
     build_dataset,
     choose_boxes,
+    classifier_weight,
     collect_statistics,
     draw_negatives,
-    num_features,
 )
 from mmwkd.distillers import FrozenTeacher, build_teacher
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn
@@ -27,10 +27,12 @@ def options(**changes):
     return CollectOptions(**{**dict(num_workers=0, negatives=3), **changes})
 
 
-def collect(teacher, config, **changes):
+def collect(teacher, config, *, predictions=False, **changes):
     chosen = options(**changes)
     dataset = build_dataset(config, chosen.split)
-    return collect_statistics(teacher, dataset, chosen, confusion=True, cap=4)
+    return collect_statistics(
+        teacher, dataset, chosen, predictions=predictions, cap=4
+    )
 
 
 def test_boxes_follow_the_resized_image(config):
@@ -107,10 +109,11 @@ def test_statistics_are_those_of_the_ground_truths(teacher, config):
     labels = torch.cat(labels)
     statistics = collect(teacher, config, negatives=0)
     assert statistics.counts.tolist() == [NUM_IMAGES] * 3 + [0]
+    predicted = collect(teacher, config, negatives=0, predictions=True)
     for category in range(3):
         for rows, mean in (
             (features, statistics.means),
-            (probabilities, statistics.mean_probabilities()),
+            (probabilities, predicted.means),
         ):
             own = torch.cat(rows)[labels == category].double()
             assert_close(mean[category], own.mean(dim=0), rtol=1e-5, atol=1e-6)
@@ -288,4 +291,4 @@ def test_single_stage_teachers_are_refused(config):
     retina = dict(config='mmdet::retinanet/retinanet_r18_fpn_1x_coco.py')
     teacher = build_teacher(dict(**retina, allow_random=True))
     with pytest.raises(ValueError, match='the teacher is a RetinaNet'):
-        num_features(teacher)
+        classifier_weight(teacher)

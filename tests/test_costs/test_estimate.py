@@ -12,7 +12,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 import mmwkd.costs.estimate
-from mmwkd.cli import run
+from mmwkd.cli import main
 from mmwkd.commands import cost_estimate
 from mmwkd.configs import teacher_options
 from mmwkd.cost_options import (
@@ -288,17 +288,17 @@ def test_the_command_writes_and_refuses(
     words += ['--device', 'cpu', '--max-images', 6, '--estimator', 'confusion']
     words += ['--cfg-options', 'val_dataloader.batch_size=1', 'a.b=(1,2)']
     words = list(map(str, words))
-    assert run(cost_estimate, words) == 0
+    assert main(['cost', 'estimate', *words]) == 0
     captured = capsys.readouterr()
     assert f'{out}: 4 categories' in captured.out
     assert '1/1' in captured.err  # the progress bar
     matrix = CostMatrix.load(out)
     assert matrix.estimator == 'confusion'
     assert matrix.options['max_images'] == 6
-    assert run(cost_estimate, words) == 2
+    assert main(['cost', 'estimate', *words]) == 2
     assert 'cost.npz exists' in capsys.readouterr().err
     words[0] = 'no_config.py'
-    assert run(cost_estimate, [*words, '--force']) == 2
+    assert main(['cost', 'estimate', *words, '--force']) == 2
     error = capsys.readouterr().err
     assert error == 'error: config no_config.py does not exist\n'
 

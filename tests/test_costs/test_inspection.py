@@ -3,8 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from mmwkd.cli import run
-from mmwkd.commands import cost_inspect
+from mmwkd.cli import main
 from mmwkd.costs.inspection import (
     PICTURES,
     figures_of,
@@ -48,15 +47,15 @@ def test_the_command_prints_and_draws_once(blocks, coco, tmp_path, capsys):
     folder = tmp_path / 'report'
     words = [tmp_path / 'cost.npz', '--ann-file', coco['ann_file']]
     words = [*map(str, words), '--out-dir', str(folder)]
-    assert run(cost_inspect, [*words, '--kappa', '0']) == 2
+    assert main(['cost', 'inspect', *words, '--kappa', '0']) == 2
     assert 'kappa must be positive, got 0' in capsys.readouterr().err
     assert not folder.exists()
-    assert run(cost_inspect, words) == 0
+    assert main(['cost', 'inspect', *words]) == 0
     assert 'AUC: 1.000 [1.000, 1.000]' in capsys.readouterr().out
     assert {path.name for path in folder.iterdir()} == set(PICTURES)
     before = (folder / 'heatmap.png').read_bytes()
-    assert run(cost_inspect, [*words, '--kappa', '3']) == 2
+    assert main(['cost', 'inspect', *words, '--kappa', '3']) == 2
     assert '--force' in capsys.readouterr().err
     assert (folder / 'heatmap.png').read_bytes() == before
-    assert run(cost_inspect, [*words, '--kappa', '3', '--force']) == 0
+    assert main(['cost', 'inspect', *words, '--kappa', '3', '--force']) == 0
     assert (folder / 'heatmap.png').read_bytes() != before

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mmwkd.costs.quality import (
+from mmwkd.costs.inspection import (
     nearest_categories,
     supercategory_auc,
 )

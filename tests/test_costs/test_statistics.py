@@ -9,20 +9,19 @@ K, D, R = 5, 6, 60
 ABSENT = 3  # a category without samples
 
 
-def statistics_of(**changes):
-    return ClassStatistics(K, D, **{**dict(confusion=True, cap=4), **changes})
+def statistics_of(cap=4):
+    return ClassStatistics(K, D, cap=cap)
 
 
 @pytest.fixture
 def data():
-    """Features, labels, probabilities and keys of R samples."""
+    """Features, labels and keys of R samples."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(K - 1, (R,), generator=generator)
     labels[labels == ABSENT] = K - 1
     return dict(
         features=torch.randn(R, D, generator=generator, dtype=torch.float64),
         labels=labels,
-        probabilities=torch.rand(R, K, generator=generator),
         keys=sample_keys(hash_key('image'), R),
     )
 
@@ -50,10 +49,6 @@ def test_statistics_are_those_of_numpy(data):
         np.testing.assert_allclose(
             statistics.means[category], features.mean(axis=0)
         )
-        np.testing.assert_allclose(
-            statistics.mean_probabilities()[category],
-            data['probabilities'][own].double().mean(dim=0),
-        )
 
 
 def tensors_of(statistics):
@@ -72,7 +67,7 @@ def test_order_and_batches_do_not_matter(data):
         sizes=(1, 0, 12, 40, 7),
         order=torch.randperm(R, generator=torch.Generator().manual_seed(1)),
     )
-    assert len(tensors_of(expected)) == 5
+    assert len(tensors_of(expected)) == 4
     for name, tensor in tensors_of(expected).items():
         np.testing.assert_allclose(
             tensors_of(shuffled)[name],
@@ -95,12 +90,11 @@ def test_samples_with_the_smallest_keys_are_kept(data):
     assert statistics.kept_samples(ABSENT).shape == (0, D)
 
 
-@pytest.mark.parametrize(('confusion', 'cap'), [(False, 0), (True, 7)])
-def test_memory_is_what_is_documented(confusion, cap):
-    statistics = statistics_of(confusion=confusion, cap=cap)
+@pytest.mark.parametrize('cap', [0, 7])
+def test_memory_is_what_is_documented(cap):
+    statistics = statistics_of(cap=cap)
     held = sum(t.nbytes for t in tensors_of(statistics).values())
-    documented = 8 * K * (D + 1) + 8 * K**2 * confusion
-    assert held == documented + K * cap * (4 * D + 8)
+    assert held == 8 * K * (D + 1) + K * cap * (4 * D + 8)
 
 
 def test_keys_are_reproducible_and_spread():

@@ -7,20 +7,17 @@ import torch
 from mmengine.config import Config
 from torch.testing import assert_close
 
-from mmwkd.cli import run
-from mmwkd.commands import cost_transport
+from mmwkd.cli import main
+from mmwkd.costs.plots import draw_errors, draw_plans
 from mmwkd.costs.transport import (
-    exact_costs,
-    transport_errors,
-    transport_plans,
-)
-from mmwkd.costs.transport_inspection import (
     TransportSubject,
+    exact_costs,
     inspect_transport,
     observe_logits,
     subject_of,
+    transport_errors,
+    transport_plans,
 )
-from mmwkd.costs.transport_plots import draw_errors, draw_plans
 from mmwkd.functional import sinkhorn_cost, transport_term
 from mmwkd.functional.logit_distillation import class_distribution
 from mmwkd.losses import WKDLogitLoss
@@ -283,7 +280,7 @@ def test_plans_are_drawn():
 @pytest.fixture
 def small_grid(monkeypatch):
     for name, values in dict(REGS=(0.05, 0.2), NUM_ITERS=(1, 5)).items():
-        monkeypatch.setattr(f'mmwkd.costs.transport_inspection.{name}', values)
+        monkeypatch.setattr(f'mmwkd.costs.transport.{name}', values)
 
 
 def drawn_subject(blocks, **options):
@@ -326,12 +323,12 @@ def test_the_command_takes_changes_of_the_config(
     words = [config, '--num-images', 2, '--num-rois', 3]
     words = [*map(str, words), '--out-dir', str(tmp_path)]
     words += ['--cfg-options', 'model.logit_loss.reg=0.07']
-    assert run(cost_transport, words) == 0
+    assert main(['cost', 'transport', *words]) == 0
     assert ' RoIs, reg 0.07' in capsys.readouterr().out
     assert (tmp_path / 'plans.png').is_file()
-    assert run(cost_transport, words) == 2
+    assert main(['cost', 'transport', *words]) == 2
     assert '--force' in capsys.readouterr().err
-    assert run(cost_transport, [*words, '--num-plans', '0']) == 2
+    assert main(['cost', 'transport', *words, '--num-plans', '0']) == 2
     assert 'num_plans must be at least 1, got 0' in capsys.readouterr().err
 
 
@@ -340,7 +337,7 @@ def test_rois_are_drawn_the_same_with_any_checkpoint(
 ):
     drawn = []
     monkeypatch.setattr(
-        'mmwkd.costs.transport_inspection.observe_logits',
+        'mmwkd.costs.transport.observe_logits',
         lambda *_: drawn.append(torch.rand(1).item()) or (None,) * 3,
     )
     config = make_config(coco, teacher_checkpoint, student=teacher_config())

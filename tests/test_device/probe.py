@@ -33,13 +33,13 @@ from torch.utils import backend_registration
 import mmwkd.functional as WF
 import mmwkd.losses
 from mmwkd.distillers.balance import GradientBalance
-from mmwkd.distillers.boxes import deltas_of_label, recode
 from mmwkd.distillers.chance import ChanceCheck
 from mmwkd.distillers.finite import FiniteCheck
-from mmwkd.distillers.locations import confident_locations
 from mmwkd.distillers.matching import closest
 from mmwkd.distillers.pixels import PixelAdapter
-from mmwkd.distillers.predictions import Predictions
+from mmwkd.distillers.places.box import recode
+from mmwkd.distillers.places.location_logits import confident_locations
+from mmwkd.distillers.predictions import Predictions, deltas_of_label
 from tests.test_device.ledger import Ledger
 
 DEVICE = 'imagined'
@@ -195,7 +195,6 @@ def functions() -> dict[str, Callable[[], Step]]:
         'target_term': on_logits(WF.target_term, target=True),
         'kd_term': on_logits(WF.kd_term, target=False),
         'dkd_terms': on_logits(WF.dkd_terms, target=True),
-        'nkd_terms': on_logits(WF.nkd_terms, target=True),
         'binary_kd_term': on_logits(WF.binary_kd_term, target=False),
         'joint_logit': on_logits(WF.joint_logit, target=False),
         'append_background': lambda: differentiate(
@@ -323,8 +322,8 @@ def modules() -> dict[str, Callable[[], Step]]:
         coders = [
             DeltaXYWHBBoxCoder(target_stds=[std] * 4) for std in (0.1, 0.2)
         ]
-        deltas, rois, target = random(6, 12), random(6, 5), labels(6, 4)
-        return lambda: recode(deltas_of_label(deltas, target), rois, *coders)
+        deltas, target = random(6, 12), labels(6, 4)
+        return lambda: recode(deltas_of_label(deltas, target), *coders)
 
     def chance() -> Step:
         check = ChanceCheck(num_batches=2)
@@ -410,7 +409,7 @@ def memory() -> dict[str, Callable[[], Step]]:
             cases[f'WKD-L K={num_categories}, {end}'] = (
                 lambda k=num_categories, dtype=dtype: wkd_l(k, dtype)
             )
-        for name in ('KDLoss', 'DKDLoss', 'NKDLoss', 'BinaryKDLoss'):
+        for name in ('KDLoss', 'DKDLoss', 'BinaryKDLoss'):
             cases[f'{name} K=1204, {end}'] = lambda name=name, dtype=dtype: (
                 rival(name, dtype)
             )

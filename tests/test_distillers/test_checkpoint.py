@@ -100,7 +100,7 @@ def test_a_disk_without_locks_costs_downloads_only(hub, monkeypatch):
 
 @pytest.mark.parametrize('scheme', ['open-mmlab', 's3', 'torchvision'])
 def test_a_scheme_that_cannot_be_read_is_named(scheme):
-    with pytest.raises(ValueError, match=f'{scheme}:// .* https://'):
+    with pytest.raises(ValueError, match=f'{scheme}://resnet50 .* https://'):
         read_weights(f'{scheme}://resnet50')
 
 

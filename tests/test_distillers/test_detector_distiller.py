@@ -75,7 +75,6 @@ def test_each_loss_may_be_absent(build, step, places):
     [
         ('logit', 'KDLoss', {'kd_logit_kl'}),
         ('logit', 'DKDLoss', {'dkd_logit_target', 'dkd_logit_nontarget'}),
-        ('logit', 'NKDLoss', {'nkd_logit_target', 'nkd_logit_nontarget'}),
         ('neck', 'FitNetLoss', {'fitnet_neck_mse'}),
         ('neck', 'PKDLoss', {'pkd_neck_pearson'}),
         ('neck', 'CWDLoss', {'cwd_neck_kl'}),
@@ -468,7 +467,7 @@ def test_levels_are_paired_by_stride(build):
     [
         (
             dict(neck_loss=dict(type='WKDFeatureLoss', levels=(0, 7))),
-            "asks for level 7, but the student's neck has the levels 0 to 4",
+            'asks for level 7.*in common: student strides .*64',
         ),
         (
             dict(
@@ -477,7 +476,7 @@ def test_levels_are_paired_by_stride(build):
                 ),
                 neck_loss=dict(type='WKDFeatureLoss', levels=(4,)),
             ),
-            r'level 4 of stride 64.*strides \[4, 8, 16, 32, 64\], teacher '
+            r'level 4, which.*strides \[4, 8, 16, 32, 64\], teacher '
             r'strides \[4, 8, 16, 32\]',
         ),
         (
@@ -493,9 +492,12 @@ def test_levels_are_paired_by_stride(build):
             'roi_adapter is set, but there is no roi_loss',
         ),
         (dict(roi_adapter=dict(foo=1)), "roi_adapter takes .*'foo'"),
-        (dict(neck_loss=dict(type='WKDFeatureLoss', levels=())), 'is empty'),
+        (
+            dict(neck_loss=dict(type='WKDFeatureLoss', levels=())),
+            'no level to',
+        ),
         (dict(student='student.py'), "of a detector, got 'student.py'"),
-        (dict(teacher='teacher.py'), "must be a dict .* got 'teacher.py'"),
+        (dict(teacher='teacher.py'), "must be one dict .* got 'teacher.py'"),
         (dict(logit_loss='WKDLogitLoss'), 'logit_loss must be a dict'),
         (
             dict(logit_loss=dict(type='WKDLogitLoss', reduction='sum')),

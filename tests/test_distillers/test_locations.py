@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmwkd.distillers.locations import confident_locations
+from mmwkd.distillers.places.location_logits import confident_locations
 from mmwkd.functional import append_background
 
 NUM_CLASSES = 3
@@ -35,8 +35,8 @@ def test_the_most_confident_locations_of_each_image_are_kept(maps):
 
     best = rows(teacher_maps).amax(dim=2).topk(7, dim=1).indices
     for logits, expected in (
-        (picked.student_logits, rows(student_maps)),
-        (picked.teacher_logits, rows(teacher_maps)),
+        (picked[0], rows(student_maps)),
+        (picked[1], rows(teacher_maps)),
     ):
         expected = torch.stack(
             [image[index] for image, index in zip(expected, best, strict=True)]
@@ -49,9 +49,9 @@ def test_few_locations_are_all_kept_once(maps):
     everything = confident_locations(
         student_maps, teacher_maps, NUM_CLASSES, 1000
     )
-    assert len(everything.student_logits) == 2 * 2 * (4 * 5 + 2 * 3)
+    assert len(everything[0]) == 2 * 2 * (4 * 5 + 2 * 3)
     assert_close(
-        everything.student_logits.sort(dim=0).values,
+        everything[0].sort(dim=0).values,
         append_background(rows(student_maps).flatten(0, 1)).sort(dim=0).values,
     )
 
@@ -63,18 +63,18 @@ def test_a_softmax_is_taken_as_it_is():
     picked = confident_locations([student_map], [teacher_map], NUM_CLASSES, 3)
     all_rows = rows([teacher_map])[0]
     margin = all_rows[:, :3].amax(dim=1) - all_rows[:, 3]
-    assert_close(picked.teacher_logits[:3], all_rows[margin.topk(3).indices])
+    assert_close(picked[1][:3], all_rows[margin.topk(3).indices])
     # a constant added to a row changes no probability, hence no choice
     shifted = teacher_map + torch.randn(2, 2, 1, 2, 2)
     again = confident_locations([student_map], [shifted], NUM_CLASSES, 3)
-    assert_close(again.student_logits, picked.student_logits)
+    assert_close(again[0], picked[0])
 
 
 def test_a_sigmoid_student_learns_from_a_softmax_teacher():
     student_maps = score_maps(0, (2, 2))
     teacher_maps = score_maps(1, (2, 2), scores=NUM_CLASSES + 1)
     picked = confident_locations(student_maps, teacher_maps, NUM_CLASSES, 4)
-    assert picked.student_logits.shape == picked.teacher_logits.shape == (8, 4)
+    assert picked[0].shape == picked[1].shape == (8, 4)
 
 
 def test_what_one_image_is_padded_further_is_cut_off(maps):
@@ -84,15 +84,15 @@ def test_what_one_image_is_padded_further_is_cut_off(maps):
     ]
     expected = confident_locations(student_maps, teacher_maps, NUM_CLASSES, 7)
     picked = confident_locations(student_maps, padded, NUM_CLASSES, 7)
-    assert_close(picked.student_logits, expected.student_logits)
-    assert_close(picked.teacher_logits, expected.teacher_logits)
+    assert_close(picked[0], expected[0])
+    assert_close(picked[1], expected[1])
 
 
 def test_gradients_reach_the_picked_scores_alone(maps):
     student_maps, teacher_maps = maps
     student_maps = [m.requires_grad_() for m in student_maps]
     picked = confident_locations(student_maps, teacher_maps, NUM_CLASSES, 7)
-    picked.student_logits.sum().backward()
+    picked[0].sum().backward()
     grads = rows([m.grad for m in student_maps])
     assert_close(grads.unique(), torch.tensor([0.0, 1.0]))
     assert grads.sum() == 2 * 7 * NUM_CLASSES

@@ -9,7 +9,7 @@ from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmengine.logging import MessageHub
 from torch.testing import assert_close
 
-from mmwkd.distillers.boxes import offsets
+from mmwkd.distillers.places.box import offsets
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
 from tests.test_families import tiny
 

@@ -31,7 +31,6 @@ LOGIT_TERMS = {
     'kd': lambda s, t, y: WF.kd_term(s, t, temperature=2.0),
     'tckd': lambda s, t, y: WF.dkd_terms(s, t, y)[0],
     'nckd': lambda s, t, y: WF.dkd_terms(s, t, y)[1],
-    'nkd': lambda s, t, y: WF.nkd_terms(s, t, y)[1],
     'target': WF.target_term,
     'binary kd': lambda s, t, y: WF.binary_kd_term(s, t, temperature=2.0),
     **{
@@ -255,7 +254,6 @@ def test_every_function_has_its_laws():
     covered = {
         'kd_term',
         'dkd_terms',
-        'nkd_terms',
         'target_term',
         'transport_term',
         'fitnet_term',

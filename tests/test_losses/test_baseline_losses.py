@@ -19,13 +19,6 @@ CASES = {
             'nontarget': 3 * WF.dkd_terms(s, t, target, temperature=2.0)[1],
         },
     ),
-    'NKDLoss': (
-        dict(gamma=0.7, temperature=2.0),
-        lambda s, t, target: {
-            'target': WF.target_term(s, t, target),
-            'nontarget': 0.7 * WF.nkd_terms(s, t, target, temperature=2.0)[1],
-        },
-    ),
     'FitNetLoss': ({}, lambda s, t: {'mse': WF.fitnet_term(s, t)}),
     'PKDLoss': (
         dict(eps=0.1),
@@ -113,8 +106,6 @@ def test_options_of_every_loss_are_checked(name):
         ('DKDLoss', dict(temperature=0), 'temperature must be positive'),
         ('DKDLoss', dict(alpha=-1), 'alpha must not be negative, got -1'),
         ('DKDLoss', dict(beta=-1), 'beta must not be negative, got -1'),
-        ('NKDLoss', dict(gamma=-1), 'gamma must not be negative, got -1'),
-        ('NKDLoss', dict(temperature=-2), 'temperature must be positive'),
         ('FitNetLoss', dict(levels=(0, 0)), 'levels must be unique'),
         ('PKDLoss', dict(eps=0), 'eps must be positive, got 0'),
         ('CWDLoss', dict(temperature=0), 'temperature must be positive'),

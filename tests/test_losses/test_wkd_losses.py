@@ -13,7 +13,7 @@ from mmwkd.functional import (
     target_term,
     transport_term,
 )
-from mmwkd.losses import WKDFeatureLoss, WKDLogitLoss, wkd_logit_loss
+from mmwkd.losses import WKDFeatureLoss, WKDLogitLoss
 
 
 def bound(**options):
@@ -224,29 +224,6 @@ def test_losses_are_registered():
 def test_bad_options_are_refused(cls, options, message):
     with pytest.raises(ValueError, match=message):
         cls(**options)
-
-
-@pytest.fixture
-def warnings(monkeypatch):
-    """Messages logged by the loss."""
-    logged = []
-    monkeypatch.setattr(
-        wkd_logit_loss,
-        'print_log',
-        lambda message, *args, **kwargs: logged.append(message),
-    )
-    return logged
-
-
-def test_a_vocabulary_that_outweighs_the_student_is_named(warnings):
-    weight = torch.randn(3600, 2)
-    WKDLogitLoss().bind(weight[:1204], 1204)
-    WKDLogitLoss(max_categories=256).bind(weight, 3600)
-    assert warnings == []
-    WKDLogitLoss().bind(weight, 3600)
-    (message,) = warnings
-    assert '3600 categories, which takes 1.0 TFLOP' in message
-    assert 'max_categories=256' in message
 
 
 def test_categories_may_be_limited():

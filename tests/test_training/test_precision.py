@@ -14,7 +14,6 @@ LOSSES = [
     dict(type='WKDLogitLoss', domain='log', num_iters=50),
     dict(type='KDLoss'),
     dict(type='DKDLoss'),
-    dict(type='NKDLoss'),
     dict(type='WKDFeatureLoss', grid=2),
     dict(type='WKDFeatureLoss', grid=2, covariance='full'),
     dict(type='FitNetLoss'),

@@ -4,8 +4,6 @@ A place has a file of its own here, or elsewhere: whatever is registered with
 :func:`register_place` can stand in a distiller's config.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -89,10 +87,7 @@ def build_places(
 ) -> dict[str, Place]:
     """Build the places that a distiller's config names, by their entries.
 
-    Args:
-        config: Entries of the config, see :func:`entries`; a loss of None is
-            as if it were absent.
-        pair: The detectors.
+    A loss of None is as if it were absent.
 
     Raises:
         ValueError: If no loss is configured, an option is of no place that

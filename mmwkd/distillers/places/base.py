@@ -14,14 +14,14 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.utils import reduce_mean
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmwkd.distillers.alignment import DetectorPair
+from mmwkd.distillers.alignment import DetectorPair, common_classes
 from mmwkd.distillers.capture import TrainingPass
 from mmwkd.distillers.categories import classifier_rows
 from mmwkd.distillers.matching import Matches, matches
-from mmwkd.distillers.teacher import FrozenTeacher, TeacherPass
+from mmwkd.distillers.predictions import prediction_head
+from mmwkd.distillers.teacher import TeacherPass
 from mmwkd.losses import DistillationLoss
 
 Terms = dict[str, Tensor]
@@ -65,12 +65,7 @@ class Step(NamedTuple):
         return len(self.student.neck_feats[0])
 
     def matches(self, num_classes: int, count: int) -> Matches:
-        """Predictions of both that meet, see :func:`matches`; found once.
-
-        Args:
-            num_classes: C.
-            count: Predictions of the teacher for each image.
-        """
+        """Predictions of both that meet, see :func:`matches`; found once."""
         student, teacher = self.student.predictions, self.teacher.predictions
         assert student is not None  # the place needs them
         assert teacher is not None  # the place needs them
@@ -118,9 +113,14 @@ class Place(ABC):
     """
 
     def __init__(self, loss: DistillationLoss, pair: DetectorPair) -> None:
+        self.check(pair)
         self.loss = loss
         # modules on the student's side, trained along, by unique names
         self.adapters: dict[str, nn.Module] = {}
+
+    @classmethod  # noqa: B027
+    def check(cls, pair: DetectorPair) -> None:
+        """Refuse detectors that it is not meant for, with a ValueError."""
 
     @classmethod
     def suits(cls, pair: DetectorPair) -> bool:
@@ -128,6 +128,10 @@ class Place(ABC):
 
         Of several kinds with one entry, the first that suits is built.
         """
+        try:
+            cls.check(pair)
+        except ValueError:
+            return False
         return True
 
     @classmethod
@@ -145,9 +149,6 @@ class Place(ABC):
 
         Their one output in a step is found in the ``outputs`` of either pass;
         the teacher runs its backbone and neck, and what :attr:`needs` names.
-
-        Args:
-            detector: The student or the teacher.
         """
         return {}
 
@@ -156,18 +157,12 @@ class Place(ABC):
 
         They are judged after those that the student sampled, if any, which
         :attr:`needs` asks for.
-
-        Args:
-            student: What the student made of a batch.
         """
         return []
 
     @abstractmethod
     def compare(self, step: Step) -> list[Terms]:
         """Compare what both detectors made of a batch.
-
-        Args:
-            step: What they made of it.
 
         Returns:
             For each part that is compared (a level, a stage of RoIs), the
@@ -208,6 +203,18 @@ class LogitPlace(Place):
     compares_classes = True
     share = 0.7
 
+    def __init__(self, loss: DistillationLoss, pair: DetectorPair) -> None:
+        super().__init__(loss, pair)
+        self.num_classes = common_classes(pair)
+        classes = pair.teacher.classes
+        if classes is not None and len(classes) != self.num_classes:
+            raise ValueError(
+                f'the teacher has {self.num_classes} classes, but its class '
+                f'list has {len(classes)} names'
+            )
+        rows = classifier_rows(prediction_head(pair.teacher.detector))
+        loss.bind(rows, self.num_classes + 1, classes)
+
     @abstractmethod
     def rows(self, step: Step) -> LogitRows:
         """What is compared; of several stages of RoIs, in the last."""
@@ -222,15 +229,11 @@ class ConfidentLogitPlace(LogitPlace):
     are background to it teach next to nothing.
     """
 
-    num_classes: int
-
     @abstractmethod
     def logits(self, step: Step) -> tuple[Tensor, Tensor, Tensor | None]:
-        """What is compared.
+        """Logits (R, K) of student and teacher, and which rows are of one box.
 
-        Returns:
-            Logits (R, K) of the student and of the teacher, and which rows
-            are of one box in both, (R,); None if all are.
+        The latter are of shape (R,), or None if all are.
         """
 
     def compare(self, step: Step) -> list[Terms]:
@@ -261,12 +264,10 @@ def object_probability(logits: Tensor) -> Tensor:
 
 
 def compare_rows(
-    loss: DistillationLoss, rows: LogitRows, total: Tensor | None = None
+    loss: DistillationLoss, rows: LogitRows, total: Tensor
 ) -> Terms:
-    """Weighted means of a loss on logits over rows; None sums the weights."""
+    """Weighted means of a loss on logits over rows."""
     terms = loss.terms(rows.student_logits, rows.teacher_logits, rows.target)
-    if total is None:
-        total = rows.weights.sum()
     return weighted_means(loss, terms, rows.weights, total)
 
 
@@ -278,18 +279,3 @@ def weighted_means(
     return {
         name: loss.reduce(term, weights, total) for name, term in terms.items()
     }
-
-
-def bind_classes(
-    loss: DistillationLoss,
-    teacher: FrozenTeacher,
-    head: BaseModule,
-) -> None:
-    """Give a loss on logits what it needs of the teacher's head."""
-    classes, num_classes = teacher.classes, head.num_classes
-    if classes is not None and len(classes) != num_classes:
-        raise ValueError(
-            f'the teacher has {num_classes} classes, but its class list has '
-            f'{len(classes)} names'
-        )
-    loss.bind(classifier_rows(head), num_classes + 1, classes)

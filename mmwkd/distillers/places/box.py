@@ -3,20 +3,19 @@
 Shapes: N images, R RoIs or matches, C foreground categories.
 """
 
-from __future__ import annotations
+import math
 
 import torch
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.utils import reduce_mean
+from torch import Tensor
 
 from mmwkd.distillers.alignment import (
     DetectorPair,
-    check_num_classes,
     check_roi_heads,
-    is_refused,
+    common_classes,
 )
-from mmwkd.distillers.boxes import deltas_of_label, offsets, recode
 from mmwkd.distillers.capture import RoIStage, box_heads
 from mmwkd.distillers.matching import check_matching
 from mmwkd.distillers.places.base import (
@@ -27,10 +26,13 @@ from mmwkd.distillers.places.base import (
     object_probability,
     weighted_means,
 )
-from mmwkd.distillers.predictions import pick, prediction_head
+from mmwkd.distillers.predictions import deltas_of_label, pick, prediction_head
 from mmwkd.distillers.teacher import TeacherStage, matching_stage
 from mmwkd.functional.checks import check_at_least
 from mmwkd.losses import DistillationLoss
+
+# how far mmdet's coder stretches a RoI at most
+_WH_RATIO_CLIP = 16 / 1000
 
 
 class _BoxPlace(Place):
@@ -46,40 +48,30 @@ class _BoxPlace(Place):
                 'box_loss is of foreground RoIs, so it cannot take '
                 'background_weight'
             )
+        self._num_classes = common_classes(pair)
 
 
 class RoIBoxPlace(_BoxPlace):
-    """Boxes of the foreground RoIs that the student samples, by stage.
-
-    Args:
-        loss: Loss to compare with.
-        pair: The detectors.
-    """
+    """Boxes of the foreground RoIs that the student samples, by stage."""
 
     title = 'box_loss'
     needs = Needs(rois=True, roi_logits=True)
 
     def __init__(self, loss: DistillationLoss, pair: DetectorPair) -> None:
         super().__init__(loss, pair)
-        check_roi_heads(pair)
-        student_heads = box_heads(pair.student)
         teacher = pair.teacher.detector
-        teacher_heads = box_heads(teacher)
-        check_num_classes(
-            'roi_head.bbox_head', student_heads[0], teacher_heads[0]
-        )
-        self._background = teacher_heads[0].num_classes
-        student_coders = _coders('student', student_heads)
-        teacher_coders = _coders('teacher', teacher_heads)
+        teacher_coders = _coders('teacher', box_heads(teacher))
         self._coders = [  # of both, for each stage of the student
             (coder, teacher_coders[matching_stage(teacher, index)])
-            for index, coder in enumerate(student_coders)
+            for index, coder in enumerate(
+                _coders('student', box_heads(pair.student))
+            )
         ]
 
     @classmethod
-    def suits(cls, pair: DetectorPair) -> bool:
-        """Where both detectors have boxes of given RoIs."""
-        return not is_refused(check_roi_heads, pair)
+    def check(cls, pair: DetectorPair) -> None:
+        """Both detectors must have boxes of given RoIs."""
+        check_roi_heads(pair)
 
     def compare(self, step: Step) -> list[Terms]:
         """One part for each stage of the student."""
@@ -102,13 +94,12 @@ class RoIBoxPlace(_BoxPlace):
     ) -> Terms:
         recoded = recode(
             deltas_of_label(teacher.deltas, student.labels),
-            student.rois,
             teacher_coder,
             student_coder,
         )
         # a box of background is nobody's target, and may have no width to be
         # coded by; it counts in the mean, as in the head's own box loss
-        foreground = student.labels < self._background
+        foreground = student.labels < self._num_classes
         terms = self.loss.terms(
             deltas_of_label(student.deltas, student.labels),
             recoded.where(foreground[:, None], 0),
@@ -125,8 +116,6 @@ class MatchedBoxPlace(_BoxPlace):
     student's box is coded by the teacher's, which is thereby all zeros.
 
     Args:
-        loss: Loss to compare with.
-        pair: The detectors.
         max_matches: Predictions of the teacher for each image.
     """
 
@@ -143,16 +132,18 @@ class MatchedBoxPlace(_BoxPlace):
         super().__init__(loss, pair)
         check_at_least(1, max_matches=max_matches)
         self._max_matches = max_matches
-        check_matching(pair, self.title)
-        student_head = prediction_head(pair.student)
-        teacher_head = prediction_head(pair.teacher.detector)
-        for role, head in (
-            ('student', student_head),
-            ('teacher', teacher_head),
+        for role, detector in (
+            ('student', pair.student),
+            ('teacher', pair.teacher.detector),
         ):
+            head = prediction_head(detector)
             if isinstance(head, BBoxHead):
                 _coders(role, (head,))
-        self._num_classes = teacher_head.num_classes
+
+    @classmethod
+    def check(cls, pair: DetectorPair) -> None:
+        """Predictions of both must be known."""
+        check_matching(pair, cls.title)
 
     def compare(self, step: Step) -> list[Terms]:
         """One part for all matches together."""
@@ -172,7 +163,7 @@ def _coders(role: str, heads: tuple) -> list[DeltaXYWHBBoxCoder]:
     coders = []
     for head in heads:
         coder = getattr(head, 'bbox_coder', None)
-        if not head.with_reg or not isinstance(coder, DeltaXYWHBBoxCoder):
+        if not head.with_reg or type(coder) is not DeltaXYWHBBoxCoder:
             raise ValueError(
                 'box_loss compares deltas of RoIs, but the box branch of the '
                 f"{role}'s {type(head).__name__} predicts "
@@ -181,3 +172,43 @@ def _coders(role: str, heads: tuple) -> list[DeltaXYWHBBoxCoder]:
             )
         coders.append(coder)
     return coders
+
+
+def recode(
+    deltas: Tensor,
+    source: DeltaXYWHBBoxCoder,
+    target: DeltaXYWHBBoxCoder,
+) -> Tensor:
+    """Express deltas (R, 4) of RoIs in the coding of another head.
+
+    The coders would copy their means and scales from the host in every step.
+    """
+    largest = abs(math.log(_WH_RATIO_CLIP))
+    columns = []
+    for index, column in enumerate(deltas.float().unbind(dim=1)):
+        value = column * source.stds[index] + source.means[index]
+        if index >= 2:  # what decoding would clip: log of width and height
+            value = value.clamp(-largest, largest)
+        columns.append((value - target.means[index]) / target.stds[index])
+    return torch.stack(columns, dim=1)
+
+
+def offsets(boxes: Tensor, references: Tensor) -> Tensor:
+    """Code boxes by others, in the units of most box heads.
+
+    Args:
+        boxes: Corners, of shape (R, 4).
+        references: Corners of the boxes that they are coded by, (R, 4).
+
+    Returns:
+        Offsets of the centre in tenths of the reference's size, and the log
+        of the ratio of sizes in fifths, of shape (R, 4).
+    """
+    (centre, size), (origin, unit) = (
+        # the clamp keeps boxes without area, which match none, finite
+        ((x[:, :2] + x[:, 2:]) / 2, (x[:, 2:] - x[:, :2]).clamp(min=1e-3))
+        for x in (boxes, references)
+    )
+    return torch.cat(
+        [(centre - origin) / unit / 0.1, (size / unit).log() / 0.2], dim=1
+    )

@@ -4,31 +4,14 @@ Shapes: N images, T boxes of each, R = N * T, K categories, background
 included and last.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
-from mmwkd.distillers.alignment import (
-    DetectorPair,
-    check_num_classes,
-    check_roi_head,
-    is_refused,
-)
-from mmwkd.distillers.capture import TrainingPass, box_heads
+from mmwkd.distillers.alignment import DetectorPair, check_roi_head
+from mmwkd.distillers.capture import TrainingPass
 from mmwkd.distillers.categories import category_logits
-from mmwkd.distillers.places.base import (
-    ConfidentLogitPlace,
-    Needs,
-    Step,
-    bind_classes,
-)
-from mmwkd.distillers.predictions import (
-    Predictions,
-    check_predictions,
-    pick,
-    prediction_head,
-)
+from mmwkd.distillers.places.base import ConfidentLogitPlace, Needs, Step
+from mmwkd.distillers.predictions import Predictions, check_predictions, pick
 from mmwkd.functional.checks import check_at_least
 from mmwkd.losses import DistillationLoss
 
@@ -40,8 +23,6 @@ class BoxLogitPlace(ConfidentLogitPlace):
     boxes as rough as a student's. Nothing flows into the boxes.
 
     Args:
-        loss: Loss to compare with.
-        pair: The detectors.
         max_boxes: Boxes of each image that the teacher judges.
     """
 
@@ -58,17 +39,12 @@ class BoxLogitPlace(ConfidentLogitPlace):
         super().__init__(loss, pair)
         check_at_least(1, max_boxes=max_boxes)
         self._max_boxes = max_boxes
-        check_roi_head('teacher', pair.teacher.detector)
         check_predictions('student', pair.student)
-        head = box_heads(pair.teacher.detector)[-1]
-        check_num_classes('the head', prediction_head(pair.student), head)
-        self.num_classes = head.num_classes
-        bind_classes(loss, pair.teacher, head)
 
     @classmethod
-    def suits(cls, pair: DetectorPair) -> bool:
-        """Where the teacher classifies given RoIs."""
-        return not is_refused(check_roi_head, 'teacher', pair.teacher.detector)
+    def check(cls, pair: DetectorPair) -> None:
+        """The teacher must classify given RoIs."""
+        check_roi_head('teacher', pair.teacher.detector)
 
     def rois(self, student: TrainingPass) -> list[Tensor]:
         """The boxes, at most ``max_boxes`` an image."""

@@ -1,9 +1,10 @@
 """Compare the class logits of dense heads at the same locations.
 
-Shapes: N images, R locations, K categories, background included and last.
+Shapes: N images, R locations, A anchors per point, (H, W) a level's points, C
+foreground categories, K = C + 1 with background last, S = C or K.
 """
 
-from __future__ import annotations
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -11,15 +12,10 @@ from mmwkd.distillers.alignment import (
     DetectorPair,
     check_dense_heads,
     check_same_size,
-    is_refused,
 )
-from mmwkd.distillers.locations import confident_locations
-from mmwkd.distillers.places.base import (
-    ConfidentLogitPlace,
-    Needs,
-    Step,
-    bind_classes,
-)
+from mmwkd.distillers.categories import category_logits
+from mmwkd.distillers.places.base import ConfidentLogitPlace, Needs, Step
+from mmwkd.distillers.predictions import most_confident, rows_of
 from mmwkd.functional.checks import check_at_least
 from mmwkd.losses import DistillationLoss
 
@@ -28,8 +24,6 @@ class LocationLogitPlace(ConfidentLogitPlace):
     """Class logits where the teacher is most confident of an object.
 
     Args:
-        loss: Loss to compare with.
-        pair: The detectors.
         max_locations: Locations of each image that are compared.
     """
 
@@ -47,15 +41,11 @@ class LocationLogitPlace(ConfidentLogitPlace):
         check_at_least(1, max_locations=max_locations)
         self._max_locations = max_locations
         check_same_size(pair, self.title)
-        check_dense_heads(pair)
-        head = pair.teacher.detector.bbox_head
-        self.num_classes = head.num_classes
-        bind_classes(loss, pair.teacher, head)
 
     @classmethod
-    def suits(cls, pair: DetectorPair) -> bool:
-        """Where both dense heads score the same locations."""
-        return not is_refused(check_dense_heads, pair)
+    def check(cls, pair: DetectorPair) -> None:
+        """Both dense heads must score the same locations."""
+        check_dense_heads(pair)
 
     def logits(self, step: Step) -> tuple[Tensor, Tensor, None]:
         """At most ``max_locations`` rows an image."""
@@ -66,3 +56,44 @@ class LocationLogitPlace(ConfidentLogitPlace):
             self._max_locations,
         )
         return *logits, None
+
+
+def confident_locations(
+    student_scores: Sequence[Tensor],
+    teacher_scores: Sequence[Tensor],
+    num_classes: int,
+    max_locations: int,
+) -> tuple[Tensor, Tensor]:
+    """Logits (R, K) of student and teacher where the teacher sees an object.
+
+    Nearly all locations of a dense head are empty, and there both detectors
+    are soon certain. Only the ``max_locations`` of each image with the most
+    confident foreground score of the teacher are copied out of the maps,
+    without waiting for the device. Where the images of one are padded
+    further, the rest is cut off.
+    """
+    student_maps, teacher_maps = _common(student_scores, teacher_scores)
+    index = most_confident(teacher_maps, num_classes, max_locations)
+    student_logits, teacher_logits = (
+        category_logits(rows_of(maps, index).flatten(0, 1), num_classes)
+        for maps in (student_maps, teacher_maps)
+    )
+    return student_logits, teacher_logits
+
+
+def _common(
+    student: Sequence[Tensor], teacher: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The part of each level that both have."""
+    sizes = [
+        tuple(map(min, each.shape[-2:], other.shape[-2:]))
+        for each, other in zip(student, teacher, strict=True)
+    ]
+    student_maps, teacher_maps = (
+        [
+            scores[..., :height, :width]
+            for scores, (height, width) in zip(maps, sizes, strict=True)
+        ]
+        for maps in (student, teacher)
+    )
+    return student_maps, teacher_maps

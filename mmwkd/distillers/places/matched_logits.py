@@ -4,20 +4,12 @@ Shapes: N images, T predictions of the teacher, R = N * T, K categories,
 background included and last.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.categories import category_logits
 from mmwkd.distillers.matching import check_matching
-from mmwkd.distillers.places.base import (
-    ConfidentLogitPlace,
-    Needs,
-    Step,
-    bind_classes,
-)
-from mmwkd.distillers.predictions import prediction_head
+from mmwkd.distillers.places.base import ConfidentLogitPlace, Needs, Step
 from mmwkd.functional.checks import check_at_least
 from mmwkd.losses import DistillationLoss
 
@@ -30,8 +22,6 @@ class MatchedLogitPlace(ConfidentLogitPlace):
     it most; where none overlaps it by half, it teaches nothing.
 
     Args:
-        loss: Loss to compare with.
-        pair: The detectors.
         max_matches: Predictions of the teacher for each image.
     """
 
@@ -48,10 +38,11 @@ class MatchedLogitPlace(ConfidentLogitPlace):
         super().__init__(loss, pair)
         check_at_least(1, max_matches=max_matches)
         self._max_matches = max_matches
-        check_matching(pair, self.title)
-        head = prediction_head(pair.teacher.detector)
-        self.num_classes = head.num_classes
-        bind_classes(loss, pair.teacher, head)
+
+    @classmethod
+    def check(cls, pair: DetectorPair) -> None:
+        """Predictions of both must be known."""
+        check_matching(pair, cls.title)
 
     def logits(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """At most ``max_matches`` rows an image."""

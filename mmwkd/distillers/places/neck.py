@@ -3,29 +3,30 @@
 Shapes: N images, L levels, D channels, (H, W) positions of a level.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import signature
+from typing import NamedTuple
 
 from torch import Tensor
 
 from mmwkd.distillers.adapters import AdapterConfig, build_adapter
-from mmwkd.distillers.alignment import (
-    DetectorPair,
-    check_same_size,
-    pair_levels,
-)
+from mmwkd.distillers.alignment import DetectorPair, check_same_size
 from mmwkd.distillers.places.base import Place, Step, Terms
 from mmwkd.losses import DistillationLoss
+
+
+class LevelPair(NamedTuple):
+    """A level of the student's neck and the teacher's at the same stride."""
+
+    student: int
+    teacher: int
+    stride: int  # in input pixels
 
 
 class NeckPlace(Place):
     """Maps of the necks, of levels with the same stride.
 
     Args:
-        loss: Loss to compare with.
-        pair: The detectors.
         neck_adapter: How student channels become teacher channels, see
             :func:`mmwkd.distillers.adapters.build_adapter`.
     """
@@ -103,3 +104,40 @@ class NeckPlace(Place):
             **extents,
         )
         return {name: self.loss.reduce(term) for name, term in terms.items()}
+
+
+def pair_levels(
+    student_strides: Sequence[int],
+    teacher_strides: Sequence[int],
+    levels: Sequence[int] | None,
+) -> tuple[LevelPair, ...]:
+    """Pair levels of the student's neck with the teacher's of their stride.
+
+    Without ``levels`` all are paired that both have.
+    """
+    strides = (
+        f'student strides {list(student_strides)}, teacher strides '
+        f'{list(teacher_strides)}'
+    )
+    if levels is None:
+        levels = [
+            level
+            for level, stride in enumerate(student_strides)
+            if stride in teacher_strides
+        ]
+    if not levels:
+        raise ValueError(
+            'neck_loss has no level to compare; leave out its levels to '
+            f'compare all that the necks have in common: {strides}'
+        )
+    pairs = []
+    own_strides = dict(enumerate(student_strides))
+    for level in levels:
+        if own_strides.get(level) not in teacher_strides:
+            raise ValueError(
+                f'neck_loss asks for level {level}, which the necks do not '
+                f'have in common: {strides}'
+            )
+        stride = own_strides[level]
+        pairs.append(LevelPair(level, teacher_strides.index(stride), stride))
+    return tuple(pairs)

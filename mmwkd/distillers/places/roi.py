@@ -3,14 +3,8 @@
 Shapes: R RoIs, D channels, (h, w) positions of a map.
 """
 
-from __future__ import annotations
-
 from mmwkd.distillers.adapters import AdapterConfig, build_adapter, zero_of
-from mmwkd.distillers.alignment import (
-    DetectorPair,
-    check_roi_heads,
-    check_roi_maps,
-)
+from mmwkd.distillers.alignment import DetectorPair, check_roi_heads
 from mmwkd.distillers.capture import RoIStage, box_heads
 from mmwkd.distillers.places.base import (
     Needs,
@@ -27,8 +21,6 @@ class RoIPlace(Place):
     """RoIAlign maps of the RoIs that the student samples, stage by stage.
 
     Args:
-        loss: Loss to compare with.
-        pair: The detectors.
         roi_adapter: How student channels become teacher channels, see
             :func:`mmwkd.distillers.adapters.build_adapter`.
     """
@@ -49,17 +41,27 @@ class RoIPlace(Place):
         super().__init__(loss, pair)
         if getattr(loss, 'levels', None) is not None:
             raise ValueError('roi_loss has no levels; levels is for neck_loss')
-        check_roi_heads(pair)
         self._background = box_heads(pair.student)[0].num_classes
         teacher_maps = pair.teacher_probe.roi_maps
         for index, maps in enumerate(pair.student_probe.roi_maps):
             matching = teacher_maps[
                 matching_stage(pair.teacher.detector, index)
             ]
-            check_roi_maps(maps, matching)
+            if maps[1:] != matching[1:]:
+                raise ValueError(
+                    'roi_loss compares RoIAlign maps, but they are '
+                    f'{maps[1]} x {maps[2]} in the student and '
+                    f'{matching[1]} x {matching[2]} in the teacher: set '
+                    'bbox_roi_extractor.roi_layer.output_size of both to one'
+                )
             self.adapters[f'roi_{index}'] = build_adapter(
                 'roi_adapter', maps[0], matching[0], roi_adapter
             )
+
+    @classmethod
+    def check(cls, pair: DetectorPair) -> None:
+        """Both detectors must have maps of given RoIs."""
+        check_roi_heads(pair)
 
     def compare(self, step: Step) -> list[Terms]:
         """One part for each stage of the student."""

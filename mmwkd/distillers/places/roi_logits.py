@@ -3,15 +3,8 @@
 Shapes: R RoIs, K categories, background included and last.
 """
 
-from __future__ import annotations
-
-from mmwkd.distillers.alignment import (
-    DetectorPair,
-    check_num_classes,
-    check_roi_heads,
-    is_refused,
-)
-from mmwkd.distillers.capture import RoIStage, box_heads
+from mmwkd.distillers.alignment import DetectorPair, check_roi_heads
+from mmwkd.distillers.capture import RoIStage
 from mmwkd.distillers.chance import ChanceCheck
 from mmwkd.distillers.places.base import (
     LogitPlace,
@@ -19,7 +12,6 @@ from mmwkd.distillers.places.base import (
     Needs,
     Step,
     Terms,
-    bind_classes,
     compare_rows,
 )
 from mmwkd.distillers.teacher import TeacherStage
@@ -27,32 +19,19 @@ from mmwkd.losses import DistillationLoss
 
 
 class RoILogitPlace(LogitPlace):
-    """Class logits of the RoIs that the student samples, stage by stage.
-
-    Args:
-        loss: Loss to compare with.
-        pair: The detectors.
-    """
+    """Class logits of the RoIs that the student samples, stage by stage."""
 
     title = 'logit_loss between two-stage detectors'
     needs = Needs(rois=True, roi_logits=True)
 
     def __init__(self, loss: DistillationLoss, pair: DetectorPair) -> None:
         super().__init__(loss, pair)
-        check_roi_heads(pair)
-        # of several stages the last has the best boxes, hence classifier
-        head = box_heads(pair.teacher.detector)[-1]
-        self._background = head.num_classes
-        check_num_classes(
-            'roi_head.bbox_head', box_heads(pair.student)[0], head
-        )
-        bind_classes(loss, pair.teacher, head)
         self._check_chance = ChanceCheck()
 
     @classmethod
-    def suits(cls, pair: DetectorPair) -> bool:
-        """Where both detectors classify given RoIs."""
-        return not is_refused(check_roi_heads, pair)
+    def check(cls, pair: DetectorPair) -> None:
+        """Both detectors must classify given RoIs."""
+        check_roi_heads(pair)
 
     def compare(self, step: Step) -> list[Terms]:
         """One part for each stage of the student."""
@@ -64,7 +43,10 @@ class RoILogitPlace(LogitPlace):
         ]
         if step.labelled:
             self._check_chance(stages[-1].teacher_logits, stages[-1].target)
-        return [compare_rows(self.loss, rows) for rows in stages]
+        return [
+            compare_rows(self.loss, rows, rows.weights.sum())
+            for rows in stages
+        ]
 
     def rows(self, step: Step) -> LogitRows:
         """What is compared; of several stages, in the last."""
@@ -83,6 +65,6 @@ class RoILogitPlace(LogitPlace):
             teacher.logits,
             target,
             self.loss.roi_weights(
-                target, student.label_weights, self._background
+                target, student.label_weights, self.num_classes
             ),
         )

@@ -272,7 +272,7 @@ def test_a_changed_loss_is_another_training(composing):
     change(composing, "config='kd.py', ", "losses='kd', ")
     before = hashes(composing)
     losses = composing / 'configs/_base_/losses/kd.py'
-    losses.write_text(losses.read_text().replace('KDLoss', 'NKDLoss'))
+    losses.write_text(losses.read_text().replace('KDLoss', 'DKDLoss'))
     after = hashes(composing)
 
     assert {row for row in before if before[row] != after[row]} == {'kd'}

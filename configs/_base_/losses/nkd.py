@@ -1,2 +1,0 @@
-# NKD (Yang et al.) on class logits
-logit_loss = dict(type='NKDLoss')
