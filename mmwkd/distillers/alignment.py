@@ -14,11 +14,7 @@ from mmdet.models.roi_heads import BaseRoIHead
 from torch import Tensor, nn
 
 from mmwkd.distillers.capture import box_heads
-from mmwkd.distillers.categories import (
-    check_dense_head,
-    check_loss_cls,
-    dense_scores,
-)
+from mmwkd.distillers.categories import check_loss_cls, dense_scores
 from mmwkd.distillers.predictions import prediction_head
 from mmwkd.distillers.teacher import FrozenTeacher, roi_maps
 
@@ -161,42 +157,6 @@ def check_same_size(pair: DetectorPair, title: str) -> None:
             f'teacher.image_scale is {scale}: leave it out, or compare RoIs '
             '(roi_loss, logit_loss of two-stage detectors)'
         )
-
-
-def check_dense_heads(pair: DetectorPair) -> None:
-    """Refuse dense heads that do not score the same locations."""
-    student, teacher = pair.student, pair.teacher.detector
-    for detector in (student, teacher):
-        check_dense_head(getattr(detector, 'bbox_head', None))
-    student_levels = pair.student_probe.dense_levels
-    teacher_levels = pair.teacher_probe.dense_levels
-    if student_levels != teacher_levels:
-        raise ValueError(
-            'logit_loss compares dense heads location by location, but the '
-            f'(stride, anchors per point) of their levels are {student_levels}'
-            f' in the student and {teacher_levels} in the teacher; use '
-            'neck_loss, or give both the same strides and anchors'
-        )
-    several = any(per_point > 1 for _, per_point in student_levels)
-    if several and not _same_anchors(
-        student.bbox_head.prior_generator, teacher.bbox_head.prior_generator
-    ):
-        raise ValueError(
-            'logit_loss compares dense heads anchor by anchor, but the '
-            'anchors of student and teacher have other sizes or ratios: give '
-            'both the same bbox_head.anchor_generator'
-        )
-
-
-def _same_anchors(student_priors: Any, teacher_priors: Any) -> bool:
-    student_anchors, teacher_anchors = (
-        getattr(priors, 'base_anchors', ())
-        for priors in (student_priors, teacher_priors)
-    )
-    return len(student_anchors) == len(teacher_anchors) and all(
-        torch.allclose(a.cpu(), b.cpu(), atol=1e-3)
-        for a, b in zip(student_anchors, teacher_anchors, strict=True)
-    )
 
 
 def check_roi_heads(pair: DetectorPair) -> None:

@@ -4,7 +4,7 @@ Shapes: P places.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,8 +23,13 @@ _MEAN = 10  # measurements that the moving mean is over
 # gradients of a mean over many positions, which float16 would round to 0
 _SCALE_OF_HALF = 1024.0
 _MAX_LOG_RATIO = math.log(1e4)
-_ELASTICITY = 4.0  # of heads at work, at least
 _MAX_CHANGE = math.log(10)  # a batch that goes wild is one of ten
+
+# Heads start with small weights, which let next to no gradient through. Once
+# they work, a loss changes by several times the fraction by which all maps
+# change: by 6 to 18 times in a trained Faster R-CNN, RetinaNet and RTMDet, and
+# by 0.5 in the first iteration of a Faster R-CNN.
+_ELASTICITY = 4.0
 
 
 class GradientBalance(nn.Module):
@@ -37,10 +42,10 @@ class GradientBalance(nn.Module):
     geometric means, measured in each of the first 100 iterations, then now
     and then. The student's own gradient may fall tenfold when the learning
     rate has warmed up; before, while heads hardly pass on any gradient, it
-    counts as that of heads at work. The gradient of a loss may grow but not
-    fall after the first 100 iterations, for a student that comes near its
-    teacher is to feel less of it. Norms are those of the batch of all ranks
-    together; nothing waits for the device.
+    counts as that of heads at work beside losses that pass no head. The
+    gradient of a loss may grow but not fall after the first 100 iterations,
+    for a student that comes near its teacher is to feel less of it. Norms are
+    those of the batch of all ranks together; nothing waits for the device.
 
     Args:
         shares: Of each place, the norm of its gradient as a fraction of that
@@ -49,6 +54,7 @@ class GradientBalance(nn.Module):
             others is not taken from a checkpoint.
         interval: Iterations from one measurement to the next; with 0 there
             are no factors.
+        features: Places whose gradients pass no head.
     """
 
     log_student: Tensor
@@ -56,12 +62,14 @@ class GradientBalance(nn.Module):
     log_peaks: Tensor
     counts: Tensor
     log_shares: Tensor
+    features: Tensor
 
     def __init__(
         self,
         shares: Mapping[str, float],
         losses: Mapping[str, str],
         interval: int,
+        features: Collection[str] = (),
     ) -> None:
         super().__init__()
         check_not_negative(balance_interval=interval)
@@ -74,6 +82,7 @@ class GradientBalance(nn.Module):
         for name, value in (
             *((name, torch.zeros(len(shares))) for name in _STATE),
             ('log_shares', log_shares),
+            ('features', torch.tensor([name in features for name in shares])),
         ):
             self.register_buffer(name, value, persistent=False)
 
@@ -93,17 +102,22 @@ class GradientBalance(nn.Module):
         iteration, self.iteration = self.iteration, self.iteration + 1
         if iteration >= _EACH and iteration % self.interval:
             return
-        squares = torch.stack(
+        own = total(student_losses)
+        losses = own, *map(total, distillation.values())
+        sums = torch.stack(
             [
-                squared_gradient(total(losses), neck_feats)
-                for losses in (student_losses, *distillation.values())
+                *(squared_gradient(loss, neck_feats) for loss in losses),
+                squared_norm(neck_feats),
+                own.detach(),
             ]
         )
-        least = squared_gradient_at_work(total(student_losses), neck_feats)
-        squares[0] = torch.maximum(squares[0], least)
-        all_reduce(squares)
-        logs = squares.log() / 2
-        log_student, log_terms = logs[0], logs[1:]
+        all_reduce(sums)
+        squares, size, value = sums[:-2], sums[-2], sums[-1]
+        at_work = (_ELASTICITY * value) ** 2 / size
+        student = torch.where(
+            self.features, torch.maximum(squares[0], at_work), squares[0]
+        )
+        log_student, log_terms = student.log() / 2, squares[1:].log() / 2
         log_ratios = log_student - log_terms
         # no ground truth, no gradient; half precision may overflow; and
         # rounding is all that there is between equal detectors
@@ -164,23 +178,10 @@ def total(losses: Mapping[str, Any]) -> Tensor:
     return torch.stack([part.float().mean() for part in parts]).sum()
 
 
-def squared_gradient_at_work(loss: Tensor, maps: Sequence[Tensor]) -> Tensor:
-    """Squared norm of the gradient that a head at work has at least.
-
-    Heads start with small weights, which let next to no gradient through to
-    the maps. Once they work, a loss changes by several times the fraction by
-    which all maps change: by 6 to 18 times in a trained Faster R-CNN,
-    RetinaNet and RTMDet, and by 0.5 in the first iteration of a Faster R-CNN.
-
-    Args:
-        loss: Of shape ().
-        maps: The maps below the heads.
-
-    Returns:
-        Of shape (), without a graph.
-    """
+def squared_norm(maps: Sequence[Tensor]) -> Tensor:
+    """Squared norm () of all maps together, in float32."""
     norms = [vector_norm(each.detach(), dtype=torch.float32) for each in maps]
-    return (_ELASTICITY * loss.detach() / torch.stack(norms).norm()) ** 2
+    return torch.stack(norms).square().sum()
 
 
 def squared_gradient(loss: Tensor, maps: Sequence[Tensor]) -> Tensor:

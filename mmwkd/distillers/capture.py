@@ -6,7 +6,7 @@ included and last; A anchors per point of a dense head, S scores of each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,6 +140,11 @@ def capture(
     )
 
 
+def _appends_to(outputs: list[Any]) -> Callable[..., None]:
+    """A forward hook that keeps what a module returned."""
+    return lambda module, args, output: outputs.append(output)
+
+
 @contextmanager
 def recorded_outputs(
     modules: Mapping[str, nn.Module],
@@ -152,11 +157,7 @@ def recorded_outputs(
     outputs: dict[str, list[Any]] = {name: [] for name in modules}
     with ExitStack() as hooks:
         for name, module in modules.items():
-            handle = module.register_forward_hook(
-                lambda module, args, output, kept=outputs[name]: kept.append(
-                    output
-                )
-            )
+            handle = module.register_forward_hook(_appends_to(outputs[name]))
             hooks.callback(handle.remove)
         yield outputs
 

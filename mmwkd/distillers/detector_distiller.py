@@ -162,6 +162,11 @@ class DetectorDistiller(BaseDetector):
             },
             {entry: repr(place.loss) for entry, place in self._places.items()},
             balance_interval,
+            [
+                entry
+                for entry, place in self._places.items()
+                if place.compares == 'features'
+            ],
         )
         self._needs = reduce(
             or_, (place.needs for place in self._places.values()), Needs()
@@ -449,13 +454,11 @@ def _check_batch(
     num_images: int, student: TrainingPass, teacher: TeacherPass
 ) -> None:
     """Refuse branches that turn an image into several: RoIs name images."""
-    for role, feats in (
-        ('student', student.neck_feats),
-        ('teacher', teacher.neck_feats),
-    ):
-        if len(feats[0]) != num_images:
+    for role, observed in (('student', student), ('teacher', teacher)):
+        num_maps = len(observed.neck_feats[0])
+        if num_maps != num_images:
             raise ValueError(
-                f'the {role} makes {len(feats[0])} feature maps of a batch of '
+                f'the {role} makes {num_maps} feature maps of a batch of '
                 f'{num_images} images; detectors with several branches '
                 'cannot be distilled'
             )

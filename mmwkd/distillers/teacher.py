@@ -118,10 +118,8 @@ class TeacherPass:
                 tensors[f'class logits of stage {index}'] = stage.logits
             if isinstance(stage.deltas, Tensor):  # SABL predicts buckets
                 tensors[f'box deltas of stage {index}'] = stage.deltas
-        levels = self.dense_scores
-        if self.predictions is not None:
-            levels = self.predictions.scores
-        for level, scores in enumerate(levels):
+        predicted = self.predictions.scores if self.predictions else ()
+        for level, scores in enumerate(predicted or self.dense_scores):
             tensors[f'class scores of level {level}'] = scores
         return tensors
 
@@ -459,7 +457,7 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
         f'(sha256 {weights.sha256[:8]}, '
         f'{len(weights.state_dict) - len(unused)} of '
         f'{len(weights.state_dict)} tensors used, '
-        f'classes: {", ".join(classes) if classes else "not stored"})',
+        f'number of classes: {len(classes) if classes else "not stored"})',
         'current',
     )
     return FrozenTeacher(detector, classes, sha256=weights.sha256, speed=speed)

@@ -233,23 +233,6 @@ def test_photographs_have_gains_over_the_student(results, tmp_path):
     ]
 
 
-def test_photographs_from_imagenet_are_curves(results, tmp_path):
-    student = make_record('student', 0, 1.2)
-    dkd = make_record('dkd', 0, 2.4)
-    write(
-        tmp_path,
-        results.FROM_IMAGENET,
-        replace(student, curve=((1000, 0.3), (2000, 1.2))),
-        replace(dkd, curve=((2000, 2.4),)),
-    )
-    table = cells(results.TABLES['photographs, from ImageNet']())
-    assert [table[0], *table[2:]] == [
-        ['method', '1000', '2000'],
-        ['student alone', '0.3', '1.2'],
-        ['`dkd`', '–', '2.4'],
-    ]
-
-
 def test_defaults_are_compared_with_tuned_weights(results, tmp_path):
     for seed, (default, tuned) in enumerate([(35.0, 36.0), (35.4, 36.0)]):
         write(tmp_path, 'minicoco', make_record('wkd-lf', seed, tuned))

@@ -338,9 +338,11 @@ def modules() -> dict[str, Callable[[], Step]]:
         )
 
     def balance() -> Step:
-        factors = GradientBalance({'neck': 1.0}, {'neck': ''}, 20)
-        for name, _ in list(factors.named_buffers()):
-            setattr(factors, name, random(1))
+        factors = GradientBalance(
+            {'neck': 1.0}, {'neck': ''}, 20, features=['neck']
+        )
+        for name, buffer in list(factors.named_buffers()):
+            setattr(factors, name, random(1).to(buffer.dtype))
         maps = [random(2, 4, 8, 8).requires_grad_()]
 
         def step() -> dict[str, Tensor]:

@@ -121,12 +121,18 @@ def test_a_loss_may_fall_but_not_grow(later, factor):
 def test_heads_that_let_nothing_through_count_as_heads_at_work(monkeypatch):
     monkeypatch.undo()
     maps = [torch.full((3,), 2.0, requires_grad=True)]
-    balance = GradientBalance({'neck': 1.0}, {'neck': ''}, 20)
+    balance = GradientBalance(
+        {'logit': 1.0, 'neck': 1.0}, {}, 20, features=['neck']
+    )
     own = {'loss_cls': 6 + 1e-3 * maps[0].sum()}
-    balance.measure(own, {'neck': {'loss': maps[0].sum()}}, maps)
+    losses = {'loss': maps[0].sum()}
+    balance.measure(own, {'logit': losses, 'neck': losses}, maps)
+    factors = balance.factors()
     # of a loss of 6 at maps of the norm sqrt(12), beside one of sqrt(3)
     expected = 4 * 6.006 / 12**0.5 / 3**0.5
-    assert balance.factors()['neck'].item() == pytest.approx(expected)
+    assert factors['neck'].item() == pytest.approx(expected)
+    # what has to pass the heads itself is as small
+    assert factors['logit'].item() == pytest.approx(1e-3)
 
 
 def test_one_wild_batch_changes_little():

@@ -6,9 +6,12 @@ from mmdet.registry import MODELS
 from mmengine.hub import get_config
 from torch.testing import assert_close
 
-from mmwkd.distillers.alignment import DetectorPair, check_dense_heads
+from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.categories import classifier_rows, dense_scores
-from mmwkd.distillers.places.location_logits import LocationLogitPlace
+from mmwkd.distillers.places.location_logits import (
+    LocationLogitPlace,
+    check_dense_heads,
+)
 from mmwkd.distillers.places.matched_logits import MatchedLogitPlace
 from mmwkd.distillers.teacher import FrozenTeacher
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet

@@ -8,7 +8,8 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass
+from operator import or_
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -39,13 +40,7 @@ class Needs:
 
     def __or__(self, other: Needs) -> Needs:
         """What both need."""
-        return Needs(
-            **{
-                field.name: getattr(self, field.name)
-                or getattr(other, field.name)
-                for field in fields(self)
-            }
-        )
+        return Needs(*map(or_, astuple(self), astuple(other)))
 
 
 class Step(NamedTuple):

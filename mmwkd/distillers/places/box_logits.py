@@ -39,12 +39,12 @@ class BoxLogitPlace(ConfidentLogitPlace):
         super().__init__(loss, pair)
         check_at_least(1, max_boxes=max_boxes)
         self._max_boxes = max_boxes
-        check_predictions('student', pair.student)
 
     @classmethod
     def check(cls, pair: DetectorPair) -> None:
-        """The teacher must classify given RoIs."""
+        """The teacher must classify RoIs that the student predicts."""
         check_roi_head('teacher', pair.teacher.detector)
+        check_predictions('student', pair.student)
 
     def rois(self, student: TrainingPass) -> list[Tensor]:
         """The boxes, at most ``max_boxes`` an image."""

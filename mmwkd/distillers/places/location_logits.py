@@ -5,15 +5,13 @@ foreground categories, K = C + 1 with background last, S = C or K.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from mmwkd.distillers.alignment import (
-    DetectorPair,
-    check_dense_heads,
-    check_same_size,
-)
-from mmwkd.distillers.categories import category_logits
+from mmwkd.distillers.alignment import DetectorPair, check_same_size
+from mmwkd.distillers.categories import category_logits, check_dense_head
 from mmwkd.distillers.places.base import ConfidentLogitPlace, Needs, Step
 from mmwkd.distillers.predictions import most_confident, rows_of
 from mmwkd.functional.checks import check_at_least
@@ -56,6 +54,42 @@ class LocationLogitPlace(ConfidentLogitPlace):
             self._max_locations,
         )
         return *logits, None
+
+
+def check_dense_heads(pair: DetectorPair) -> None:
+    """Refuse dense heads that do not score the same locations."""
+    student, teacher = pair.student, pair.teacher.detector
+    for detector in (student, teacher):
+        check_dense_head(getattr(detector, 'bbox_head', None))
+    student_levels = pair.student_probe.dense_levels
+    teacher_levels = pair.teacher_probe.dense_levels
+    if student_levels != teacher_levels:
+        raise ValueError(
+            'logit_loss compares dense heads location by location, but the '
+            f'(stride, anchors per point) of their levels are {student_levels}'
+            f' in the student and {teacher_levels} in the teacher; use '
+            'neck_loss, or give both the same strides and anchors'
+        )
+    several = any(per_point > 1 for _, per_point in student_levels)
+    if several and not _same_anchors(
+        student.bbox_head.prior_generator, teacher.bbox_head.prior_generator
+    ):
+        raise ValueError(
+            'logit_loss compares dense heads anchor by anchor, but the '
+            'anchors of student and teacher have other sizes or ratios: give '
+            'both the same bbox_head.anchor_generator'
+        )
+
+
+def _same_anchors(student_priors: Any, teacher_priors: Any) -> bool:
+    student_anchors, teacher_anchors = (
+        getattr(priors, 'base_anchors', ())
+        for priors in (student_priors, teacher_priors)
+    )
+    return len(student_anchors) == len(teacher_anchors) and all(
+        torch.allclose(a.cpu(), b.cpu(), atol=1e-3)
+        for a, b in zip(student_anchors, teacher_anchors, strict=True)
+    )
 
 
 def confident_locations(
