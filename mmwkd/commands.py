@@ -89,7 +89,7 @@ def distil(
     from mmwkd.distil import write_distillation
 
     write_distillation(student, teacher, out=out, dry_run=dry_run, force=force)
-    if train and launcher != 'none':
+    if launcher != 'none':  # an option of training
         start = *_STARTS[launcher], '-m', 'mmwkd', 'train'
         os.execvp(start[0], [*start, str(out), *train_options])
     if train:
@@ -328,7 +328,7 @@ def _launcher(train_options: tuple[str, ...]) -> str:
     if launcher not in ('none', *_STARTS):
         raise ValueError(
             f'distil cannot start --launcher {launcher}: write the config '
-            f'without --train, then start `mmwkd train` with it'
+            'without --train, then start `mmwkd train` with it'
         )
     return launcher
 

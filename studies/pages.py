@@ -292,9 +292,14 @@ class Pair(NamedTuple):
 
 def _pair(dataset: str, row: str, other: str) -> Pair | None:
     """What a row gains over another; None where one is not recorded."""
-    if not {row, other} <= set(_runs(dataset).row):
+    return _paired(_runs(dataset), row, other)
+
+
+def _paired(runs: pd.DataFrame, row: str, other: str) -> Pair | None:
+    """The same of any runs."""
+    if not {row, other} <= set(runs.row):
         return None
-    rows = _summary(dataset, (row, other), other).rows
+    rows = summarise(runs[runs.row.isin((row, other))], other).rows
     first, second = sorted(rows, key=lambda row: row.is_baseline)
     seeds = first.aps.keys() & second.aps.keys()
     if not seeds:
@@ -366,19 +371,12 @@ def _untuned() -> str:
                 sides, map(_runs, sides.values()), strict=True
             )
         )
-        if set(runs.row) != set(sides):
-            continue
-        rows = {row.name: row for row in summarise(runs, 'tuned').rows}
-        tuned, default = (rows[side] for side in sides)
-        seeds = tuned.aps.keys() & default.aps.keys()
-        aps = (
-            f'{fmean(row.aps[seed] for seed in seeds):.1f}'
-            for row in (default, tuned)
-        )
-        lines.append(
-            (method, *aps)
-            + (*difference_cells(default.difference), f'{len(seeds)}')
-        )
+        pair = _paired(runs, 'default', 'tuned')
+        if pair is not None:
+            lines.append(
+                (method, f'{pair.ap:.1f}', f'{pair.other_ap:.1f}')
+                + pair.cells()
+            )
     return markdown_table(lines)
 
 
