@@ -96,7 +96,6 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/step.py --pair r18-from-r101 --rounds 5
 	$(BIN)/python benchmarks/step.py --pair r18-from-r101 --rounds 5 \
 	  --teacher-options
-	$(BIN)/python benchmarks/vocabulary.py
 	$(BIN)/python benchmarks/growth.py
 
 clean:

@@ -5,8 +5,7 @@
 For each term, the norm of its gradient with respect to the logits of a RoI,
 in the mean over foreground and over background, and what background has of
 the sum, over batches of the config's training data. Nothing is trained.
---student takes a checkpoint of the student's baseline. ``mmwkd gradients``
-compares whole losses.
+--student takes a checkpoint of the student's baseline.
 """
 
 import argparse

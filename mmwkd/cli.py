@@ -24,7 +24,6 @@ COMMANDS: dict[str, Callable[..., Any] | str] = {
     'train': 'train.py',
     'test': 'test.py',
     'export': commands.export,
-    'gradients': commands.gradients,
     'cost estimate': commands.cost_estimate,
     'cost inspect': commands.cost_inspect,
     'cost transport': commands.cost_transport,

@@ -123,37 +123,6 @@ def export(
         print(path)
 
 
-def gradients(
-    config: Path,
-    /,
-    *,
-    student: str | None = None,
-    batches: int = 8,
-    cfg_options: tuple[str, ...] = (),
-) -> None:
-    """Show how strongly each loss pulls at the student.
-
-    For each loss, the norm of its gradient with respect to the maps of the
-    student's neck, averaged over batches of the config's training data, with
-    the factors that the balance finds for these batches. Nothing is trained.
-
-    Args:
-        config: Config of a distillation run.
-        student: Checkpoint of the student's baseline, after a few hundred
-            iterations, say; before them a focal loss has next to no
-            gradient. By default the weights that training starts from.
-        batches: Batches to average over.
-        cfg_options: Changes of the config, each key=value.
-    """
-    _check_files(config=config, checkpoint=student)
-    _load()
-    from mmwkd.gradients import print_gradients
-
-    print_gradients(
-        config, student=student, batches=batches, cfg_options=cfg_options
-    )
-
-
 def cost_estimate(
     config: str,
     checkpoint: str | None = None,

@@ -241,12 +241,3 @@ def test_the_overhead_of_a_step_is_that_of_each_round(monkeypatch):
     assert round(figures['overhead %'], 6) == 10
     assert figures['overhead from %'] == 0
     assert figures['overhead to %'] == 50
-
-
-def test_a_whole_vocabulary_is_its_own_measure():
-    from vocabulary import Vocabulary
-
-    vocabulary = Vocabulary(40, 6)
-    assert_close(vocabulary.differentiate(40), vocabulary.differentiate(None))
-    value, _ = vocabulary.differentiate(8)
-    assert not torch.equal(value, vocabulary.differentiate(None)[0])

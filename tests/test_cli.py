@@ -145,7 +145,6 @@ def test_the_version_is_told(capsys):
         (['cost', 'inspct'], "did you mean 'cost inspect'"),
         (['cost'], "there is no command 'cost'"),
         (['train', 'none.py'], 'config none.py does not exist'),
-        (['gradients', 'none.py'], 'config none.py does not exist'),
         (['export', 'none.py', 'none.pth'], 'none.py'),
     ],
 )

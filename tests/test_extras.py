@@ -70,7 +70,6 @@ def test_importing_the_package_needs_no_extra():
     assert not EXTRAS & reached_from('mmwkd')
     assert not EXTRAS & reached_from('mmwkd.commands')
     assert not EXTRAS & reached_from('mmwkd.distil')
-    assert not EXTRAS & reached_from('mmwkd.gradients')
     assert not EXTRAS & reached_from('mmwkd.costs.estimate')
     assert {'seaborn', 'ot'} <= reached_from('mmwkd.costs.transport')
 

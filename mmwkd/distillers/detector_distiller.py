@@ -96,7 +96,7 @@ class DetectorDistiller(BaseDetector):
               default.
             - ``max_boxes``: Where the teacher alone has a RoI head, the boxes
               of each image that the student is most confident of, whose
-              logits are compared. 512 by default.
+              logits are compared. 128 by default.
             - ``max_matches``: For any other pair, the predictions of the
               teacher for each image that meet the student's closest. 300 by
               default.

@@ -51,7 +51,6 @@ def transport_term(
     reg: float = 0.05,
     num_iters: int = 10,
     domain: Domain = 'plain',
-    max_categories: int | None = None,
 ) -> Tensor:
     r"""Discrete Wasserstein distance between class distributions.
 
@@ -80,8 +79,6 @@ def transport_term(
         domain: 'plain' for the reference iterations, accurate while
             ``cost / reg`` stays below about 20; 'log' for a slower form that
             needs no such limit, computed in float64.
-        max_categories: Categories whose costs are kept one by one, see
-            :func:`mmwkd.functional.sinkhorn_cost`; None for all.
 
     Returns:
         Distance of each RoI, of shape (R,).
@@ -114,7 +111,6 @@ def transport_term(
         reg=reg,
         num_iters=num_iters,
         domain=domain,
-        max_categories=max_categories,
     )
     return distance.to(own_dtype)
 

@@ -7,7 +7,6 @@ faster than its transpose, and what a block needs stays in the cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -30,8 +29,6 @@ _CPU_BLOCK = 256
 # Entries of the (K, B) tensors that a block keeps, at most: enough to fill a
 # device, few enough to bound its memory (0.5 GB in float32).
 _BLOCK_ENTRIES = 2**27
-# Categories of the rest, the most probable ones, that its means are taken of.
-_REST_SAMPLE = 1024
 
 
 @full_precision
@@ -44,7 +41,6 @@ def sinkhorn_cost(
     reg: float = 0.05,
     num_iters: int = 10,
     domain: Domain = 'plain',
-    max_categories: int | None = None,
 ) -> Tensor:
     r"""Cost of the entropic transport plan, without the entropy term.
 
@@ -81,11 +77,6 @@ def sinkhorn_cost(
             scalings held relative to their largest, without guards: equal
             to the former where that is accurate, at about twice its
             time, and accurate while ``cost / reg`` stays below 600.
-        max_categories: Number M of categories whose costs are kept one by
-            one: those that are most probable to any pair. The others keep
-            their own mass, but are all as far from one another, and from a
-            category that is kept, as they are on average. A half-step then
-            takes time in M squared plus K. None for all K.
 
     Returns:
         Transport cost of each pair, of shape (R,).
@@ -99,14 +90,7 @@ def sinkhorn_cost(
     check_at_least(1, num_iters=num_iters)
     if domain not in DOMAINS:
         raise ValueError(f'domain must be one of {DOMAINS}, got {domain!r}')
-    order = None
-    count = len(cost) if max_categories is None else max_categories
-    check_at_least(1, max_categories=count)
-    if count < len(cost):
-        order = _most_probable_first(source, sink)  # (K,)
-        source, sink = (x.index_select(1, order) for x in (source, sink))
-        excluded = None if excluded is None else order.argsort()[excluded]
-    problem = _problem(cost.detach(), reg, num_iters, domain, order, count)
+    problem = _problem(cost.detach(), reg, num_iters, domain)
     value = _SinkhornCost.apply(source, sink.detach(), excluded, problem)
     return value.to(source.dtype)
 
@@ -127,121 +111,30 @@ def _check_histograms(
         )
 
 
-class _Rest(NamedTuple):
-    """What is left of a matrix where its entries were replaced by means."""
-
-    to_rest: Tensor  # mean from each category to the rest, (M, 1)
-    from_rest: Tensor  # mean from the rest to each category, (1, M)
-    between: Tensor  # mean between two categories of the rest, ()
-    within: Tensor  # mean from a category of the rest to itself, ()
-
-
-class _Kernel(NamedTuple):
-    """A (K, K) matrix, whole in its first M rows and columns."""
-
-    core: Tensor  # (M, M)
-    rest: _Rest | None  # the others; None if M is K
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> _Kernel:
-        """The matrix of a function of each entry."""
-        rest = None
-        if self.rest is not None:
-            rest = _Rest(*(function(part) for part in self.rest))
-        return _Kernel(function(self.core), rest)
-
-    @property
-    def transposed(self) -> _Kernel:
-        """The matrix with rows and columns exchanged."""
-        rest = self.rest
-        if rest is not None:
-            rest = rest._replace(
-                to_rest=rest.from_rest.T, from_rest=rest.to_rest.T
-            )
-        return _Kernel(self.core.T, rest)
-
-    def multiply(
-        self, columns: Tensor, *, out: Tensor, guard: Tensor | None = None
-    ) -> Tensor:
-        """Product with columns (K, B), of the same shape, plus a guard."""
-        if self.rest is None and guard is not None:
-            # a product is added to as fast as it is written
-            return torch.addmm(guard, self.core, columns, out=out)
-        if self.rest is None:
-            return torch.mm(self.core, columns, out=out)
-        to_rest, from_rest, between, within = self.rest
-        count = len(self.core)
-        head, others = columns[:count], columns[count:]
-        total = others.sum(dim=0)  # (B,)
-        torch.mm(self.core, head, out=out[:count]).addcmul_(to_rest, total)
-        shared = (from_rest @ head).addcmul_(between, total)  # (1, B)
-        torch.mul(others, within - between, out=out[count:]).add_(shared)
-        return out if guard is None else out.add_(guard)
-
-
 class _Problem(NamedTuple):
     """What all pairs share."""
 
-    kernel: _Kernel  # G = exp(-c / reg)
-    kernel_cost: _Kernel  # G * c
+    kernel: Tensor  # G = exp(-c / reg), (K, K)
+    kernel_cost: Tensor  # G * c, (K, K)
     guard: Tensor  # keeps divisors from 0, ()
     num_iters: int
     rescale: bool  # whether scalings are held relative to their largest
 
 
-def _most_probable_first(source: Tensor, sink: Tensor) -> Tensor:
-    """Categories in the order of their largest mass in any pair, (K,)."""
-    # a broken pair has a say in its own cost alone
-    mass = torch.maximum(source.detach(), sink).nan_to_num(0)
-    if len(mass) == 0:
-        return torch.arange(mass.shape[1], device=mass.device)
-    return mass.amax(dim=0).argsort(descending=True)
-
-
 def _problem(
-    cost: Tensor,
-    reg: float,
-    num_iters: int,
-    domain: Domain,
-    order: Tensor | None,
-    count: int,
+    cost: Tensor, reg: float, num_iters: int, domain: Domain
 ) -> _Problem:
     dtype = torch.float64 if domain == 'log' else cost.dtype
     offset = 0 if domain == 'log' else _GUARD
     guard = torch.finfo(dtype).tiny if domain == 'log' else _GUARD
-
-    cost_matrix = _with_means(cost.to(dtype), order, count).map(
-        lambda part: part.clamp(min=0) + offset
-    )
-    kernel = cost_matrix.map(lambda part: (-part / reg).exp())
-    kernel_cost = cost_matrix.map(lambda part: (-part / reg).exp() * part)
+    cost = cost.to(dtype).clamp(min=0) + offset
+    kernel = (-cost / reg).exp()
     return _Problem(
         kernel,
-        kernel_cost,
+        kernel * cost,
         torch.full((), guard, dtype=dtype, device=cost.device),
         num_iters,
         rescale=domain == 'log',
-    )
-
-
-def _with_means(cost: Tensor, order: Tensor | None, count: int) -> _Kernel:
-    """A cost, of which the categories behind a count have but their means."""
-    if order is None:
-        return _Kernel(cost, None)
-    kept, rest = order[:count], order[count:]
-    rows = cost[kept]  # (M, K)
-    # the most probable of the rest matter most, and are enough for a mean
-    near = rest[:_REST_SAMPLE]
-    between = cost[near][:, near]
-    diagonal = between.diagonal()
-    num_pairs = len(near) * (len(near) - 1)
-    return _Kernel(
-        rows[:, kept],
-        _Rest(
-            to_rest=rows[:, rest].mean(dim=1, keepdim=True),
-            from_rest=cost[:, kept][rest].mean(dim=0, keepdim=True),
-            between=(between.sum() - diagonal.sum()) / max(1, num_pairs),
-            within=diagonal.mean(),
-        ),
     )
 
 
@@ -261,7 +154,7 @@ class _SinkhornCost(torch.autograd.Function):
         problem: _Problem,
     ) -> Tensor:
         num_pairs, num_categories = source.shape
-        value = problem.kernel.core.new_empty(num_pairs)
+        value = problem.kernel.new_empty(num_pairs)
         gradient = (
             torch.empty_like(source, memory_format=torch.contiguous_format)
             if ctx.needs_input_grad[0]
@@ -346,7 +239,6 @@ def _iterate(
     """
     kernel, kernel_cost, guard, num_iters, rescale = problem
     last = num_iters - 1
-    transposed = kernel.transposed
     count = len(p) if excluded is None else len(p) - 1
     u = torch.full_like(p, 1 / count)  # (K, B)
     if excluded is not None:
@@ -354,14 +246,14 @@ def _iterate(
     v = torch.empty_like(p)
     for step in range(num_iters):
         a, b, next_u = history[step % len(history)]
-        transposed.multiply(u, out=a, guard=guard)
+        torch.addmm(guard, kernel.T, u, out=a)
         torch.div(q, a, out=v)
         if rescale:
             v /= v.amax(dim=0)
-        kernel.multiply(v, out=b, guard=guard)
+        torch.addmm(guard, kernel, v, out=b)
         u = torch.div(p, b, out=next_u)
         torch.div(v, a, out=a)
-    grad_u = kernel_cost.multiply(v, out=torch.empty_like(v))  # (K, B)
+    grad_u = kernel_cost @ v  # (K, B)
     value = (u * grad_u).sum(dim=0)  # (B,)
     if not differentiate:
         return value, p
@@ -374,8 +266,8 @@ def _iterate(
         grad_p.add_(grad_u)
         if step == 0:
             break
-        transposed.multiply(grad_u.mul_(u), out=grad_v)
+        torch.mm(kernel.T, grad_u.mul_(u), out=grad_v)
         if step == last:
-            grad_v.sub_(kernel_cost.transposed.multiply(u, out=grad_u))
-        kernel.multiply(grad_v.mul_(ratio), out=grad_u)
+            grad_v.sub_(torch.mm(kernel_cost.T, u, out=grad_u))
+        torch.mm(kernel, grad_v.mul_(ratio), out=grad_u)
     return value, grad_p

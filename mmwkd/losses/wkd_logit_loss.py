@@ -61,9 +61,6 @@ class WKDLogitLoss(LogitLoss):
             2.
         domain: 'plain', or 'log' for a smaller ``reg``, which takes about
             twice the time and needs more iterations to come to its limit.
-        max_categories: Categories whose costs are kept one by one, for large
-            vocabularies, whose transport takes time in K squared; see
-            :func:`mmwkd.functional.sinkhorn_cost`. None for all.
         **kwargs: Options of every loss on logits.
     """
 
@@ -81,15 +78,12 @@ class WKDLogitLoss(LogitLoss):
         reg: float = 0.1,
         num_iters: int = 20,
         domain: Domain = 'plain',
-        max_categories: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_positive(temperature=temperature, kappa=kappa, reg=reg)
         check_not_negative(gamma=gamma)
         check_at_least(1, num_iters=num_iters)
-        if max_categories is not None:
-            check_at_least(1, max_categories=max_categories)
         if domain not in DOMAINS:
             raise ValueError(
                 f'domain must be one of {DOMAINS}, got {domain!r}'
@@ -102,7 +96,6 @@ class WKDLogitLoss(LogitLoss):
         self.reg = reg
         self.num_iters = num_iters
         self.domain = domain
-        self.max_categories = max_categories
         self.cost_matrix: CostMatrix | None = None
         self.register_buffer('ground_cost', None, persistent=False)
 
@@ -177,7 +170,6 @@ class WKDLogitLoss(LogitLoss):
             reg=self.reg,
             num_iters=self.num_iters,
             domain=self.domain,
-            max_categories=self.max_categories,
         )
         terms = {'transport': self.gamma * transport}
         if self.separate_target:

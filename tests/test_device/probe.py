@@ -205,7 +205,6 @@ def functions() -> dict[str, Callable[[], Step]]:
         ),
         'transport_term': transport(),
         'transport_term log': transport(domain='log'),
-        'transport_term of few': transport(max_categories=3),
         'sinkhorn_cost': lambda: differentiate(
             WF.sinkhorn_cost, *logits(6, 9), random(9, 9)
         ),

@@ -201,7 +201,6 @@ def test_losses_are_registered():
         (WKDLogitLoss, dict(kappa=-1), 'kappa must be positive, got -1'),
         (WKDLogitLoss, dict(gamma=-1), 'gamma must not be negative'),
         (WKDLogitLoss, dict(num_iters=0), 'num_iters must be at least 1'),
-        (WKDLogitLoss, dict(max_categories=0), 'max_categories must be at'),
         (WKDLogitLoss, dict(domain='exp'), "domain must be one of .* 'exp'"),
         (
             WKDLogitLoss,
@@ -224,22 +223,3 @@ def test_losses_are_registered():
 def test_bad_options_are_refused(cls, options, message):
     with pytest.raises(ValueError, match=message):
         cls(**options)
-
-
-def test_categories_may_be_limited():
-    loss, whole = bound(max_categories=2), bound()
-    loss.ground_cost = whole.ground_cost
-    student, teacher, target = logits()
-    assert loss(student, teacher, target) != whole(student, teacher, target)
-    transport = transport_term(
-        student,
-        teacher,
-        loss.ground_cost,
-        target,
-        temperature=2.0,
-        reg=0.1,
-        num_iters=20,
-        max_categories=2,
-    )
-    terms = loss.terms(student, teacher, target)
-    assert_close(terms['transport'], 2.5 * transport)
