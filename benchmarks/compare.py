@@ -21,7 +21,6 @@ from rich.table import Table
 OURS = {
     'ours ms': ('products ms', 'read both twice ms'),
     'distiller ms': ('student ms',),
-    'log domain ms': ('products ms',),
     'forward ms': ('read both twice ms',),
     'with it ms': ('plain ms',),
     'ms': (),

@@ -68,15 +68,12 @@ class LogitProblem:
         loss(student).mean().backward()
         return student.grad
 
-    def ours(self, domain: str = 'plain') -> Tensor:
+    def ours(self) -> Tensor:
         return self.differentiate(
             lambda student: transport_term(
-                student, self.teacher, self.cost, self.target, domain=domain
+                student, self.teacher, self.cost, self.target
             )
         )
-
-    def log_domain(self) -> Tensor:
-        return self.ours('log')
 
     def unrolled(self) -> Tensor:
         """Shared kernel, no mass on the target, autograd."""
@@ -165,7 +162,6 @@ def logit_rows(sizes: tuple, rounds: int) -> list[dict]:
             'products': problem.products,
             'kl': problem.kl,
             'unrolled': problem.unrolled,
-            'log': problem.log_domain,
         }
         # seconds a call, so that few calls say enough
         huge = num_rois * num_categories**2 > 1e9
@@ -187,7 +183,6 @@ def logit_rows(sizes: tuple, rounds: int) -> list[dict]:
                 'iqr ms': slow['ours']['iqr_ms'],
                 'products ms': median['products'],
                 'KL ms': median['kl'],
-                'log domain ms': median['log'],
                 'autograd ms': median['unrolled'],
                 'textbook ms': median.get('textbook'),
                 'POT ms': median.get('pot'),
@@ -211,7 +206,6 @@ def logit_memory_rows(sizes: tuple) -> list[dict]:
                 'K': num_categories,
                 'ours peak MiB': peak_extra_mib(problem.ours),
                 'KL peak MiB': peak_extra_mib(problem.kl),
-                'log domain peak MiB': peak_extra_mib(problem.log_domain),
                 'autograd peak MiB': peak_extra_mib(problem.unrolled),
                 'textbook peak MiB': peak_extra_mib(problem.textbook)
                 if fits

@@ -177,7 +177,6 @@ PLACES = {
     'wkd-lf': {'logit_loss', 'roi_loss'},
     'wkd-lf-neck': {'logit_loss', 'roi_loss', 'neck_loss'},
     'wkd-ln': {'logit_loss', 'neck_loss'},
-    'bkd': {'logit_loss'},
     'kd': {'logit_loss'},
     'dkd': {'logit_loss'},
     'fitnet': {'neck_loss'},
@@ -189,7 +188,7 @@ PLACES = {
     'cwd-roi': {'roi_loss'},
     'box': {'box_loss'},
 }
-DENSE_METHODS = ('wkd-l', 'wkd-f', 'wkd-ln', 'kd', 'bkd')
+DENSE_METHODS = ('wkd-l', 'wkd-f', 'wkd-ln', 'kd')
 # where losses are named otherwise
 METHODS = {'box': {'l1'}, 'kd-pkd-roi': {'kd', 'pkd'}}
 

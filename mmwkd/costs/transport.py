@@ -32,7 +32,7 @@ from mmwkd.costs.plots import (
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
 from mmwkd.extras import needs_extra
-from mmwkd.functional import Domain, sinkhorn_cost
+from mmwkd.functional import sinkhorn_cost
 from mmwkd.functional.logit_distillation import class_distribution
 from mmwkd.losses import WKDLogitLoss
 
@@ -107,12 +107,11 @@ def transport_errors(
     excluded: Tensor | None = None,
     regs: Collection[float] = REGS,
     num_iters: Collection[int] = NUM_ITERS,
-    domain: Domain = 'plain',
 ) -> TransportErrors:
     """Measure the loss's transport against the exact one, over its options.
 
-    Arguments are those of :func:`transport_plans`, values of its options,
-    and the arithmetic of the loss. Errors are means over the RoIs.
+    Arguments are those of :func:`transport_plans`, and values of its options.
+    Errors are means over the RoIs.
     """
     regs, num_iters = tuple(sorted(regs)), tuple(sorted(num_iters))
     source, sink = _double(source), _double(sink)
@@ -128,7 +127,7 @@ def transport_errors(
         missed = (plans.sum(dim=1) - sink).abs().sum(dim=1) / 2  # (R,)
         violations[cell] = missed.mean()
         sides = source.float(), sink.float(), cost.float()
-        values[cell] = sinkhorn_cost(*sides, domain=domain, **options).mean()
+        values[cell] = sinkhorn_cost(*sides, **options).mean()
     exact = float(exact_costs(source, sink, cost).mean())
     moves = exact >= _NO_DISTANCE
     bias = values / exact - 1 if moves else np.full(shape, np.nan)
@@ -238,7 +237,6 @@ def inspect_transport(
         excluded=excluded,
         regs={*REGS, loss.reg},
         num_iters={*NUM_ITERS, loss.num_iters},
-        domain=loss.domain,
     )
     exact = exact_costs(source, sink, cost)
     shown = exact.argsort(descending=True, stable=True)[:num_plans]

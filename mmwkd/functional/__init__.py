@@ -19,21 +19,15 @@ from mmwkd.functional.logit_baselines import dkd_terms, kd_term
 from mmwkd.functional.logit_distillation import target_term, transport_term
 from mmwkd.functional.sigmoid import (
     append_background,
-    binary_kd_term,
     joint_logit,
 )
 from mmwkd.functional.sinkhorn import (
-    DOMAINS,
-    Domain,
     sinkhorn_cost,
 )
 
 __all__ = [
-    'DOMAINS',
-    'Domain',
     'add_unrelated',
     'append_background',
-    'binary_kd_term',
     'centroid_interrelation',
     'classifier_interrelation',
     'confusion_interrelation',

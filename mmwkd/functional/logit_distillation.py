@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmwkd.functional.checks import check_logits, check_positive
 from mmwkd.functional.precision import computing_dtype, with_exact_products
-from mmwkd.functional.sinkhorn import Domain, sinkhorn_cost
+from mmwkd.functional.sinkhorn import sinkhorn_cost
 
 
 @with_exact_products
@@ -50,7 +50,6 @@ def transport_term(
     temperature: float = 1.0,
     reg: float = 0.05,
     num_iters: int = 10,
-    domain: Domain = 'plain',
 ) -> Tensor:
     r"""Discrete Wasserstein distance between class distributions.
 
@@ -74,11 +73,9 @@ def transport_term(
         target: Category of each RoI to leave out, of shape (R,); None for no
             target separation.
         temperature: Softening of both distributions.
-        reg: Entropic regularisation, in the unit of ``cost``.
+        reg: Entropic regularisation, in the unit of ``cost``; accurate while
+            ``cost / reg`` stays below about 20.
         num_iters: Number of Sinkhorn iterations.
-        domain: 'plain' for the reference iterations, accurate while
-            ``cost / reg`` stays below about 20; 'log' for a slower form that
-            needs no such limit, computed in float64.
 
     Returns:
         Distance of each RoI, of shape (R,).
@@ -95,24 +92,21 @@ def transport_term(
         )
     check_positive(temperature=temperature)
 
-    own_dtype = computing_dtype(student_logits)
-    dtype = torch.float64 if domain == 'log' else own_dtype
+    dtype = computing_dtype(student_logits)
     p, q = (
         class_distribution(logits.to(dtype), target, temperature)  # (R, K)
         for logits in (student_logits, teacher_logits.detach())
     )
     if target is not None and num_categories == 2:
-        return (0 * p).sum(dim=1).to(own_dtype)
-    distance = sinkhorn_cost(
+        return (0 * p).sum(dim=1)
+    return sinkhorn_cost(
         p,
         q,
         cost.to(p),
         excluded=target,
         reg=reg,
         num_iters=num_iters,
-        domain=domain,
     )
-    return distance.to(own_dtype)
 
 
 def class_distribution(

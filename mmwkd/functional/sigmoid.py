@@ -7,16 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmwkd.functional.checks import (
-    check_floating_point,
-    check_logits,
-    check_positive,
-)
-from mmwkd.functional.precision import (
-    computing_dtype,
-    full_precision,
-    with_exact_products,
-)
+from mmwkd.functional.checks import check_floating_point
+from mmwkd.functional.precision import full_precision
 
 
 def append_background(logits: Tensor) -> Tensor:
@@ -54,43 +46,3 @@ def joint_logit(first: Tensor, second: Tensor) -> Tensor:
     check_floating_point(first=first, second=second)
     either = torch.logaddexp(-first, -second)
     return -torch.logaddexp(either, -first - second)
-
-
-@with_exact_products
-def binary_kd_term(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    *,
-    temperature: float = 1.0,
-) -> Tensor:
-    r"""Divergence of each category's yes-or-no decision, summed.
-
-    .. math:: T^2 \sum_{c} \mathrm{KL}\bigl(\sigma(z^T_c / T) \,\|\,
-              \sigma(z^S_c / T)\bigr)
-
-    with z the log-odds of a foreground category against background. It
-    treats categories as unrelated, as the sigmoids of a dense head do.
-
-    Args:
-        student_logits: Logits of the student, of shape (R, K).
-        teacher_logits: Logits of the teacher, of shape (R, K).
-        temperature: Softening T of all decisions.
-
-    Returns:
-        Divergence of each location, of shape (R,).
-    """
-    check_logits(student_logits, teacher_logits)
-    check_positive(temperature=temperature)
-    dtype = computing_dtype(student_logits)
-    student, teacher = (
-        (logits[:, :-1].to(dtype) - logits[:, -1:]) / temperature  # (R, C)
-        for logits in (student_logits, teacher_logits.detach().to(dtype))
-    )
-    share = teacher.sigmoid()
-    entropy = F.binary_cross_entropy_with_logits(
-        teacher, share, reduction='none'
-    )
-    cross = F.binary_cross_entropy_with_logits(
-        student, share, reduction='none'
-    )
-    return temperature**2 * (cross - entropy).sum(dim=1)

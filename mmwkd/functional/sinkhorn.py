@@ -7,7 +7,7 @@ faster than its transpose, and what a block needs stays in the cache.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,9 +18,6 @@ from mmwkd.functional.checks import (
     check_positive,
 )
 from mmwkd.functional.precision import first_order, full_precision
-
-Domain = Literal['plain', 'log']
-DOMAINS = ('plain', 'log')
 
 # The guard of the reference implementation: it is part of the values.
 _GUARD = 1e-8
@@ -40,7 +37,6 @@ def sinkhorn_cost(
     excluded: Tensor | None = None,
     reg: float = 0.05,
     num_iters: int = 10,
-    domain: Domain = 'plain',
 ) -> Tensor:
     r"""Cost of the entropic transport plan, without the entropy term.
 
@@ -71,12 +67,6 @@ def sinkhorn_cost(
             (R,); both histograms must be 0 there. None for no such category.
         reg: Entropic regularisation epsilon, in the unit of ``cost``.
         num_iters: Number of iterations; an iteration updates both scalings.
-        domain: 'plain' for the iterations of the reference implementation,
-            with its guards of 1e-8 in the precision of the input: accurate
-            while ``cost / reg`` stays below about 20. 'log' for float64
-            scalings held relative to their largest, without guards: equal
-            to the former where that is accurate, at about twice its
-            time, and accurate while ``cost / reg`` stays below 600.
 
     Returns:
         Transport cost of each pair, of shape (R,).
@@ -88,9 +78,7 @@ def sinkhorn_cost(
     _check_histograms(source, sink, cost, excluded)
     check_positive(reg=reg)
     check_at_least(1, num_iters=num_iters)
-    if domain not in DOMAINS:
-        raise ValueError(f'domain must be one of {DOMAINS}, got {domain!r}')
-    problem = _problem(cost.detach(), reg, num_iters, domain)
+    problem = _problem(cost.detach(), reg, num_iters)
     value = _SinkhornCost.apply(source, sink.detach(), excluded, problem)
     return value.to(source.dtype)
 
@@ -118,24 +106,13 @@ class _Problem(NamedTuple):
     kernel_cost: Tensor  # G * c, (K, K)
     guard: Tensor  # keeps divisors from 0, ()
     num_iters: int
-    rescale: bool  # whether scalings are held relative to their largest
 
 
-def _problem(
-    cost: Tensor, reg: float, num_iters: int, domain: Domain
-) -> _Problem:
-    dtype = torch.float64 if domain == 'log' else cost.dtype
-    offset = 0 if domain == 'log' else _GUARD
-    guard = torch.finfo(dtype).tiny if domain == 'log' else _GUARD
-    cost = cost.to(dtype).clamp(min=0) + offset
+def _problem(cost: Tensor, reg: float, num_iters: int) -> _Problem:
+    cost = cost.clamp(min=0) + _GUARD
     kernel = (-cost / reg).exp()
-    return _Problem(
-        kernel,
-        kernel * cost,
-        torch.full((), guard, dtype=dtype, device=cost.device),
-        num_iters,
-        rescale=domain == 'log',
-    )
+    guard = torch.full((), _GUARD, dtype=cost.dtype, device=cost.device)
+    return _Problem(kernel, kernel * cost, guard, num_iters)
 
 
 # three tensors (K, B) of each iteration that the derivative needs
@@ -228,16 +205,11 @@ def _iterate(
 
     :math:`a_1` does not depend on p, so the walk ends at :math:`u_1`.
 
-    Where scalings are held relative to their largest, v_k is divided by it:
-    of v = exp(g) that is exp(g - max g), what a log-sum-exp computes. The
-    plan does not change, as the next u makes up for the factor, and so
-    neither does the derivative, for which the factor is a constant.
-
     The history has room for v_k / a_k, b_k and u_k of each iteration, or of
     one where there is no derivative. Returned are D (B,) and its derivative
     by p (K, B); p itself where it is not wanted.
     """
-    kernel, kernel_cost, guard, num_iters, rescale = problem
+    kernel, kernel_cost, guard, num_iters = problem
     last = num_iters - 1
     count = len(p) if excluded is None else len(p) - 1
     u = torch.full_like(p, 1 / count)  # (K, B)
@@ -248,8 +220,6 @@ def _iterate(
         a, b, next_u = history[step % len(history)]
         torch.addmm(guard, kernel.T, u, out=a)
         torch.div(q, a, out=v)
-        if rescale:
-            v /= v.amax(dim=0)
         torch.addmm(guard, kernel, v, out=b)
         u = torch.div(p, b, out=next_u)
         torch.div(v, a, out=a)

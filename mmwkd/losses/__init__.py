@@ -2,7 +2,6 @@
 
 from mmwkd.losses.base import DistillationLoss, FeatureLoss, LogitLoss
 from mmwkd.losses.baselines import (
-    BinaryKDLoss,
     BoxDistillationLoss,
     CWDLoss,
     DKDLoss,
@@ -14,7 +13,6 @@ from mmwkd.losses.wkd_feature_loss import WKDFeatureLoss
 from mmwkd.losses.wkd_logit_loss import WKDLogitLoss
 
 __all__ = [
-    'BinaryKDLoss',
     'BoxDistillationLoss',
     'CWDLoss',
     'DKDLoss',

@@ -6,7 +6,6 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from mmwkd.functional import (
-    binary_kd_term,
     cwd_term,
     dkd_terms,
     fitnet_term,
@@ -31,7 +30,6 @@ class KDLoss(LogitLoss):
 
     method = 'kd'
     term_names = ('kl',)
-    term = staticmethod(kd_term)
 
     def __init__(self, *, temperature: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -42,7 +40,7 @@ class KDLoss(LogitLoss):
         self, student_logits: Tensor, teacher_logits: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
         """Divergence of each RoI, of shape (R,); no target is needed."""
-        kl = self.term(
+        kl = kd_term(
             student_logits, teacher_logits, temperature=self.temperature
         )
         return {'kl': kl}
@@ -93,18 +91,6 @@ class DKDLoss(LogitLoss):
             temperature=self.temperature,
         )
         return {'target': self.alpha * tckd, 'nontarget': self.beta * nckd}
-
-
-@MODELS.register_module()
-class BinaryKDLoss(KDLoss):
-    """Category by category: :func:`mmwkd.functional.binary_kd_term`.
-
-    What distillation of dense heads commonly does with their sigmoids; the
-    options are those of :class:`KDLoss`.
-    """
-
-    method = 'bkd'
-    term = staticmethod(binary_kd_term)
 
 
 @MODELS.register_module()

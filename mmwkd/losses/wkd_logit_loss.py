@@ -8,8 +8,6 @@ from torch import Tensor
 
 from mmwkd.costs import CostMatrix
 from mmwkd.functional import (
-    DOMAINS,
-    Domain,
     add_unrelated,
     classifier_interrelation,
     interrelation_to_cost,
@@ -25,8 +23,8 @@ from mmwkd.losses.base import LogitLoss
 
 # largest cost / reg at which Sinkhorn's gradients are those of the transport:
 # beyond, the kernel exp(-cost / reg) sinks below the guard of 1e-8 of the
-# reference formulation, or leaves the range of float64
-_MAX_EXPONENT = {'plain': 20, 'log': 600}
+# reference formulation
+_MAX_EXPONENT = 20
 
 
 @MODELS.register_module()
@@ -53,14 +51,12 @@ class WKDLogitLoss(LogitLoss):
         gamma: Weight of D against the target term.
         kappa: Sharpness of the cost ``1 - exp(-kappa (1 - IR))``.
         reg: Entropic regularisation of the transport, in the unit of cost;
-            at least a twentieth of the largest cost in the plain domain.
+            at least a twentieth of the largest cost.
         num_iters: Number of Sinkhorn iterations. With too few for a small
             ``reg``, D and its gradient vanish before the student agrees with
             its teacher: the paper's code has 0.05 and 10, and less than a
             twentieth of D where logits differ by half a unit at temperature
             2.
-        domain: 'plain', or 'log' for a smaller ``reg``, which takes about
-            twice the time and needs more iterations to come to its limit.
         **kwargs: Options of every loss on logits.
     """
 
@@ -77,17 +73,12 @@ class WKDLogitLoss(LogitLoss):
         kappa: float = 2.0,
         reg: float = 0.1,
         num_iters: int = 20,
-        domain: Domain = 'plain',
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_positive(temperature=temperature, kappa=kappa, reg=reg)
         check_not_negative(gamma=gamma)
         check_at_least(1, num_iters=num_iters)
-        if domain not in DOMAINS:
-            raise ValueError(
-                f'domain must be one of {DOMAINS}, got {domain!r}'
-            )
         self.cost = cost
         self.separate_target = separate_target
         self.temperature = temperature
@@ -95,7 +86,6 @@ class WKDLogitLoss(LogitLoss):
         self.kappa = kappa
         self.reg = reg
         self.num_iters = num_iters
-        self.domain = domain
         self.cost_matrix: CostMatrix | None = None
         self.register_buffer('ground_cost', None, persistent=False)
 
@@ -130,13 +120,12 @@ class WKDLogitLoss(LogitLoss):
                 'background included'
             )
         largest = ground_cost.max().item()
-        smallest_reg = largest / _MAX_EXPONENT[self.domain]
+        smallest_reg = largest / _MAX_EXPONENT
         if not self.reg >= smallest_reg:
-            remedy = " or domain='log'" if self.domain == 'plain' else ''
             raise ValueError(
                 f'reg {self.reg} is too small for costs up to {largest:.3g}: '
                 'transport between distant categories would vanish; use at '
-                f'least {smallest_reg:.3g}{remedy}'
+                f'least {smallest_reg:.3g}'
             )
         self.ground_cost = ground_cost
 
@@ -169,7 +158,6 @@ class WKDLogitLoss(LogitLoss):
             temperature=self.temperature,
             reg=self.reg,
             num_iters=self.num_iters,
-            domain=self.domain,
         )
         terms = {'transport': self.gamma * transport}
         if self.separate_target:

@@ -1,6 +1,6 @@
-# Logits of dense heads: WKD-L against KL, of one distribution and of each
-# sigmoid. tools/make_minicoco.py makes the data, tools/train.py the teacher,
-# into the folder that configs/_base_/teachers names.
+# Logits of dense heads: WKD-L against KL. tools/make_minicoco.py makes the
+# data, tools/train.py the teacher, into the folder that
+# configs/_base_/teachers names.
 # The rows that begin with `reference` have the transport of the paper's code.
 # Rows named wkd-lf compare neck maps, which configs now call wkd-ln.
 _reference = {'model.logit_loss.reg': 0.05, 'model.logit_loss.num_iters': 10}
@@ -22,7 +22,6 @@ rows = {
     'student': dict(config=pair['student']),
     'wkd-l': _wkd_l,
     'kd': dict(losses='kd'),
-    'bkd': dict(losses='bkd'),
     'wkd-lf': _wkd_ln,
     'reference_wkd-l': dict(**_wkd_l, cfg_options=_reference),
     'reference_wkd-lf': dict(**_wkd_ln, cfg_options=_reference),

@@ -195,7 +195,6 @@ def functions() -> dict[str, Callable[[], Step]]:
         'target_term': on_logits(WF.target_term, target=True),
         'kd_term': on_logits(WF.kd_term, target=False),
         'dkd_terms': on_logits(WF.dkd_terms, target=True),
-        'binary_kd_term': on_logits(WF.binary_kd_term, target=False),
         'joint_logit': on_logits(WF.joint_logit, target=False),
         'append_background': lambda: differentiate(
             WF.append_background, random(6, 8)
@@ -204,7 +203,6 @@ def functions() -> dict[str, Callable[[], Step]]:
             WF.smooth_l1_term, random(6, 4), random(6, 4)
         ),
         'transport_term': transport(),
-        'transport_term log': transport(domain='log'),
         'sinkhorn_cost': lambda: differentiate(
             WF.sinkhorn_cost, *logits(6, 9), random(9, 9)
         ),
@@ -410,7 +408,7 @@ def memory() -> dict[str, Callable[[], Step]]:
             cases[f'WKD-L K={num_categories}, {end}'] = (
                 lambda k=num_categories, dtype=dtype: wkd_l(k, dtype)
             )
-        for name in ('KDLoss', 'DKDLoss', 'BinaryKDLoss'):
+        for name in ('KDLoss', 'DKDLoss'):
             cases[f'{name} K=1204, {end}'] = lambda name=name, dtype=dtype: (
                 rival(name, dtype)
             )

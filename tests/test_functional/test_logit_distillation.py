@@ -147,84 +147,6 @@ def test_sinkhorn_approaches_exact_transport_as_reg_vanishes():
     assert biases[-1] < 0.02 * exact
 
 
-def test_log_domain_equals_the_plain_one_where_that_is_accurate():
-    student, teacher, target = random_logits(5, 9)
-    student.requires_grad_()
-    cost = random_cost(9)
-    plain, log = (
-        transport_term(student, teacher, cost, target, reg=0.2, domain=domain)
-        for domain in ('plain', 'log')
-    )
-    assert_close(log, plain, rtol=1e-5, atol=0)
-    gradients = [
-        torch.autograd.grad(value.sum(), student)[0] for value in (plain, log)
-    ]
-    assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-7)
-
-
-@pytest.mark.parametrize(
-    ('ratio', 'error'),
-    [(8.6, 1e-3), (20.0, 0.2)],  # that of the default reg; the largest allowed
-)
-def test_the_plain_domain_has_the_gradient_up_to_its_limit(ratio, error):
-    teacher = torch.randn(64, 81)
-    student = (2 * teacher + torch.randn(64, 81)).requires_grad_()
-    cost = interrelation_to_cost(torch.eye(81), 2.0)
-    gradients = []
-    for domain in ('plain', 'log'):
-        value = transport_term(
-            student,
-            2 * teacher,
-            cost,
-            torch.arange(64),
-            temperature=2.0,
-            reg=float(cost.max()) / ratio,
-            num_iters=20,
-            domain=domain,
-        )
-        gradients.append(torch.autograd.grad(value.sum(), student)[0])
-    plain, log = gradients
-    assert (plain - log).norm() < error * log.norm()
-
-
-@pytest.mark.parametrize('kappa', [1.0, 10.0])
-@pytest.mark.parametrize('scale', [1.0, 30.0])
-def test_log_domain_reaches_exact_transport(kappa, scale):
-    student, teacher, _ = random_logits(6, 12, dtype=torch.float32)
-    student, teacher = scale * student, scale * teacher
-    cost = interrelation_to_cost(1 - random_cost(12).float(), kappa)
-    actual = transport_term(
-        student, teacher, cost, reg=0.005, num_iters=2000, domain='log'
-    )
-    exact = [
-        ot.emd2(p, q, cost.double())
-        for p, q in zip(
-            student.double().softmax(1),
-            teacher.double().softmax(1),
-            strict=True,
-        )
-    ]
-    assert_close(actual, torch.stack(exact).float(), rtol=5e-3, atol=1e-4)
-
-
-def test_log_domain_stays_finite_where_the_kernel_leaves_float32():
-    cost = interrelation_to_cost(torch.eye(9), 10.0)
-    student = torch.full((4, 9), -100.0)
-    student[range(4), [0, 1, 2, 3]] = 100.0
-    teacher = student.roll(1, dims=1)
-    student.requires_grad_()
-    target = torch.tensor([0, 0, 8, 8])
-    options = dict(reg=0.005, num_iters=50, domain='log')
-    for index in (target, None):
-        value = transport_term(student, teacher, cost, index, **options)
-        (gradient,) = torch.autograd.grad(value.sum(), student)
-        assert value.dtype == gradient.dtype == torch.float32
-        assert value.isfinite().all()
-        assert gradient.isfinite().all()
-    # all mass moves between two categories that are as far apart as can be
-    assert_close(value, cost.max().expand(4))
-
-
 @pytest.mark.parametrize('num_rois', [1, 255, 256, 257, 600])
 def test_blocks_of_rois_do_not_show(num_rois):
     student, teacher, target = random_logits(num_rois, 5)
@@ -289,10 +211,6 @@ def test_gradients_pass_gradcheck():
     )
     assert torch.autograd.gradcheck(
         lambda z: transport_term(z, teacher, cost, None, temperature=1.3),
-        student,
-    )
-    assert torch.autograd.gradcheck(
-        lambda z: transport_term(z, teacher, cost, target, domain='log'),
         student,
     )
     assert torch.autograd.gradcheck(
@@ -371,14 +289,13 @@ def test_memory_is_bounded_for_many_categories_and_iterations(monkeypatch):
     assert_close(actual, expected)
 
 
-@pytest.mark.parametrize('domain', ['plain', 'log'])
-def test_costs_are_computed_in_full_precision_under_autocast(domain):
+def test_costs_are_computed_in_full_precision_under_autocast():
     student, teacher, _ = random_logits(4, 6, dtype=torch.float32)
     p, q, cost = student.softmax(1), teacher.softmax(1), random_cost(6).float()
     p.requires_grad_()
-    expected = sinkhorn_cost(p, q, cost, domain=domain)
+    expected = sinkhorn_cost(p, q, cost)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        actual = sinkhorn_cost(p, q, cost, domain=domain)
+        actual = sinkhorn_cost(p, q, cost)
         actual.sum().backward()
     assert_close(actual, expected, rtol=0, atol=0)
 
@@ -441,7 +358,6 @@ def test_half_precision_is_computed_in_float32(dtype):
         (dict(reg=0), 'reg must be positive, got 0'),
         (dict(temperature=-1), 'temperature must be positive, got -1'),
         (dict(num_iters=0), 'num_iters must be at least 1, got 0'),
-        (dict(domain='exp'), "domain must be one of .* got 'exp'"),
     ],
 )
 def test_bad_options_are_refused(options, message):

@@ -7,9 +7,7 @@ from torch.testing import assert_close
 from mmwkd.functional import (
     add_unrelated,
     append_background,
-    binary_kd_term,
     joint_logit,
-    kd_term,
 )
 
 
@@ -70,60 +68,6 @@ def test_joint_logit_broadcasts_and_has_the_right_gradient(logits):
     a = logits[0].clone().requires_grad_()
     b = logits[1, :, :1].clone().requires_grad_()
     assert torch.autograd.gradcheck(joint_logit, (a, b))
-
-
-def test_binary_kd_is_the_sum_of_bernoulli_divergences(logits):
-    mine, theirs = logits
-    expected = sum(
-        torch.distributions.kl_divergence(
-            torch.distributions.Bernoulli(
-                logits=(theirs[:, c] - theirs[:, -1]) / 2
-            ),
-            torch.distributions.Bernoulli(
-                logits=(mine[:, c] - mine[:, -1]) / 2
-            ),
-        )
-        for c in range(3)
-    )
-    assert_close(binary_kd_term(mine, theirs, temperature=2), 4 * expected)
-
-
-def test_binary_kd_of_one_category_is_kd(logits):
-    mine, theirs = logits[..., :2]
-    assert_close(binary_kd_term(mine, theirs), kd_term(mine, theirs))
-
-
-def test_binary_kd_teaches_the_student_alone(logits):
-    mine, theirs = (x.clone().requires_grad_() for x in logits)
-    binary_kd_term(mine, theirs).sum().backward()
-    assert theirs.grad is None
-    assert torch.autograd.gradcheck(
-        lambda x: binary_kd_term(x, theirs), (mine,)
-    )
-    assert (binary_kd_term(theirs, theirs).abs() < 1e-12).all()
-
-
-@pytest.mark.parametrize('dtype', [torch.float16, torch.float32])
-def test_binary_kd_of_extreme_empty_and_strided_input(dtype):
-    extreme = torch.tensor([[100.0, -100, 100, -100]], dtype=dtype)
-    value = binary_kd_term(extreme, -extreme)
-    assert value.dtype == torch.float32
-    assert value.isfinite().all()
-    assert value > 0
-    assert binary_kd_term(extreme[:0], extreme[:0]).shape == (0,)
-    strided = torch.randn(4, 6).T
-    assert_close(
-        binary_kd_term(strided, 2 * strided),
-        binary_kd_term(strided.contiguous(), 2 * strided.contiguous()),
-    )
-
-
-def test_binary_kd_refuses_bad_input(logits):
-    mine, theirs = logits
-    with pytest.raises(ValueError, match='temperature must be positive'):
-        binary_kd_term(mine, theirs, temperature=0)
-    with pytest.raises(ValueError, match=r'\(5, 4\).*\(4, 4\)'):
-        binary_kd_term(mine, theirs[1:])
 
 
 def test_an_unrelated_category_is_like_itself_alone():

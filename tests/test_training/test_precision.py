@@ -11,7 +11,6 @@ from tests.conftest import cpu_autocasts_to
 
 LOSSES = [
     dict(type='WKDLogitLoss'),
-    dict(type='WKDLogitLoss', domain='log', num_iters=50),
     dict(type='KDLoss'),
     dict(type='DKDLoss'),
     dict(type='WKDFeatureLoss', grid=2),

@@ -1,2 +1,0 @@
-# KD of each category's sigmoid
-logit_loss = dict(type='BinaryKDLoss')
