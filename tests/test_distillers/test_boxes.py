@@ -188,5 +188,5 @@ def test_heads_without_deltas_are_refused(build_box):
         build_box(student=student)
     with pytest.raises(ValueError, match="option 'gama'; BoxDistil.*beta"):
         build_box(gama=1)
-    with pytest.raises(ValueError, match='box_loss is of foreground RoIs'):
+    with pytest.raises(ValueError, match='box_loss has no RoIs that are la'):
         build_box(background_weight=0.5)

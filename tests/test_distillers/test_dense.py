@@ -180,7 +180,15 @@ def test_weights_are_the_teachers_probability_of_an_object(build_dense):
     rows = distiller.compared_logits(step)
     shares = rows.teacher_logits.softmax(dim=1)
     assert_close(rows.weights, shares[:, :3].sum(dim=1))
-    assert_close(rows.target, shares.argmax(dim=1))
+    # also where the teacher finds background likelier
+    assert (shares[:, 3] > shares[:, :3].amax(dim=1)).any()
+    assert_close(rows.target, shares[:, :3].argmax(dim=1))
+
+
+def test_background_weight_is_for_rois_that_are_labelled(build_dense):
+    loss = dict(type='KDLoss', background_weight=0.5)
+    with pytest.raises(ValueError, match='logit_loss between dense.* no RoIs'):
+        build_dense(logit_loss=loss)
 
 
 def test_a_cost_matrix_of_seesaw_heads_has_a_row_for_the_background():

@@ -99,6 +99,9 @@ class Place(ABC):
     compares_classes: ClassVar[bool] = False
     """Whether teacher and student must have the same classes."""
 
+    labels_rois: ClassVar[bool] = False
+    """Whether it compares RoIs with labels, background among them."""
+
     share: ClassVar[float] = 1.0
     """How strongly it pulls at the student, with a ``loss_weight`` of 1.
 
@@ -109,6 +112,11 @@ class Place(ABC):
 
     def __init__(self, loss: DistillationLoss, pair: DetectorPair) -> None:
         self.check(pair)
+        if loss.background_weight != 1 and not self.labels_rois:
+            raise ValueError(
+                f'{self.title} has no RoIs that are labelled as background, so '
+                'it cannot take background_weight'
+            )
         self.loss = loss
         # modules on the student's side, trained along, by unique names
         self.adapters: dict[str, nn.Module] = {}
@@ -219,9 +227,12 @@ class ConfidentLogitPlace(LogitPlace):
     """A place whose rows count as much as the teacher is sure of an object.
 
     The assignment of labels is the student's own business and differs between
-    heads, so a row's target is the category most likely to the teacher, and
-    its weight the probability that the teacher gives to any object. Rows that
-    are background to it teach next to nothing.
+    heads, so a row's target is the object most likely to the teacher, and its
+    weight the probability that the teacher gives to any. Rows that are
+    background to it teach next to nothing. (With background as the target
+    where it is likelier, a teacher with doubts would have its student deny
+    what it has found: the target's term grows with the teacher's share, but
+    is least where the student's is 1.)
     """
 
     @abstractmethod
@@ -241,16 +252,11 @@ class ConfidentLogitPlace(LogitPlace):
     def rows(self, step: Step) -> LogitRows:
         """What is compared, with its weights."""
         student_logits, teacher_logits, same_box = self.logits(step)
-        target = teacher_logits.argmax(dim=1)
+        target = teacher_logits[:, : self.num_classes].argmax(dim=1)
         weights = object_probability(teacher_logits)
         if same_box is not None:
             weights = weights * same_box
-        return LogitRows(
-            student_logits,
-            teacher_logits,
-            target,
-            self.loss.roi_weights(target, weights, self.num_classes),
-        )
+        return LogitRows(student_logits, teacher_logits, target, weights)
 
 
 def object_probability(logits: Tensor) -> Tensor:

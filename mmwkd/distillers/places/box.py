@@ -43,11 +43,6 @@ class _BoxPlace(Place):
 
     def __init__(self, loss: DistillationLoss, pair: DetectorPair) -> None:
         super().__init__(loss, pair)
-        if loss.background_weight != 1:
-            raise ValueError(
-                'box_loss is of foreground RoIs, so it cannot take '
-                'background_weight'
-            )
         self._num_classes = common_classes(pair)
 
 

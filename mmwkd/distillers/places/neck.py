@@ -44,10 +44,6 @@ class NeckPlace(Place):
         neck_adapter: AdapterConfig = 'auto',
     ) -> None:
         super().__init__(loss, pair)
-        if loss.background_weight != 1:
-            raise ValueError(
-                'neck_loss has no RoIs, so it cannot take background_weight'
-            )
         check_same_size(pair, self.title)
         # a loss of one's own need not
         self._knows_padding = 'extents' in signature(loss.terms).parameters

@@ -30,6 +30,7 @@ class RoIPlace(Place):
     title = 'roi_loss'
     share = 1.5
     needs = Needs(rois=True)
+    labels_rois = True
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ class RoILogitPlace(LogitPlace):
 
     title = 'logit_loss between two-stage detectors'
     needs = Needs(rois=True, roi_logits=True)
+    labels_rois = True
 
     def __init__(self, loss: DistillationLoss, pair: DetectorPair) -> None:
         super().__init__(loss, pair)
