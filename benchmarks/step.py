@@ -52,10 +52,8 @@ LOSSES = {
 }
 TEACHER_OPTIONS: dict[str, dict[str, Any]] = {
     'none': {},
-    'fuse_conv_bn': dict(fuse_conv_bn=True),
     'autocast bfloat16': dict(autocast='bfloat16'),
     'image_scale 0.5': dict(image_scale=0.5),
-    'compile': dict(compile=True),
 }
 
 

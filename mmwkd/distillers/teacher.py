@@ -14,8 +14,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn.bricks.wrappers import Conv2d
-from mmcv.cnn.utils import fuse_conv_bn
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
@@ -46,17 +44,12 @@ class TeacherSpeed:
     Attributes:
         autocast: Type of its convolutions, 'float16' or 'bfloat16'; maps
             are float32 again behind the neck. None to follow the student.
-        fuse_conv_bn: Whether batch normalisation of the backbone, constant
-            in a teacher, is folded into the convolutions before it.
-        compile: Whether ``torch.compile`` is used, or its options.
         image_scale: Factor, at most 1, of the sides of its images. RoIs are
             scaled along, so it is for what is compared by RoIs. At 0.5 the
             backbone has a quarter of the work.
     """
 
     autocast: str | None = None
-    fuse_conv_bn: bool = False
-    compile: bool | Mapping[str, Any] = False
     image_scale: float = 1.0
 
     def __post_init__(self) -> None:
@@ -150,14 +143,7 @@ class FrozenTeacher:
     ) -> None:
         self.speed = speed or TeacherSpeed()
         self.detector = detector.eval()
-        if self.speed.fuse_conv_bn:
-            # not the heads: some share a convolution between several norms
-            _fold_norms(self.detector.backbone)
         self.detector.requires_grad_(False)
-        self._extract_feat = self.detector.extract_feat
-        if self.speed.compile is not False:
-            options = {} if self.speed.compile is True else self.speed.compile
-            self._extract_feat = torch.compile(self._extract_feat, **options)
         self.classes = classes
         self.sha256 = sha256
         self._moves_detector = True
@@ -190,9 +176,8 @@ class FrozenTeacher:
     def predict(self, batch: Mapping[str, Any]) -> SampleList:
         """Detect on a batch as a data loader yields it.
 
-        The teacher's own preprocessor makes its images, and the options of
-        its backbone and neck apply, except ``compile``, since other image
-        sizes may change what is compiled for training, and ``image_scale``.
+        The teacher's own preprocessor makes its images, and ``autocast``
+        applies, but not ``image_scale``.
         """
         extract_feat = self.detector.extract_feat
         self.detector.extract_feat = lambda inputs: self._maps(
@@ -279,7 +264,7 @@ class FrozenTeacher:
     @torch.no_grad()
     def neck_feats(self, inputs: Tensor) -> Sequence[Tensor]:
         """Maps of the neck on images (N, 3, H, W), with the speed options."""
-        return self._maps(self._extract_feat, inputs)
+        return self._maps(self.detector.extract_feat, inputs)
 
     def _maps(
         self,
@@ -349,24 +334,6 @@ class FrozenTeacher:
             roi_logits(head.loss_cls, results['cls_score']),
             results.get('bbox_pred'),
         )
-
-
-def _fold_norms(backbone: nn.Module) -> None:
-    """Fold batch normalisation into the convolutions before it.
-
-    One that computes its weight anew in each pass would undo that.
-    """
-    for name, module in backbone.named_modules():
-        if isinstance(module, nn.Conv2d) and type(module).forward not in (
-            nn.Conv2d.forward,
-            Conv2d.forward,
-        ):
-            raise ValueError(
-                'teacher.fuse_conv_bn cannot fold into the '
-                f'{type(module).__name__} backbone.{name}, which computes its '
-                'weight anew in each pass: set it to False'
-            )
-    fuse_conv_bn(backbone)
 
 
 def matching_stage(teacher: BaseDetector, index: int) -> int:

@@ -42,30 +42,6 @@ def observe(checkpoint, **options):
     return [*observed.neck_feats, observed.stages[0].logits]
 
 
-@pytest.mark.parametrize(
-    'options',
-    [
-        dict(fuse_conv_bn=True),
-        dict(compile=dict(backend='eager')),
-        dict(
-            fuse_conv_bn=True,
-            compile=dict(backend='eager', dynamic=True),
-        ),
-    ],
-)
-def test_exact_options_change_rounding_alone(checkpoint, options):
-    expected = observe(checkpoint)
-    for output, expected_output in zip(
-        observe(checkpoint, **options), expected, strict=True
-    ):
-        assert_close(
-            output,
-            expected_output,
-            rtol=1e-4,
-            atol=1e-4 * expected_output.abs().max(),
-        )
-
-
 def test_autocast_rounds_and_returns_float32(checkpoint):
     expected = observe(checkpoint)
     actual = observe(checkpoint, autocast='bfloat16')
@@ -78,40 +54,6 @@ def test_autocast_rounds_and_returns_float32(checkpoint):
             atol=0.05 * expected_output.abs().max(),
         )
     assert not torch.equal(actual[0], expected[0])
-
-
-def test_folded_normalisation_leaves_the_backbone():
-    frozen = teacher(fuse_conv_bn=True)
-    norms = [
-        module
-        for module in frozen.detector.backbone.modules()
-        if isinstance(module, nn.BatchNorm2d)
-    ]
-    assert norms == []
-    assert not any(p.requires_grad for p in frozen.detector.parameters())
-
-
-def test_weights_that_are_made_anew_cannot_be_folded():
-    config = tiny_faster_rcnn()
-    config.backbone.conv_cfg = dict(type='ConvAWS')
-    config.backbone.norm_cfg = dict(type='BN')
-    with pytest.raises(ValueError, match='into the ConvAWS2d backbone.conv1'):
-        build_teacher(
-            dict(config=config, allow_random=True, fuse_conv_bn=True)
-        )
-
-
-def test_compiled_teacher_runs_the_given_backend():
-    graphs = []
-
-    def backend(graph, inputs):
-        graphs.append(graph)
-        return graph
-
-    frozen = teacher(compile=dict(backend=backend))
-    assert graphs == []
-    frozen.observe(torch.randn(1, 3, 64, 64), [], logits=False)
-    assert graphs
 
 
 def test_unknown_types_are_refused():
@@ -130,19 +72,12 @@ def test_predictions_are_those_of_the_plain_detector(checkpoint):
     with torch.no_grad():
         (sample,) = plain.test_step(tiny_batch([(64, 96)]))
     expected = sample.pred_instances
-    frozen = build_teacher(dict(cfg, fuse_conv_bn=True))
+    frozen = build_teacher(cfg)
     actual = predict(frozen)
     assert len(expected) > 0
     for key in ('bboxes', 'scores', 'labels'):
         assert_close(actual[key], expected[key], rtol=1e-3, atol=1e-3)
     assert 'extract_feat' not in vars(frozen.detector)
-
-
-def test_predicting_compiles_nothing():
-    def backend(graph, example_inputs):
-        raise AssertionError('compiled')
-
-    assert len(predict(teacher(compile=dict(backend=backend)))) > 0
 
 
 # --- smaller images -------------------------------------------------------

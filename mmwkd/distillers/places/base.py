@@ -114,8 +114,8 @@ class Place(ABC):
         self.check(pair)
         if loss.background_weight != 1 and not self.labels_rois:
             raise ValueError(
-                f'{self.title} has no RoIs that are labelled as background, so '
-                'it cannot take background_weight'
+                f'{self.title} has no RoIs that are labelled as background, '
+                'so it cannot take background_weight'
             )
         self.loss = loss
         # modules on the student's side, trained along, by unique names
