@@ -99,17 +99,38 @@ AGAIN = (
     ('iconcoco, second teacher', ('wkd-lf-fast',), ('fitnet-roi-fast',)),
 )
 # photographs, whose students have no RoIs: wkd-ln is wkd-l with wkd-f
-PHOTOGRAPHS = 'cocophotos, YOLOX to RTMDet'
+PHOTOGRAPHS = 'cocophotos, YOLOX to YOLOX'
 PHOTOGRAPHED = (
-    *('student', 'kd', 'dkd', 'wkd-l'),
-    *('pkd', 'cwd', 'fitnet', 'wkd-f', 'wkd-f_adapter', 'wkd-ln'),
+    *('student', 'wkd-ln', 'kd', 'dkd', 'wkd-l'),
+    *('pkd', 'fitnet', 'wkd-f'),
 )
-FROM_IMAGENET = 'cocophotos, from ImageNet'
-# losses at their defaults, beside weights of their own
-UNTUNED = ('wkd-lf', 'fitnet-roi', 'pkd-roi')
+# losses at their defaults, and where they were run with weights of their own:
+# datasets and rows
+UNTUNED = {
+    **{
+        f'Faster R-CNN, `{row}`': (
+            ('minicoco, untuned', row),
+            ('minicoco', row),
+        )
+        for row in ('wkd-lf', 'fitnet-roi', 'pkd-roi')
+    },
+    'Cascade to Faster R-CNN, `wkd-lf`': (
+        ('minicoco, untuned pairs', 'cascade_wkd-lf'),
+        ('minicoco, Cascade R-CNN', 'wkd-lf_from-cascade-r18-half'),
+    ),
+    'RetinaNet, `wkd-ln`': (
+        ('minicoco, untuned pairs', 'retinanet_wkd-ln'),
+        ('minicoco, RetinaNet', 'reference_wkd-lf'),
+    ),
+    'RetinaNet, `kd`': (
+        ('minicoco, untuned pairs', 'retinanet_kd'),
+        ('minicoco, RetinaNet', 'kd'),
+    ),
+}
 GAINS = (
     'minicoco, untuned',
     'minicoco, Cascade R-CNN to RetinaNet',
+    'minicoco, to ATSS',
 )
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'
@@ -240,9 +261,9 @@ def _headline_cells(summary: Summary, name: str) -> tuple[str, str]:
     return '', ''
 
 
-def _photographs(dataset: str) -> str:
+def _photographs() -> str:
     """Methods on photographs: mean, deviation, what they gain."""
-    summary = _summary(dataset, PHOTOGRAPHED)
+    summary = _summary(PHOTOGRAPHS, PHOTOGRAPHED)
     rows = {row.name: row for row in summary.rows}
     lines: list[tuple[str, ...]] = [
         ('method', 'box AP', 'minus student alone', '95 % interval')
@@ -360,21 +381,20 @@ def _same_place() -> str:
 def _untuned() -> str:
     """Losses at their defaults beside the same ones with tuned weights."""
     lines: list[tuple[str, ...]] = [
-        ('row', 'default', 'tuned', 'default minus tuned')
+        ('pair, losses', 'default', 'tuned', 'default minus tuned')
         + ('95 % interval', 'seeds')
     ]
-    sides = {'tuned': 'minicoco', 'default': 'minicoco, untuned'}
-    for method in UNTUNED:
+    for title, sides in UNTUNED.items():
         runs = pd.concat(
-            runs[runs.row == method].assign(row=side, dataset=method)
-            for side, runs in zip(
-                sides, map(_runs, sides.values()), strict=True
+            _runs(dataset).query('row == @row').assign(row=side, dataset=title)
+            for side, (dataset, row) in zip(
+                ('default', 'tuned'), sides, strict=True
             )
         )
         pair = _paired(runs, 'default', 'tuned')
         if pair is not None:
             lines.append(
-                (method, f'{pair.ap:.1f}', f'{pair.other_ap:.1f}')
+                (title, f'{pair.ap:.1f}', f'{pair.other_ap:.1f}')
                 + pair.cells()
             )
     return markdown_table(lines)
@@ -533,8 +553,7 @@ def _sensitivity() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    'photographs': partial(_photographs, PHOTOGRAPHS),
-    'photographs, from ImageNet': partial(_photographs, FROM_IMAGENET),
+    'photographs': _photographs,
     'untuned': _untuned,
     **{dataset: partial(_gains, dataset) for dataset in GAINS},
     'headline': _headline,

@@ -220,9 +220,6 @@ def test_the_shipped_grids_fit_the_shipped_configs(path, tmp_path):
     ]
     made.append(grid.teacher.checkpoint)
     made.append('data/mobilenetv2_imagenet.pth')
-    made.append(
-        'work_dirs/rtmdet_mobilenetv2_pafpn64_4000_cocophotos/iter_4000.pth'
-    )
     (tmp_path / 'data/coco_photos/images').mkdir(parents=True)
     made += [
         f'data/coco_photos/annotations/instances_{split}.json'

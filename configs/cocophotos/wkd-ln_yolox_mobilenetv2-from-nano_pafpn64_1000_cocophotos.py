@@ -1,5 +1,5 @@
 _base_ = [
-    './rtmdet_mobilenetv2_pafpn64_400_cocophotos.py',
+    './yolox_mobilenetv2_pafpn64_1000_cocophotos.py',
     '../_base_/teachers/yolox-nano_8xb8-300e_coco.py',
     '../_base_/losses/wkd.py',
 ]

@@ -1,8 +1,6 @@
 # Labels for a quarter of the images: two of each batch are labelled, and six
 # have distillation terms only (docs/unlabelled.md).
-_base_ = (
-    './wkd-ln_rtmdet_mobilenetv2-from-yolox-nano_pafpn64_400_cocophotos.py'
-)
+_base_ = './wkd-ln_yolox_mobilenetv2-from-nano_pafpn64_1000_cocophotos.py'
 
 labelled = _base_.train_dataloader.dataset
 train_dataloader = dict(

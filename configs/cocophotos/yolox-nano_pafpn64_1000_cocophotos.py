@@ -1,8 +1,8 @@
-# The start of all students: trained alone.
+# The teacher, for its test on images of 256 px. It comes trained.
 _base_ = [
-    '../_base_/models/cocophotos_rtmdet_mobilenetv2_pafpn64.py',
+    '../_base_/models/cocophotos_yolox-nano.py',
     '../_base_/datasets/cocophotos_detection.py',
-    '../_base_/schedules/cocophotos_4000.py',
+    '../_base_/schedules/cocophotos_1000.py',
     '../_base_/minicoco_runtime.py',
 ]
 custom_imports = dict(imports=['mmwkd', 'studies.photographs.bfloat16'])

@@ -1,7 +1,7 @@
-# 4000 iterations of batch 8 from ImageNet weights: the start of all students
-max_iters = 4000
+# 1000 iterations of batch 8: four epochs of the photographs
+max_iters = 1000
 train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=1000
+    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -17,12 +17,12 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=35),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=300),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(
         type='CosineAnnealingLR',
         eta_min=1e-5,
         by_epoch=False,
-        begin=1000,
+        begin=50,
         end=max_iters,
     ),
 ]

@@ -1,0 +1,59 @@
+"""A student that starts with its teacher's neck and head."""
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from torch.testing import assert_close
+
+import studies.photographs.inherit  # noqa: F401
+from tests.test_configs import CONFIGS
+
+MODEL = '_base_/models/cocophotos_{}.py'
+
+
+def model(name):
+    return Config.fromfile(CONFIGS / MODEL.format(name)).model
+
+
+def test_the_student_has_the_teachers_neck_and_head(tmp_path):
+    teacher = MODELS.build(model('yolox-nano')).eval()
+    for name, module in teacher.named_modules():
+        # a file whose normalisation was folded into the convolutions
+        if isinstance(module, torch.nn.BatchNorm2d) and 'backbone' not in name:
+            module.bias.data.normal_()
+    path = str(tmp_path / 'teacher.pth')
+    torch.save(dict(state_dict=teacher.state_dict()), path)
+    config = model('yolox_mobilenetv2_pafpn64')
+    config.backbone.init_cfg = None
+    config.neck[1].init_cfg.checkpoint = path
+    config.bbox_head.init_cfg.checkpoint = path
+    student = MODELS.build(config)
+    student.init_weights()
+    student.train()
+
+    maps = tuple(
+        torch.randn(2, channels, 64 // stride, 64 // stride)
+        for channels, stride in ((64, 8), (128, 16), (256, 32))
+    )
+    # in training mode as in evaluation
+    own, inherited = teacher.neck(maps), student.neck[1](maps)
+    assert_close(inherited, own)
+    head, inherited_head = teacher.bbox_head(own), student.bbox_head(own)
+    assert_close(inherited_head[1], head[1])
+    # YOLOX sets the biases of its scores anew
+    for scores, others in zip(
+        head[0] + head[2], inherited_head[0] + inherited_head[2], strict=True
+    ):
+        gap = others - scores
+        assert_close(gap, gap[:, :, :1, :1].expand_as(gap))
+
+
+def test_maps_get_the_channels_that_the_neck_takes():
+    student = MODELS.build(model('yolox_mobilenetv2_pafpn64'))
+    convert, neck = student.neck
+    converted = convert(student.backbone(torch.randn(2, 3, 64, 64)))
+    assert [tuple(each.shape) for each in converted] == [
+        (2, channels, 64 // stride, 64 // stride)
+        for channels, stride in ((64, 8), (128, 16), (256, 32))
+    ]
+    assert [each.shape[1] for each in neck(converted)] == [64, 64, 64]
