@@ -308,10 +308,6 @@ class DetectorDistiller(BaseDetector):
         """Predictions of the student."""
         return self.student.predict(batch_inputs, batch_data_samples, **kwargs)
 
-    def predict_with_teacher(self, batch: Mapping[str, Any]) -> SampleList:
-        """Predictions of the teacher on a batch as a data loader yields it."""
-        return self._teacher.predict(batch)
-
     def _forward(
         self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None
     ) -> Any:

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
-from mmdet.structures import SampleList
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -173,22 +172,6 @@ class FrozenTeacher:
             self.detector.to(next(self.detector.parameters()).device)
 
     @torch.no_grad()
-    def predict(self, batch: Mapping[str, Any]) -> SampleList:
-        """Detect on a batch as a data loader yields it.
-
-        The teacher's own preprocessor makes its images, and ``autocast``
-        applies, but not ``image_scale``.
-        """
-        extract_feat = self.detector.extract_feat
-        self.detector.extract_feat = lambda inputs: self._maps(
-            extract_feat, inputs
-        )
-        try:
-            return self.detector.test_step(batch)
-        finally:
-            del self.detector.extract_feat  # the method shows again
-
-    @torch.no_grad()
     def observe(
         self,
         inputs: Tensor,
@@ -263,22 +246,15 @@ class FrozenTeacher:
 
     @torch.no_grad()
     def neck_feats(self, inputs: Tensor) -> Sequence[Tensor]:
-        """Maps of the neck on images (N, 3, H, W), with the speed options."""
-        return self._maps(self.detector.extract_feat, inputs)
-
-    def _maps(
-        self,
-        extract_feat: Callable[[Tensor], Sequence[Tensor]],
-        inputs: Tensor,
-    ) -> Sequence[Tensor]:
+        """Maps of the neck on images (N, 3, H, W), with ``autocast``."""
         own = next(self.detector.parameters()).dtype
         inputs = inputs.to(own)
         if self.speed.autocast is None:
-            neck_feats = extract_feat(inputs)
+            neck_feats = self.detector.extract_feat(inputs)
         else:
             dtype = getattr(torch, self.speed.autocast)
             with torch.autocast(inputs.device.type, dtype):
-                neck_feats = extract_feat(inputs)
+                neck_feats = self.detector.extract_feat(inputs)
             neck_feats = [feats.to(own) for feats in neck_feats]
         # mmcv's RoIAlign reads memory as if channels came first
         return [feats.contiguous() for feats in neck_feats]

@@ -66,6 +66,7 @@ class TeacherCheckHook(Hook):
             )
 
 
+@torch.no_grad()
 def teacher_ap(
     distiller: DetectorDistiller, dataloader: DataLoader, evaluator: Evaluator
 ) -> float:
@@ -84,7 +85,7 @@ def teacher_ap(
         metric.results = []
     num_detections = 0
     for batch in dataloader:
-        samples = distiller.predict_with_teacher(batch)
+        samples = distiller.teacher.test_step(batch)
         evaluator.process(data_samples=samples, data_batch=batch)
         num_detections += sum(len(sample.pred_instances) for sample in samples)
     metrics = evaluator.evaluate(len(cast(Sized, dataloader.dataset)))
