@@ -6,7 +6,7 @@ included and last.
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from operator import or_
 from typing import Any, ClassVar
@@ -43,6 +43,7 @@ from mmwkd.distillers.plain_state import as_plain_student, from_plain_student
 from mmwkd.distillers.student_weights import without_torchvision
 from mmwkd.distillers.teacher import TEACHER_KEYS, TeacherPass, build_teacher
 from mmwkd.distillers.unlabelled import Images, by_labels
+from mmwkd.functional.checks import check_not_negative
 from mmwkd.random_state import restored_generators
 
 # what models of mmdet have beside their own parts
@@ -171,7 +172,7 @@ class DetectorDistiller(BaseDetector):
         self._needs = reduce(
             or_, (place.needs for place in self._places.values()), Needs()
         )
-        self._factors = dict.fromkeys(self._places, 1.0)
+        self._factor = 1.0
         self._check_finite = FiniteCheck()
         self._dataset_checked = False
         self._register_state_dict_hook(as_plain_student)
@@ -186,30 +187,13 @@ class DetectorDistiller(BaseDetector):
         """Where losses are configured: of 'logit', 'neck', 'roi', 'box'."""
         return tuple(self._places)
 
-    def set_distillation_weight(
-        self, factor: float, places: Iterable[str] | None = None
-    ) -> None:
-        """Scale distillation losses, as a schedule does.
+    def set_distillation_weight(self, factor: float) -> None:
+        """Scale all distillation losses, on top of their ``loss_weight``.
 
-        Where all factors are 0 the teacher is not run.
-
-        Args:
-            factor: Factor on top of ``loss_weight``, not negative.
-            places: Places to scale; None for all.
-
-        Raises:
-            ValueError: If a place has no loss or the factor is negative.
+        With a factor of 0 the teacher is not run; one below is a ValueError.
         """
-        places = self.places if places is None else tuple(places)
-        unknown = sorted(set(places) - set(self.places))
-        if unknown:
-            raise ValueError(
-                f'no distillation loss at {unknown}; configured '
-                f'are {list(self.places)}'
-            )
-        if factor < 0:
-            raise ValueError(f'factor must not be negative, got {factor}')
-        self._factors.update(dict.fromkeys(places, float(factor)))
+        check_not_negative(factor=factor)
+        self._factor = float(factor)
 
     # --- what mmengine and mmdet call -----------------------------------
 
@@ -238,7 +222,7 @@ class DetectorDistiller(BaseDetector):
         """
         self.check_dataset()
         labelled, others = by_labels(batch_inputs, batch_data_samples)
-        if not any(self._factors.values()):
+        if not self._factor:
             losses = dict(self.student.loss(*labelled))
             return losses | self._silent_losses(batch_inputs)
         losses, step = self._observe(labelled)
@@ -360,7 +344,7 @@ class DetectorDistiller(BaseDetector):
         balance = self.balance.factors()
         losses = {f'balance_{entry}': each for entry, each in balance.items()}
         for entry, place_terms in terms.items():
-            weight = self._factors[entry] * balance.get(entry, 1.0)
+            weight = self._factor * balance.get(entry, 1.0)
             losses |= {key: weight * term for key, term in place_terms.items()}
         return losses
 

@@ -1,7 +1,6 @@
 """Schedule the weights of distillation losses over training."""
 
 import logging
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from mmdet.registry import HOOKS
@@ -27,8 +26,6 @@ class DistillationWeightHook(Hook):
         stop: When distillation ends and the teacher is no longer run.
         by_epoch: Whether the unit is epochs (fractions count), or
             iterations.
-        places: Losses to schedule, out of 'logit', 'neck', 'roi' and 'box';
-            None for all.
     """
 
     plain_hook: ClassVar[str | None] = None
@@ -39,17 +36,15 @@ class DistillationWeightHook(Hook):
         warmup: float = 0,
         stop: float | None = None,
         by_epoch: bool = True,
-        places: Sequence[str] | None = None,
     ) -> None:
         check_not_negative(warmup=warmup, stop=0 if stop is None else stop)
         self.warmup = warmup
         self.stop = stop
         self.by_epoch = by_epoch
-        self.places = places
 
     def before_train(self, runner: Runner) -> None:
         """Refuse a model that cannot be scheduled."""
-        distiller_of(runner, self).set_distillation_weight(1.0, self.places)
+        distiller_of(runner, self).set_distillation_weight(1.0)
         # not an error: trying a long schedule for a few iterations is fine
         end = runner.max_iters / self._unit(runner)
         for name in ('warmup', 'stop'):
@@ -71,7 +66,7 @@ class DistillationWeightHook(Hook):
         factor = min(time / self.warmup, 1.0) if self.warmup else 1.0
         if self.stop is not None and time >= self.stop:
             factor = 0.0
-        distiller_of(runner, self).set_distillation_weight(factor, self.places)
+        distiller_of(runner, self).set_distillation_weight(factor)
         runner.message_hub.update_scalar('train/distillation_weight', factor)
 
     def _unit(self, runner: Runner) -> int:

@@ -76,8 +76,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(train, tmp_path):
     )
     for name, value in whole.model.named_parameters():
         assert torch.equal(resumed.model.get_parameter(name), value), name
-    assert resumed.model._factors == whole.model._factors
-    assert whole.model._factors['logit'] < 1
+    assert resumed.model._factor == whole.model._factor < 1
 
 
 def test_weight_schedule_follows_the_iterations(train):
@@ -87,7 +86,7 @@ def test_weight_schedule_follows_the_iterations(train):
         priority = 'LOWEST'
 
         def before_train_iter(self, runner, batch_idx, data_batch=None):
-            seen.append(runner.model._factors['logit'])
+            seen.append(runner.model._factor)
 
     train(hooks=[Spy()], custom_hooks=[SCHEDULE])
     assert seen == [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
@@ -111,7 +110,7 @@ def test_an_epoch_is_one_of_all_processes(sampler, batches, monkeypatch):
 
     DistillationWeightHook(stop=1).before_train_iter(runner, 0)
 
-    model.set_distillation_weight.assert_called_once_with(0.0, None)
+    model.set_distillation_weight.assert_called_once_with(0.0)
 
 
 def test_a_stop_that_never_comes_is_said(monkeypatch):
