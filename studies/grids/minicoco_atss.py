@@ -1,0 +1,34 @@
+# An ATSS whose teacher is of another kind: a Faster R-CNN judges its boxes,
+# the predictions of a RetinaNet are matched to its own.
+# tools/make_minicoco.py makes the data, tools/train.py the teachers, into the
+# folders that configs/_base_/teachers name.
+_student = 'configs/minicoco/atss_r18-eighth_fpn_800_minicoco.py'
+
+dataset = 'minicoco, to ATSS'
+seeds = [0, 1, 2]
+baseline = 'student'
+cfg_options = {
+    'train_cfg.max_iters': 400,
+    'train_cfg.val_interval': 400,
+    'param_scheduler.1.end': 400,
+}
+rows = {
+    'student': dict(config=_student),
+    **{
+        f'{row}_from-{name}': dict(
+            **losses,
+            pair=dict(
+                student=_student,
+                teacher=f'configs/_base_/teachers/{name}_r18-half_fpn_'
+                'minicoco.py',
+            ),
+        )
+        for name in ('faster-rcnn', 'retinanet')
+        for row, losses in {
+            'wkd-f': dict(losses='wkd', places=['neck']),
+            'kd': dict(losses='kd'),
+            'wkd-l': dict(losses='wkd', places=['logit']),
+            'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
+        }.items()
+    },
+}
