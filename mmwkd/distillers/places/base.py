@@ -241,7 +241,7 @@ class ConfidentLogitPlace(LogitPlace):
     def rows(self, step: Step) -> LogitRows:
         """What is compared, with its weights."""
         student_logits, teacher_logits, same_box = self.logits(step)
-        target = teacher_logits.argmax(dim=1)
+        target = teacher_logits[:, : self.num_classes].argmax(dim=1)
         weights = object_probability(teacher_logits)
         if same_box is not None:
             weights = weights * same_box
