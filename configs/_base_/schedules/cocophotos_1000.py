@@ -1,0 +1,15 @@
+# 1000 iterations of batch 8 (4 epochs of the photographs)
+_base_ = './cocophotos_4000.py'
+
+max_iters = 1000
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min=1e-5,
+        by_epoch=False,
+        begin=50,
+        end=max_iters,
+    ),
+]

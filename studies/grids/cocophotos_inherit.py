@@ -1,0 +1,25 @@
+# Photographs of COCO: a YOLOX-nano of COCO teaches a YOLOX of MobileNetV2,
+# which starts with its teacher's neck and head. Before it: data and weights,
+# as docs/results.md lists them.
+dataset = 'cocophotos, YOLOX to YOLOX'
+seeds = [0, 1, 2]
+pair = dict(
+    student='configs/cocophotos/yolox_mobilenetv2_pafpn64_1000_cocophotos.py',
+    teacher='configs/_base_/teachers/yolox-nano_8xb8-300e_coco.py',
+)
+baseline = 'student'
+rows = {
+    'student': dict(config=pair['student']),
+    'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
+    'kd': dict(losses='kd'),
+    'wkd-l': dict(losses='wkd', places=['logit']),
+    **{
+        method: dict(losses=method, num_seeds=1)
+        for method in ('dkd',)
+    },
+    **{
+        method: dict(losses=method, places=['neck'], num_seeds=1)
+        for method in ('pkd', 'fitnet', 'cwd')
+    },
+    'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=1),
+}
