@@ -12,14 +12,9 @@ rows = {
     'student': dict(config=pair['student']),
     'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
     'kd': dict(losses='kd'),
-    'wkd-l': dict(losses='wkd', places=['logit']),
-    **{
-        method: dict(losses=method, num_seeds=1)
-        for method in ('dkd',)
-    },
-    **{
-        method: dict(losses=method, places=['neck'], num_seeds=1)
-        for method in ('pkd', 'fitnet', 'cwd')
-    },
+    'wkd-l': dict(losses='wkd', places=['logit'], num_seeds=1),
+    'dkd': dict(losses='dkd', num_seeds=1),
+    'pkd': dict(losses='pkd', places=['neck'], num_seeds=1),
+    'fitnet': dict(losses='fitnet', places=['neck'], num_seeds=1),
     'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=1),
 }
