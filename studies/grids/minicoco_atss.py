@@ -14,6 +14,15 @@ cfg_options = {
 }
 rows = {
     'student': dict(config=_student),
+    'box_from-retinanet': dict(
+        losses='box',
+        num_seeds=1,
+        pair=dict(
+            student=_student,
+            teacher='configs/_base_/teachers/retinanet_r18-half_fpn_'
+            'minicoco.py',
+        ),
+    ),
     **{
         f'{row}_from-{name}': dict(
             **losses,
