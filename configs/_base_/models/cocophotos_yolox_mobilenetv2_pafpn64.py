@@ -5,8 +5,6 @@
 # fetches the ImageNet weights.
 _base_ = './cocophotos_yolox-nano.py'
 
-_teacher = 'data/yolox_nano_coco_mmdet.pth'
-_norm = dict(type='FixedStatisticsBN', momentum=0.03, eps=0.001)
 model = dict(
     data_preprocessor=dict(
         mean=[123.675, 116.28, 103.53],
@@ -36,16 +34,20 @@ model = dict(
             out_channels=64,
             num_csp_blocks=1,
             use_depthwise=True,
-            norm_cfg=_norm,
+            norm_cfg=dict(type='FixedStatisticsBN', momentum=0.03, eps=0.001),
             init_cfg=dict(
-                type='Pretrained', checkpoint=_teacher, prefix='neck.'
+                type='Pretrained',
+                checkpoint='data/yolox_nano_coco_mmdet.pth',
+                prefix='neck.',
             ),
         ),
     ],
     bbox_head=dict(
-        norm_cfg=_norm,
+        norm_cfg=dict(type='FixedStatisticsBN', momentum=0.03, eps=0.001),
         init_cfg=dict(
-            type='Pretrained', checkpoint=_teacher, prefix='bbox_head.'
+            type='Pretrained',
+            checkpoint='data/yolox_nano_coco_mmdet.pth',
+            prefix='bbox_head.',
         ),
     ),
 )
