@@ -17,13 +17,8 @@ from mmwkd.functional.interrelation import (
 )
 from mmwkd.functional.logit_baselines import dkd_terms, kd_term
 from mmwkd.functional.logit_distillation import target_term, transport_term
-from mmwkd.functional.sigmoid import (
-    append_background,
-    joint_logit,
-)
-from mmwkd.functional.sinkhorn import (
-    sinkhorn_cost,
-)
+from mmwkd.functional.sigmoid import append_background, joint_logit
+from mmwkd.functional.sinkhorn import sinkhorn_cost
 
 __all__ = [
     'add_unrelated',

@@ -12,27 +12,21 @@ cfg_options = {
     'train_cfg.val_interval': 400,
     'param_scheduler.1.end': 400,
 }
+_pairs = {
+    name: dict(
+        student=_student,
+        teacher=f'configs/_base_/teachers/{name}_r18-half_fpn_minicoco.py',
+    )
+    for name in ('faster-rcnn', 'retinanet')
+}
 rows = {
     'student': dict(config=_student),
     'box_from-retinanet': dict(
-        losses='box',
-        num_seeds=1,
-        pair=dict(
-            student=_student,
-            teacher='configs/_base_/teachers/retinanet_r18-half_fpn_'
-            'minicoco.py',
-        ),
+        losses='box', num_seeds=1, pair=_pairs['retinanet']
     ),
     **{
-        f'{row}_from-{name}': dict(
-            **losses,
-            pair=dict(
-                student=_student,
-                teacher=f'configs/_base_/teachers/{name}_r18-half_fpn_'
-                'minicoco.py',
-            ),
-        )
-        for name in ('faster-rcnn', 'retinanet')
+        f'{row}_from-{name}': dict(**losses, pair=pair)
+        for name, pair in _pairs.items()
         for row, losses in {
             'wkd-f': dict(losses='wkd', places=['neck']),
             'kd': dict(losses='kd'),

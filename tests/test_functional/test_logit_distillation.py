@@ -147,6 +147,46 @@ def test_sinkhorn_approaches_exact_transport_as_reg_vanishes():
     assert biases[-1] < 0.02 * exact
 
 
+def log_domain_cost(student, teacher, cost, target, reg, num_iters):
+    """The same iterations by log-sum-exp, which has no guards."""
+    log_p, log_q = (
+        x.double().scatter(1, target[:, None], -torch.inf).log_softmax(1)
+        for x in (student, teacher)
+    )
+    kernel = -cost.double() / reg
+    log_u = torch.zeros_like(log_p).scatter(1, target[:, None], -torch.inf)
+    for _ in range(num_iters):
+        log_v = log_q - (log_u[:, :, None] + kernel).logsumexp(1)
+        log_u = log_p - (log_v[:, None] + kernel).logsumexp(2)
+    plan = (log_u[:, :, None] + kernel + log_v[:, None]).exp()
+    return (plan * cost).sum(dim=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ('ratio', 'error'),
+    [(8.6, 1e-3), (20.0, 0.2)],  # that of the default reg; the largest allowed
+)
+def test_the_gradient_is_that_of_the_log_domain_up_to_the_limit(ratio, error):
+    teacher = torch.randn(64, 81)
+    student = (2 * teacher + torch.randn(64, 81)).requires_grad_()
+    cost, target = interrelation_to_cost(torch.eye(81), 2.0), torch.arange(64)
+    reg = float(cost.max()) / ratio
+    plain = transport_term(
+        student,
+        2 * teacher,
+        cost,
+        target,
+        temperature=2.0,
+        reg=reg,
+        num_iters=20,
+    )
+    log = log_domain_cost(student / 2, teacher, cost, target, reg, 20)
+    plain, log = (
+        torch.autograd.grad(value.sum(), student)[0] for value in (plain, log)
+    )
+    assert (plain - log).norm() < error * log.norm()
+
+
 @pytest.mark.parametrize('num_rois', [1, 255, 256, 257, 600])
 def test_blocks_of_rois_do_not_show(num_rois):
     student, teacher, target = random_logits(num_rois, 5)

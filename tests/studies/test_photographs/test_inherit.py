@@ -9,6 +9,7 @@ import studies.photographs.inherit  # noqa: F401
 from tests.test_configs import CONFIGS
 
 MODEL = '_base_/models/cocophotos_{}.py'
+LEVELS = ((64, 8), (128, 16), (256, 32))  # channels and stride
 
 
 def model(name):
@@ -33,7 +34,7 @@ def test_the_student_has_the_teachers_neck_and_head(tmp_path):
 
     maps = tuple(
         torch.randn(2, channels, 64 // stride, 64 // stride)
-        for channels, stride in ((64, 8), (128, 16), (256, 32))
+        for channels, stride in LEVELS
     )
     # in training mode as in evaluation
     own, inherited = teacher.neck(maps), student.neck[1](maps)
@@ -54,6 +55,6 @@ def test_maps_get_the_channels_that_the_neck_takes():
     converted = convert(student.backbone(torch.randn(2, 3, 64, 64)))
     assert [tuple(each.shape) for each in converted] == [
         (2, channels, 64 // stride, 64 // stride)
-        for channels, stride in ((64, 8), (128, 16), (256, 32))
+        for channels, stride in LEVELS
     ]
     assert [each.shape[1] for each in neck(converted)] == [64, 64, 64]
