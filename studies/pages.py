@@ -11,7 +11,7 @@ import argparse
 import itertools
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -101,7 +101,7 @@ AGAIN = (
 # photographs, whose students have no RoIs: wkd-ln is wkd-l with wkd-f
 PHOTOGRAPHS = 'cocophotos, YOLOX to YOLOX'
 PHOTOGRAPHED = (
-    *('student', 'wkd-ln', 'kd', 'dkd', 'wkd-l'),
+    *('student', 'student_1450', 'wkd-ln', 'kd', 'dkd', 'wkd-l'),
     *('pkd', 'fitnet', 'wkd-f'),
 )
 # losses at their defaults, and where they were run with weights of their own:
@@ -131,6 +131,7 @@ GAINS = (
     'minicoco, untuned',
     'minicoco, Cascade R-CNN to RetinaNet',
     'minicoco, to ATSS',
+    'cocophotos, a quarter labelled',
 )
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'
@@ -143,6 +144,10 @@ BESIDE = {
     ),
 }
 # a method, its teacher, and the student alone for as long
+EQUAL_TIME_ON_PHOTOGRAPHS = tuple(
+    (PHOTOGRAPHS, method, 'teacher', 'student_1450')
+    for method in ('wkd-ln', 'kd')
+)
 EQUAL_TIME = (
     ('minicoco', 'wkd-lf', 'teacher', 'student_1360'),
     *(
@@ -199,6 +204,8 @@ def fill(page: str) -> str:
 
 def pictures() -> Iterator[tuple[str, bytes]]:
     """The pictures and their file names."""
+    photographs = _summary(PHOTOGRAPHS, PHOTOGRAPHED)
+    yield 'results_cocophotos.png', draw_comparison(photographs)
     for dataset in BESIDE:
         summary = _summary(dataset, (*MAIN, *NEAREST))
         yield f'results_{dataset}.png', draw_comparison(summary)
@@ -450,7 +457,7 @@ def _changes() -> str:
     return markdown_table(lines)
 
 
-def _equal_time() -> str:
+def _equal_time(comparisons: Sequence[tuple[str, ...]]) -> str:
     """What each method gains over the student alone for as long.
 
     The gap, too, is that of the student that trained longer.
@@ -459,7 +466,7 @@ def _equal_time() -> str:
         ('dataset', 'method', 'box AP', 'student alone for as long')
         + ('difference', '95 % interval', 'gap closed', 'seeds')
     ]
-    for dataset, method, teacher, longer in EQUAL_TIME:
+    for dataset, method, teacher, longer in comparisons:
         pair = _pair(dataset, method, longer)
         whole = _summary(dataset)
         ceilings = {row.name: row.ap.mean for row in whole.rows}
@@ -566,7 +573,8 @@ TABLES: dict[str, Callable[[], str]] = {
     'variants': partial(_comparison, 'minicoco', *VARIANTS),
     'variants, against': _changes,
     'same place': _same_place,
-    'equal time': _equal_time,
+    'equal time': partial(_equal_time, EQUAL_TIME),
+    'photographs, equal time': partial(_equal_time, EQUAL_TIME_ON_PHOTOGRAPHS),
     'stop': _stop,
     'second teacher': _again,
     'teachers': partial(_comparison, 'minicoco', *TEACHERS),

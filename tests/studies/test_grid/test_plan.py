@@ -220,7 +220,10 @@ def test_the_shipped_grids_fit_the_shipped_configs(path, tmp_path):
     ]
     if grid.teacher:
         made.append(grid.teacher.checkpoint)
-    made.append('data/mobilenetv2_imagenet.pth')
+    made += [
+        f'data/{weights}.pth'
+        for weights in ('mobilenetv2_imagenet', 'yolox_nano_coco_mmdet')
+    ]
     (tmp_path / 'data/coco_photos/images').mkdir(parents=True)
     made += [
         f'data/coco_photos/annotations/instances_{split}.json'
