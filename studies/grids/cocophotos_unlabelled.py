@@ -8,12 +8,23 @@ pair = dict(
     teacher='configs/_base_/teachers/yolox-nano_8xb8-300e_coco.py',
 )
 _quarter = dict(cfg_options={'train_dataloader.dataset.indices': 486})
+_unlabelled = (
+    'configs/cocophotos/wkd-ln_yolox_mobilenetv2-from-nano_'
+    'pafpn64_1000-unlabelled_cocophotos.py'
+)
 baseline = 'student'
 rows = {
     'student': dict(config=pair['student'], **_quarter),
     'wkd-ln': dict(losses='wkd', places=['logit', 'neck'], **_quarter),
-    'wkd-ln-unlabelled': dict(
-        config='configs/cocophotos/wkd-ln_yolox_mobilenetv2-from-nano_'
-        'pafpn64_1000-unlabelled_cocophotos.py'
+    'wkd-ln-unlabelled': dict(config=_unlabelled, num_seeds=1),
+    # a batch no larger than before, so fewer images with labels
+    'wkd-ln-unlabelled_2-of-8': dict(
+        config=_unlabelled,
+        cfg_options={
+            'train_dataloader.batch_size': 8,
+            'train_dataloader.sampler.batch_size': 8,
+            'train_dataloader.sampler.source_ratio': [1, 3],
+        },
+        num_seeds=2,
     ),
 }
