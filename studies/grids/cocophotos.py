@@ -16,7 +16,7 @@ rows = {
     'student': dict(config=pair['student']),
     'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
     'kd': dict(losses='kd'),
-    # as long as wkd-ln for 1000 iterations, which take 1.45 times the time
+    # nearly as long as wkd-ln, whose steps take 1.5 times the time
     'student_1450': dict(
         config=pair['student'],
         cfg_options={
