@@ -21,4 +21,13 @@ rows = {
     'pkd': dict(losses='pkd', places=['neck'], num_seeds=1),
     'fitnet': dict(losses='fitnet', places=['neck'], num_seeds=1),
     'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=1),
+    # as long as wkd-ln takes for 1000 iterations
+    'student_1300': dict(
+        config=pair['student'],
+        cfg_options={
+            'train_cfg.max_iters': 1300,
+            'train_cfg.val_interval': 1300,
+            'param_scheduler.1.end': 1300,
+        },
+    ),
 }
