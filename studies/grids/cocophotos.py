@@ -16,11 +16,6 @@ rows = {
     'student': dict(config=pair['student']),
     'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
     'kd': dict(losses='kd'),
-    'wkd-l': dict(losses='wkd', places=['logit'], num_seeds=1),
-    'dkd': dict(losses='dkd', num_seeds=1),
-    'pkd': dict(losses='pkd', places=['neck'], num_seeds=1),
-    'fitnet': dict(losses='fitnet', places=['neck'], num_seeds=1),
-    'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=1),
     # as long as wkd-ln takes for 1000 iterations
     'student_1300': dict(
         config=pair['student'],
@@ -30,4 +25,9 @@ rows = {
             'param_scheduler.1.end': 1300,
         },
     ),
+    'wkd-l': dict(losses='wkd', places=['logit'], num_seeds=1),
+    'dkd': dict(losses='dkd', num_seeds=1),
+    'pkd': dict(losses='pkd', places=['neck'], num_seeds=1),
+    'fitnet': dict(losses='fitnet', places=['neck'], num_seeds=1),
+    'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=1),
 }
