@@ -1,14 +1,15 @@
-# Labels for a quarter of the images: two of each batch are labelled, and six
-# have distillation terms only (docs/unlabelled.md).
+# Labels for a quarter of the images: each batch has eight labelled images as
+# before, and eight that have distillation terms only (docs/unlabelled.md).
 _base_ = './wkd-ln_yolox_mobilenetv2-from-nano_pafpn64_1000_cocophotos.py'
 
 labelled = _base_.train_dataloader.dataset
 train_dataloader = dict(
+    batch_size=16,
     sampler=dict(
         _delete_=True,
         type='MultiSourceSampler',
-        batch_size=8,
-        source_ratio=[1, 3],
+        batch_size=16,
+        source_ratio=[1, 1],
     ),
     dataset=dict(
         _delete_=True,
