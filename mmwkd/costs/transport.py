@@ -71,7 +71,28 @@ def transport_plans(
         Plans, float64; entry (r, i, j) moves from i to j, (R, K, K).
     """
     log_p, log_q = (_double(side).log() for side in (source, sink))  # (R, K)
-    log_kernel = -_double(cost) / reg
+    return plans_of_logs(
+        log_p,
+        log_q,
+        -_double(cost) / reg,
+        excluded=excluded,
+        num_iters=num_iters,
+    )
+
+
+def plans_of_logs(
+    log_p: Tensor,
+    log_q: Tensor,
+    log_kernel: Tensor,
+    *,
+    excluded: Tensor | None,
+    num_iters: int,
+) -> Tensor:
+    """Plans (R, K, K) of :func:`transport_plans`, with gradients.
+
+    Logarithms of source and sink are of shape (R, K), that of the kernel is
+    of (K, K).
+    """
     log_u = torch.zeros_like(log_p)
     if excluded is not None:
         log_u.scatter_(1, excluded[:, None].long(), -torch.inf)

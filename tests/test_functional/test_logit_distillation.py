@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from mmwkd.costs.transport import plans_of_logs
 from mmwkd.functional import (
     interrelation_to_cost,
     sinkhorn_cost,
@@ -153,12 +154,13 @@ def log_domain_cost(student, teacher, cost, target, reg, num_iters):
         x.double().scatter(1, target[:, None], -torch.inf).log_softmax(1)
         for x in (student, teacher)
     )
-    kernel = -cost.double() / reg
-    log_u = torch.zeros_like(log_p).scatter(1, target[:, None], -torch.inf)
-    for _ in range(num_iters):
-        log_v = log_q - (log_u[:, :, None] + kernel).logsumexp(1)
-        log_u = log_p - (log_v[:, None] + kernel).logsumexp(2)
-    plan = (log_u[:, :, None] + kernel + log_v[:, None]).exp()
+    plan = plans_of_logs(
+        log_p,
+        log_q,
+        -cost.double() / reg,
+        excluded=target,
+        num_iters=num_iters,
+    )
     return (plan * cost).sum(dim=(1, 2))
 
 
