@@ -16,7 +16,11 @@ from mmwkd.distillers.places.base import (
     Step,
     Terms,
 )
-from mmwkd.distillers.places.box import MatchedBoxPlace, RoIBoxPlace
+from mmwkd.distillers.places.box import (
+    LocationBoxPlace,
+    MatchedBoxPlace,
+    RoIBoxPlace,
+)
 from mmwkd.distillers.places.box_logits import BoxLogitPlace
 from mmwkd.distillers.places.location_logits import LocationLogitPlace
 from mmwkd.distillers.places.matched_logits import MatchedLogitPlace
@@ -61,6 +65,7 @@ for _kind in (
     NeckPlace,
     RoIPlace,
     RoIBoxPlace,
+    LocationBoxPlace,
     MatchedBoxPlace,
 ):
     register_place(_kind)

@@ -1,6 +1,7 @@
-"""Compare boxes: of the same foreground RoIs, or of matched predictions.
+"""Compare boxes: of the same RoIs or locations, or of matched predictions.
 
-Shapes: N images, R RoIs or matches, C foreground categories.
+Shapes: N images, R RoIs, locations or matches, A anchors per point, (H, W) a
+level's points, C foreground categories.
 """
 
 import math
@@ -14,9 +15,11 @@ from torch import Tensor
 from mmwkd.distillers.alignment import (
     DetectorPair,
     check_roi_heads,
+    check_same_size,
     common_classes,
 )
 from mmwkd.distillers.capture import RoIStage, box_heads
+from mmwkd.distillers.categories import category_logits
 from mmwkd.distillers.matching import check_matching
 from mmwkd.distillers.places.base import (
     Needs,
@@ -26,7 +29,19 @@ from mmwkd.distillers.places.base import (
     object_probability,
     weighted_means,
 )
-from mmwkd.distillers.predictions import deltas_of_label, pick, prediction_head
+from mmwkd.distillers.places.location_logits import (
+    check_dense_heads,
+    common_maps,
+)
+from mmwkd.distillers.predictions import (
+    Predictions,
+    check_predictions,
+    deltas_of_label,
+    most_confident,
+    pick,
+    prediction_head,
+    rows_of,
+)
 from mmwkd.distillers.teacher import TeacherStage, matching_stage
 from mmwkd.functional.checks import check_at_least
 from mmwkd.losses import DistillationLoss
@@ -104,18 +119,93 @@ class RoIBoxPlace(_BoxPlace):
         return weighted_means(self.loss, terms, weights, total)
 
 
-class MatchedBoxPlace(_BoxPlace):
+class _PredictedBoxPlace(_BoxPlace):
+    """Boxes that both predict, by what the teacher's are worth to it.
+
+    The student's box is coded by the teacher's, which is thereby all zeros.
+    """
+
+    needs = Needs(student_predictions=True, teacher_predictions=True)
+
+    def _compare(
+        self, boxes: Tensor, references: Tensor, weights: Tensor
+    ) -> list[Terms]:
+        """One part for all boxes (N, R, 4), with weights (N, R)."""
+        deltas = offsets(boxes.flatten(0, 1), references.flatten(0, 1))
+        terms = self.loss.terms(deltas, torch.zeros_like(deltas))
+        total = reduce_mean(weights.sum())
+        return [weighted_means(self.loss, terms, weights.flatten(), total)]
+
+
+class LocationBoxPlace(_PredictedBoxPlace):
+    """Boxes of dense heads where the teacher is most confident of an object.
+
+    Args:
+        max_locations: Locations of each image that are compared.
+    """
+
+    title = 'box_loss between dense detectors'
+    share = 0.6
+
+    def __init__(
+        self,
+        loss: DistillationLoss,
+        pair: DetectorPair,
+        *,
+        max_locations: int = 512,
+    ) -> None:
+        super().__init__(loss, pair)
+        check_at_least(1, max_locations=max_locations)
+        self._max_locations = max_locations
+        check_same_size(pair, self.title)
+
+    @classmethod
+    def check(cls, pair: DetectorPair) -> None:
+        """Both must predict boxes at the same locations."""
+        check_dense_heads(pair)
+        check_predictions('student', pair.student)
+        check_predictions('teacher', pair.teacher.detector)
+
+    def compare(self, step: Step) -> list[Terms]:
+        """One part for all locations together."""
+        student, teacher = step.student.predictions, step.teacher.predictions
+        assert student is not None  # the place needs them
+        assert teacher is not None
+        _, scores = common_maps(student.scores, teacher.scores)
+        index = most_confident(scores, self._num_classes, self._max_locations)
+        logits = category_logits(rows_of(scores, index), self._num_classes)
+        boxes, references = (
+            rows_of(maps, index)
+            for maps in common_maps(_box_maps(student), _box_maps(teacher))
+        )
+        return self._compare(boxes, references, object_probability(logits))
+
+
+def _box_maps(predictions: Predictions) -> list[Tensor]:
+    """Boxes of each level, of shape (N, A, 4, H, W), as scores are."""
+    sizes = [
+        (height, width, anchors)
+        for _, anchors, _, height, width in (
+            scores.shape for scores in predictions.scores
+        )
+    ]
+    levels = predictions.boxes.split([math.prod(size) for size in sizes], 1)
+    return [
+        boxes.unflatten(1, size).permute(0, 3, 4, 1, 2)
+        for boxes, size in zip(levels, sizes, strict=True)
+    ]
+
+
+class MatchedBoxPlace(_PredictedBoxPlace):
     """Boxes of the teacher's predictions and the student's closest.
 
-    The matches are those of ``logit_loss``, with the same weights. The
-    student's box is coded by the teacher's, which is thereby all zeros.
+    The matches are those of ``logit_loss``, with the same weights.
 
     Args:
         max_matches: Predictions of the teacher for each image.
     """
 
     title = 'box_loss of matched predictions'
-    needs = Needs(student_predictions=True, teacher_predictions=True)
 
     def __init__(
         self,
@@ -143,14 +233,11 @@ class MatchedBoxPlace(_BoxPlace):
     def compare(self, step: Step) -> list[Terms]:
         """One part for all matches together."""
         met = step.matches(self._num_classes, self._max_matches)
-        deltas = offsets(
-            pick(met.student.boxes, met.student_index).flatten(0, 1),
-            pick(met.teacher.boxes, met.teacher_index).flatten(0, 1),
+        return self._compare(
+            pick(met.student.boxes, met.student_index),
+            pick(met.teacher.boxes, met.teacher_index),
+            object_probability(met.teacher_logits) * met.same_box,
         )
-        terms = self.loss.terms(deltas, torch.zeros_like(deltas))
-        weights = object_probability(met.teacher_logits) * met.same_box
-        total = reduce_mean(weights.sum())
-        return [weighted_means(self.loss, terms, weights.flatten(), total)]
 
 
 def _coders(role: str, heads: tuple) -> list[DeltaXYWHBBoxCoder]:

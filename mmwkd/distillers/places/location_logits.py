@@ -106,7 +106,7 @@ def confident_locations(
     without waiting for the device. Where the images of one are padded
     further, the rest is cut off.
     """
-    student_maps, teacher_maps = _common(student_scores, teacher_scores)
+    student_maps, teacher_maps = common_maps(student_scores, teacher_scores)
     index = most_confident(teacher_maps, num_classes, max_locations)
     student_logits, teacher_logits = (
         category_logits(rows_of(maps, index).flatten(0, 1), num_classes)
@@ -115,10 +115,10 @@ def confident_locations(
     return student_logits, teacher_logits
 
 
-def _common(
+def common_maps(
     student: Sequence[Tensor], teacher: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The part of each level that both have."""
+    """The part of each level (..., H, W) that both have."""
     sizes = [
         tuple(map(min, each.shape[-2:], other.shape[-2:]))
         for each, other in zip(student, teacher, strict=True)
