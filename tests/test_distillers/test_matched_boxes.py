@@ -1,6 +1,7 @@
-"""Boxes of predictions that meet, of detectors without RoIs in common."""
+"""Boxes of predictions: of the same locations, or of those that meet."""
 
 import copy
+from dataclasses import replace
 from pkgutil import resolve_name
 
 import pytest
@@ -9,7 +10,14 @@ from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmengine.logging import MessageHub
 from torch.testing import assert_close
 
-from mmwkd.distillers.places.box import offsets
+from mmwkd.distillers import places
+from mmwkd.distillers.places.box import (
+    LocationBoxPlace,
+    MatchedBoxPlace,
+    RoIBoxPlace,
+    offsets,
+)
+from mmwkd.functional import smooth_l1_term
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
 from tests.test_families import tiny
 
@@ -17,7 +25,7 @@ from .test_matched_logits import trained
 
 KEY = 'loss_l1_box_delta'
 # heads that code their boxes in different ways
-CONFIGS = [
+DENSE = [
     'retinanet/retinanet_r50_fpn_1x_coco.py',
     'vfnet/vfnet_r50_fpn_1x_coco.py',
     'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
@@ -28,6 +36,9 @@ CONFIGS = [
     'sabl/sabl-retinanet_r50_fpn_1x_coco.py',
     'yolox/yolox_tiny_8xb8-300e_coco.py',
     'yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py',
+]
+CONFIGS = [
+    *DENSE,
     'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
     'sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py',
 ]
@@ -76,11 +87,35 @@ def first_epoch():
     hub.pop_info('epoch')
 
 
+@pytest.fixture
+def matching(monkeypatch):
+    """Boxes of dense heads are matched too, as if locations differed."""
+    kinds = [kind for kind in places._KINDS if kind is not LocationBoxPlace]
+    monkeypatch.setattr(places, '_KINDS', kinds)
+
+
 @pytest.mark.usefixtures('first_epoch')
+@pytest.mark.parametrize('config', DENSE)
+def test_boxes_of_every_coding_learn_at_locations(config, build_box, step):
+    distiller = build_equal(config, build_box)
+    assert isinstance(distiller._places['box'], LocationBoxPlace)
+    check_learning(distiller, step)
+
+
+@pytest.mark.usefixtures('first_epoch', 'matching')
 @pytest.mark.parametrize('config', CONFIGS)
-def test_boxes_of_every_coding_learn(config, build_box, step):
+def test_boxes_of_every_coding_learn_where_they_meet(config, build_box, step):
+    distiller = build_equal(config, build_box)
+    assert isinstance(distiller._places['box'], MatchedBoxPlace)
+    check_learning(distiller, step)
+
+
+def build_equal(config, build_box):
     model = tiny(config, factor=8)
-    distiller = build_box(model, copy.deepcopy(model))
+    return build_box(model, copy.deepcopy(model))
+
+
+def check_learning(distiller, step):
     trained(distiller.student)
     distiller.teacher.load_state_dict(distiller.student.state_dict())
     assert step(distiller)[KEY].abs() < 1e-5
@@ -115,6 +150,7 @@ def test_a_teacher_with_rois_has_boxes_for_a_dense_student(
     assert head.retina_cls.weight.grad is None
 
 
+@pytest.mark.usefixtures('matching')
 def test_boxes_that_do_not_meet_are_an_exact_0_in_the_graph(build_box, step):
     distiller = build_box(tiny_retinanet(), tiny_retinanet())
     bias = distiller.teacher.bbox_head.retina_reg.bias
@@ -163,3 +199,70 @@ def test_boxes_without_deltas_are_refused(build_box):
             tiny_retinanet(),
             box_loss=dict(type='BoxDistillationLoss', background_weight=0.5),
         )
+
+
+def test_each_pair_has_its_kind_of_boxes(build_box):
+    dense, two_stage = tiny_retinanet(), tiny_faster_rcnn()
+    for pair, kind in (
+        ((dense, dense), LocationBoxPlace),
+        ((two_stage, two_stage), RoIBoxPlace),
+        ((dense, two_stage), MatchedBoxPlace),
+    ):
+        assert type(build_box(*pair)._places['box']) is kind
+    with pytest.raises(ValueError, match='max_locations must be at least 1'):
+        build_box(dense, dense, max_locations=0)
+
+
+def test_locations_count_by_their_objects_and_padding_does_not(
+    build_box, monkeypatch, step
+):
+    distiller = build_box(tiny_retinanet(), tiny_retinanet(), max_locations=7)
+    place = distiller._places['box']
+    seen = []
+    compare = place.compare
+    monkeypatch.setattr(
+        place, 'compare', lambda step: seen.append(step) or compare(step)
+    )
+    loss = step(distiller)[KEY]
+
+    student, teacher = seen[0].student.predictions, seen[0].teacher.predictions
+    index = teacher.most_confident(3, 7)
+    images = torch.arange(len(index))[:, None]
+    deltas = offsets(
+        student.boxes[images, index].flatten(0, 1),
+        teacher.boxes[images, index].flatten(0, 1),
+    )
+    terms = smooth_l1_term(deltas, torch.zeros_like(deltas), beta=1.0)
+    # of sigmoids with a background of logit 0
+    weights = 1 - 1 / (1 + teacher.rows(index).exp().sum(dim=2)).flatten()
+    expected = (weights * terms).sum() / weights.sum().clamp(min=1)
+    assert_close(loss, expected)
+
+    wider = replace(teacher, **padded(teacher))
+    made = seen[0]._replace(
+        teacher=replace(seen[0].teacher, predictions=wider)
+    )
+    (part,) = compare(made)
+    assert_close(part['delta'], expected)
+
+
+def padded(predictions):
+    """Scores and boxes of maps with a column and two rows more."""
+    maps = [
+        [torch.nn.functional.pad(x, (0, 1, 0, 2), value=9.0) for x in levels]
+        for levels in (predictions.scores, box_maps(predictions))
+    ]
+    rows = [x.permute(0, 3, 4, 1, 2).flatten(1, 3) for x in maps[1]]
+    return dict(scores=tuple(maps[0]), boxes=torch.cat(rows, dim=1))
+
+
+def box_maps(predictions):
+    first = 0
+    for scores in predictions.scores:
+        _, anchors, _, height, width = scores.shape
+        last = first + height * width * anchors
+        level = predictions.boxes[:, first:last]
+        yield level.reshape(-1, height, width, anchors, 4).permute(
+            0, 3, 4, 1, 2
+        )
+        first = last
