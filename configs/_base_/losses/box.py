@@ -1,2 +1,2 @@
-# The boxes of foreground RoIs
+# The boxes of foreground RoIs, of dense locations or of matched predictions
 box_loss = dict(type='BoxDistillationLoss')
