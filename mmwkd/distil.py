@@ -34,6 +34,7 @@ from mmwkd.configs import (
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.places import Place, build_places
+from mmwkd.distillers.places.box import LocationBoxPlace
 from mmwkd.distillers.teacher import build_teacher
 from mmwkd.files import atomic_write
 from mmwkd.quiet import quiet
@@ -112,8 +113,10 @@ def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
     """Choose places by trying them, with the recommended losses, on a pair.
 
     Class logits are compared wherever they can be; of the maps, those of
-    RoIs rather than those of the necks. Beside the places, by their entries
-    in a distiller's config, is why others cannot be compared.
+    RoIs rather than those of the necks; boxes at the same locations alone,
+    since elsewhere they were worth next to nothing (docs/results.md). Beside
+    the places, by their entries in a distiller's config, is why others
+    cannot be compared.
     """
     places: dict[str, Place] = {}
     refused: dict[str, str] = {}
@@ -124,6 +127,9 @@ def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
             refused[name] = str(error)
     if 'roi_loss' in places:
         places.pop('neck_loss', None)
+    if not isinstance(places.get('box_loss'), LocationBoxPlace):
+        places.pop('box_loss', None)
+        refused.pop('box_loss', None)
     if not places:
         reasons = '; '.join(f'{name}: {why}' for name, why in refused.items())
         raise ValueError(f'the detectors cannot be compared: {reasons}')
@@ -131,8 +137,12 @@ def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
 
 
 def recommended() -> dict[str, Any]:
-    """The losses of WKD by their entries, as the shipped configs have them."""
-    return Config.fromfile(LOSSES / 'wkd.py').to_dict()
+    """Losses by their entries, as the shipped configs have them."""
+    return {
+        entry: loss
+        for name in ('wkd.py', 'box.py')
+        for entry, loss in Config.fromfile(LOSSES / name).to_dict().items()
+    }
 
 
 _CLASSIC = """\
@@ -206,7 +216,8 @@ def config_text(
 def _what(place: Place) -> str:
     """What a place compares, for people."""
     if place.compares != 'features':
-        return f'class logits {place.title.partition(" ")[2]}'.strip()
+        compared = 'boxes' if place.compares == 'boxes' else 'class logits'
+        return f'{compared} {place.title.partition(" ")[2]}'.strip()
     return 'RoIAlign maps' if place.entry == 'roi' else f'{place.entry} maps'
 
 
@@ -330,7 +341,7 @@ def _sizes(
         )
         strides = [str(level.stride) for level in getattr(place, 'levels', ())]
         return student, teacher, f'levels of stride {", ".join(strides)}'
-    if trial.rows is None:
+    if place.compares == 'boxes' or trial.rows is None:
         return '', '', ''
     cost = getattr(place.loss, 'cost', 'none')
     row = f'{trial.rows[0]} rows of {trial.images} images, cost: {cost}'

@@ -92,9 +92,9 @@ class DetectorDistiller(BaseDetector):
               ``dict(norm_cfg=dict(type='BN'))``) to always have one.
             - ``roi_adapter``: The same for RoIAlign maps.
             - ``max_locations``: Between dense heads, the locations of each
-              image whose logits are compared: those where the teacher is most
-              confident of an object, weighted with its confidence. 512 by
-              default.
+              image whose logits and boxes are compared: those where the
+              teacher is most confident of an object, weighted with its
+              confidence. 512 by default.
             - ``max_boxes``: Where the teacher alone has a RoI head, the boxes
               of each image that the student is most confident of, whose
               logits are compared. 128 by default.
