@@ -101,8 +101,8 @@ AGAIN = (
 # photographs, whose students have no RoIs: wkd-ln is wkd-l with wkd-f
 PHOTOGRAPHS = 'cocophotos, YOLOX to YOLOX'
 PHOTOGRAPHED = (
-    *('student', 'student_1450', 'wkd-ln', 'kd', 'dkd', 'wkd-l'),
-    *('pkd', 'fitnet', 'wkd-f'),
+    *('student', 'student_1450', 'wkd-ln', 'wkd-lnb', 'wkd-lb', 'kd', 'kd-b'),
+    *('dkd', 'wkd-l', 'pkd', 'fitnet', 'wkd-f'),
 )
 # losses at their defaults, and where they were run with weights of their own:
 # datasets and rows
@@ -118,6 +118,14 @@ UNTUNED = {
         ('minicoco, untuned pairs', 'cascade_wkd-lf'),
         ('minicoco, Cascade R-CNN', 'wkd-lf_from-cascade-r18-half'),
     ),
+    'iconcoco Faster R-CNN, `wkd-lf`': (
+        ('iconcoco, untuned', 'wkd-lf'),
+        ('iconcoco, untuned', 'wkd-lf_weights'),
+    ),
+    'iconcoco Faster R-CNN, `fitnet-roi`': (
+        ('iconcoco, untuned', 'fitnet-roi'),
+        ('iconcoco', 'fitnet-roi'),
+    ),
     'RetinaNet, `wkd-ln`': (
         ('minicoco, untuned pairs', 'retinanet_wkd-ln'),
         ('minicoco, RetinaNet', 'reference_wkd-lf'),
@@ -129,6 +137,7 @@ UNTUNED = {
 }
 GAINS = (
     'minicoco, untuned',
+    'iconcoco, untuned',
     'minicoco, Cascade R-CNN to RetinaNet',
     'minicoco, to ATSS',
     'cocophotos, a quarter labelled',

@@ -15,10 +15,11 @@ baseline = 'student'
 rows = {
     'student': dict(config=pair['student']),
     'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
-    # boxes too, at the same locations
-    'wkd-lb': dict(losses=('wkd', 'box'), places=['logit', 'box']),
     'kd': dict(losses='kd'),
-    'kd-b': dict(losses=('kd', 'box')),
+    # boxes too, at the same locations
+    'wkd-lnb': dict(losses=('wkd', 'box'), places=['logit', 'neck', 'box']),
+    'wkd-lb': dict(losses=('wkd', 'box'), places=['logit', 'box']),
+    'kd-b': dict(losses=('kd', 'box'), num_seeds=1),
     # nearly as long as wkd-ln, whose steps take 1.5 times the time
     'student_1450': dict(
         config=pair['student'],

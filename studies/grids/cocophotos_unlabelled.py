@@ -16,6 +16,12 @@ baseline = 'student'
 rows = {
     'student': dict(config=pair['student'], **_quarter),
     'wkd-ln': dict(losses='wkd', places=['logit', 'neck'], **_quarter),
+    'wkd-lnb': dict(
+        losses=('wkd', 'box'),
+        places=['logit', 'neck', 'box'],
+        num_seeds=1,
+        **_quarter,
+    ),
     'wkd-ln-unlabelled': dict(config=_unlabelled, num_seeds=1),
     # a batch no larger than before, so fewer images with labels
     'wkd-ln-unlabelled_2-of-8': dict(

@@ -23,5 +23,10 @@ rows = {
     'retinanet_wkd-ln': dict(
         losses='wkd', places=['logit', 'neck'], pair=_retinanet
     ),
+    'retinanet_wkd-lnb': dict(
+        losses=('wkd', 'box'),
+        places=['logit', 'neck', 'box'],
+        pair=_retinanet,
+    ),
     'retinanet_kd': dict(losses='kd', pair=_retinanet),
 }
