@@ -34,7 +34,6 @@ from mmwkd.configs import (
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.places import Place, build_places
-from mmwkd.distillers.places.box import LocationBoxPlace
 from mmwkd.distillers.teacher import build_teacher
 from mmwkd.files import atomic_write
 from mmwkd.quiet import quiet
@@ -113,10 +112,8 @@ def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
     """Choose places by trying them, with the recommended losses, on a pair.
 
     Class logits are compared wherever they can be; of the maps, those of
-    RoIs rather than those of the necks; boxes at the same locations alone,
-    since elsewhere they were worth next to nothing (docs/results.md). Beside
-    the places, by their entries in a distiller's config, is why others
-    cannot be compared.
+    RoIs rather than those of the necks. Beside the places, by their entries
+    in a distiller's config, is why others cannot be compared.
     """
     places: dict[str, Place] = {}
     refused: dict[str, str] = {}
@@ -127,9 +124,6 @@ def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
             refused[name] = str(error)
     if 'roi_loss' in places:
         places.pop('neck_loss', None)
-    if not isinstance(places.get('box_loss'), LocationBoxPlace):
-        places.pop('box_loss', None)
-        refused.pop('box_loss', None)
     if not places:
         reasons = '; '.join(f'{name}: {why}' for name, why in refused.items())
         raise ValueError(f'the detectors cannot be compared: {reasons}')
@@ -137,12 +131,8 @@ def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
 
 
 def recommended() -> dict[str, Any]:
-    """Losses by their entries, as the shipped configs have them."""
-    return {
-        entry: loss
-        for name in ('wkd.py', 'box.py')
-        for entry, loss in Config.fromfile(LOSSES / name).to_dict().items()
-    }
+    """The losses of WKD by their entries, as the shipped configs have them."""
+    return Config.fromfile(LOSSES / 'wkd.py').to_dict()
 
 
 _CLASSIC = """\

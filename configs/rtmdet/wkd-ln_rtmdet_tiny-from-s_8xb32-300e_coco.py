@@ -2,7 +2,6 @@ _base_ = [
     'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
     '../_base_/teachers/rtmdet_s_8xb32-300e_coco.py',
     '../_base_/losses/wkd.py',
-    '../_base_/losses/box.py',
 ]
 
 default_hooks = dict(
@@ -17,7 +16,6 @@ model = dict(
     teacher=_base_.teacher,
     logit_loss=_base_.logit_loss,
     neck_loss=_base_.neck_loss,
-    box_loss=_base_.box_loss,
 )
 # 8 x 32 images; mmdet's config inherits the 16 of other detectors
 auto_scale_lr = dict(base_batch_size=256)
