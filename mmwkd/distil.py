@@ -34,6 +34,7 @@ from mmwkd.configs import (
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.places import Place, build_places
+from mmwkd.distillers.places.box import LocationBoxPlace
 from mmwkd.distillers.teacher import build_teacher
 from mmwkd.files import atomic_write
 from mmwkd.quiet import quiet
@@ -111,9 +112,10 @@ def silent() -> Iterator[None]:
 def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
     """Choose places by trying them, with the recommended losses, on a pair.
 
-    Class logits are compared wherever they can be; of the maps, those of
-    RoIs rather than those of the necks. Beside the places, by their entries
-    in a distiller's config, is why others cannot be compared.
+    Class logits are compared wherever they can be; beside them boxes at the
+    same locations, or else maps, those of RoIs rather than those of the necks
+    (docs/results.md). Beside the places, by their entries in a distiller's
+    config, is why others cannot be compared.
     """
     places: dict[str, Place] = {}
     refused: dict[str, str] = {}
@@ -122,7 +124,11 @@ def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
             (places[name],) = build_places({name: loss}, pair).values()
         except ValueError as error:
             refused[name] = str(error)
-    if 'roi_loss' in places:
+    same_locations = isinstance(places.get('box_loss'), LocationBoxPlace)
+    if not same_locations:
+        places.pop('box_loss', None)
+        refused.pop('box_loss', None)
+    if same_locations or 'roi_loss' in places:
         places.pop('neck_loss', None)
     if not places:
         reasons = '; '.join(f'{name}: {why}' for name, why in refused.items())
@@ -131,8 +137,12 @@ def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
 
 
 def recommended() -> dict[str, Any]:
-    """The losses of WKD by their entries, as the shipped configs have them."""
-    return Config.fromfile(LOSSES / 'wkd.py').to_dict()
+    """Losses by their entries, as the shipped configs have them."""
+    return {
+        entry: loss
+        for name in ('wkd.py', 'box.py')
+        for entry, loss in Config.fromfile(LOSSES / name).to_dict().items()
+    }
 
 
 _CLASSIC = """\

@@ -155,7 +155,7 @@ BESIDE = {
 # a method, its teacher, and the student alone for as long
 EQUAL_TIME_ON_PHOTOGRAPHS = tuple(
     (PHOTOGRAPHS, method, 'teacher', 'student_1450')
-    for method in ('wkd-ln', 'kd')
+    for method in ('wkd-lb', 'wkd-ln', 'kd')
 )
 EQUAL_TIME = (
     ('minicoco', 'wkd-lf', 'teacher', 'student_1360'),

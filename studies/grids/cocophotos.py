@@ -17,7 +17,9 @@ rows = {
     'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
     'kd': dict(losses='kd'),
     # boxes too, at the same locations
-    'wkd-lnb': dict(losses=('wkd', 'box'), places=['logit', 'neck', 'box']),
+    'wkd-lnb': dict(
+        losses=('wkd', 'box'), places=['logit', 'neck', 'box'], num_seeds=2
+    ),
     'wkd-lb': dict(losses=('wkd', 'box'), places=['logit', 'box']),
     'kd-b': dict(losses=('kd', 'box'), num_seeds=1),
     # nearly as long as wkd-ln, whose steps take 1.5 times the time
@@ -29,7 +31,7 @@ rows = {
             'param_scheduler.1.end': 1450,
         },
     ),
-    'wkd-l': dict(losses='wkd', places=['logit'], num_seeds=1),
+    'wkd-l': dict(losses='wkd', places=['logit'], num_seeds=2),
     'dkd': dict(losses='dkd', num_seeds=1),
     'pkd': dict(losses='pkd', places=['neck'], num_seeds=1),
     'fitnet': dict(losses='fitnet', places=['neck'], num_seeds=1),

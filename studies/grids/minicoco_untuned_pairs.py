@@ -28,5 +28,8 @@ rows = {
         places=['logit', 'neck', 'box'],
         pair=_retinanet,
     ),
+    'retinanet_wkd-lb': dict(
+        losses=('wkd', 'box'), places=['logit', 'box'], pair=_retinanet
+    ),
     'retinanet_kd': dict(losses='kd', pair=_retinanet),
 }

@@ -54,14 +54,15 @@ def test_two_stage_detectors_are_compared_by_rois(tmp_path, capsys):
     assert 'loading annotations' not in printed
 
 
-def test_dense_detectors_are_compared_by_locations_and_necks(tmp_path, capsys):
+def test_dense_detectors_are_compared_by_locations(tmp_path, capsys):
     words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_retinanet))
     code, printed = run(words, capsys)
     assert code == 0, printed
     model = Config.fromfile(tmp_path / 'distilled.py').model
     assert model.logit_loss == dict(type='WKDLogitLoss')
-    assert model.neck_loss == dict(type='WKDFeatureLoss')
-    assert 'neck maps, levels of stride 8, 16, 32, 64, 128' in printed
+    assert model.box_loss == dict(type='BoxDistillationLoss')
+    assert 'neck_loss' not in model
+    assert 'BoxDistillationLoss on boxes between dense detectors' in printed
 
 
 def test_other_pairs_are_compared_by_what_they_share(tmp_path, capsys):
@@ -69,6 +70,8 @@ def test_other_pairs_are_compared_by_what_they_share(tmp_path, capsys):
     code, printed = run([*words, '--dry-run'], capsys)
     assert code == 0, printed
     assert 'neck_loss=dict(' in printed
+    assert 'neck maps, levels of stride' in printed
+    assert 'box_loss' not in printed
     assert not (tmp_path / 'distilled.py').exists()
 
 
@@ -81,7 +84,7 @@ def test_a_place_of_ones_own_is_found(tmp_path, capsys, monkeypatch):
         'recommended',
         lambda: dict(box_loss=dict(type='BoxDistillationLoss')),
     )
-    words = write_pair(tmp_path, tiny_faster_rcnn(), wider(tiny_faster_rcnn))
+    words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_retinanet))
     code, printed = run([*words, '--dry-run'], capsys)
     assert code == 0, printed
     assert "box_loss=dict(type='BoxDistillationLoss')" in printed
