@@ -138,11 +138,11 @@ def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
 
 def recommended() -> dict[str, Any]:
     """Losses by their entries, as the shipped configs have them."""
-    return {
-        entry: loss
+    wkd, box = (
+        Config.fromfile(LOSSES / name).to_dict()
         for name in ('wkd.py', 'box.py')
-        for entry, loss in Config.fromfile(LOSSES / name).to_dict().items()
-    }
+    )
+    return wkd | box
 
 
 _CLASSIC = """\

@@ -15,7 +15,6 @@ from torch import Tensor
 from mmwkd.distillers.alignment import (
     DetectorPair,
     check_roi_heads,
-    check_same_size,
     common_classes,
 )
 from mmwkd.distillers.capture import RoIStage, box_heads
@@ -30,7 +29,7 @@ from mmwkd.distillers.places.base import (
     weighted_means,
 )
 from mmwkd.distillers.places.location_logits import (
-    check_dense_heads,
+    LocationPlace,
     common_maps,
 )
 from mmwkd.distillers.predictions import (
@@ -137,32 +136,16 @@ class _PredictedBoxPlace(_BoxPlace):
         return [weighted_means(self.loss, terms, weights.flatten(), total)]
 
 
-class LocationBoxPlace(_PredictedBoxPlace):
-    """Boxes of dense heads where the teacher is most confident of an object.
-
-    Args:
-        max_locations: Locations of each image that are compared.
-    """
+class LocationBoxPlace(LocationPlace, _PredictedBoxPlace):
+    """Boxes of the teacher's most confident locations."""
 
     title = 'box_loss between dense detectors'
     share = 0.6
 
-    def __init__(
-        self,
-        loss: DistillationLoss,
-        pair: DetectorPair,
-        *,
-        max_locations: int = 512,
-    ) -> None:
-        super().__init__(loss, pair)
-        check_at_least(1, max_locations=max_locations)
-        self._max_locations = max_locations
-        check_same_size(pair, self.title)
-
     @classmethod
     def check(cls, pair: DetectorPair) -> None:
         """Both must predict boxes at the same locations."""
-        check_dense_heads(pair)
+        super().check(pair)
         check_predictions('student', pair.student)
         check_predictions('teacher', pair.teacher.detector)
 

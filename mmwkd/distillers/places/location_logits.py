@@ -12,21 +12,23 @@ from torch import Tensor
 
 from mmwkd.distillers.alignment import DetectorPair, check_same_size
 from mmwkd.distillers.categories import category_logits, check_dense_head
-from mmwkd.distillers.places.base import ConfidentLogitPlace, Needs, Step
+from mmwkd.distillers.places.base import (
+    ConfidentLogitPlace,
+    Needs,
+    Place,
+    Step,
+)
 from mmwkd.distillers.predictions import most_confident, rows_of
 from mmwkd.functional.checks import check_at_least
 from mmwkd.losses import DistillationLoss
 
 
-class LocationLogitPlace(ConfidentLogitPlace):
-    """Class logits where the teacher is most confident of an object.
+class LocationPlace(Place):
+    """Compares dense heads where the teacher is most confident of an object.
 
     Args:
         max_locations: Locations of each image that are compared.
     """
-
-    title = 'logit_loss between dense detectors'
-    needs = Needs(dense_scores=True)
 
     def __init__(
         self,
@@ -44,6 +46,13 @@ class LocationLogitPlace(ConfidentLogitPlace):
     def check(cls, pair: DetectorPair) -> None:
         """Both dense heads must score the same locations."""
         check_dense_heads(pair)
+
+
+class LocationLogitPlace(LocationPlace, ConfidentLogitPlace):
+    """Class logits of the teacher's most confident locations."""
+
+    title = 'logit_loss between dense detectors'
+    needs = Needs(dense_scores=True)
 
     def logits(self, step: Step) -> tuple[Tensor, Tensor, None]:
         """At most ``max_locations`` rows an image."""
