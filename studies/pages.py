@@ -141,6 +141,7 @@ GAINS = (
     'minicoco, Cascade R-CNN to RetinaNet',
     'minicoco, to ATSS',
     'cocophotos, a quarter labelled',
+    'cocophotos, Faster R-CNN to Faster R-CNN',
 )
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'

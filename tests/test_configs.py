@@ -29,6 +29,8 @@ PIECES = {
     'box_loss',
 }
 READ = PIECES | {
+    '_inherited',
+    '_nano',
     'auto_scale_lr',
     'backend_args',
     'custom_imports',
@@ -49,6 +51,7 @@ READ = PIECES | {
     'param_scheduler',
     'randomness',
     'resume',
+    'strides',
     'test_cfg',
     'test_dataloader',
     'test_evaluator',

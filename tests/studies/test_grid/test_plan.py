@@ -233,6 +233,10 @@ def test_the_shipped_grids_fit_the_shipped_configs(path, tmp_path):
         f'work_dirs/{teacher}_r18-half_fpn_800_minicoco/iter_800.pth'
         for teacher in ('faster-rcnn', 'cascade-rcnn', 'retinanet')
     ]
+    made.append(
+        'work_dirs/faster-rcnn_mobilenetv2_pafpn64_1000_cocophotos/'
+        'iter_1000.pth'
+    )
     for data in ('minicoco', 'minicoco_tune', 'iconcoco'):
         for split in ('train', 'val'):
             (tmp_path / 'data' / data / split).mkdir(parents=True)
