@@ -29,8 +29,6 @@ PIECES = {
     'box_loss',
 }
 READ = PIECES | {
-    '_inherited',
-    '_nano',
     'auto_scale_lr',
     'backend_args',
     'custom_imports',
@@ -51,7 +49,6 @@ READ = PIECES | {
     'param_scheduler',
     'randomness',
     'resume',
-    'strides',
     'test_cfg',
     'test_dataloader',
     'test_evaluator',

@@ -216,8 +216,13 @@ def _resolve(
     _check_score(where, path, evaluator, content[evaluator])
     _check_data(where, [content[name] for name in loaders], files.repo)
     digests = _check_files(where, content, files)
-    # a loss that the model does not have makes no other training
-    trained = {k: v for k, v in content.items() if k not in PIECES}
+    # a loss that the model does not have makes no other training, nor does
+    # what a config calls its own
+    trained = {
+        k: v
+        for k, v in content.items()
+        if k not in PIECES and not k.startswith('_')
+    }
     text = json.dumps([trained, digests], sort_keys=True, default=str)
     return _Resolved(
         arguments,

@@ -3,8 +3,6 @@
 # have only the heads to teach.
 _base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
 
-_nano = 'data/yolox_nano_coco_mmdet.pth'
-strides = [8, 16, 32]
 model = dict(
     data_preprocessor=dict(
         _delete_=True, type='DetDataPreprocessor', pad_size_divisor=32
@@ -17,7 +15,11 @@ model = dict(
         use_depthwise=True,
         frozen_stages=4,
         norm_eval=True,
-        init_cfg=dict(type='Pretrained', checkpoint=_nano, prefix='backbone.'),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='data/yolox_nano_coco_mmdet.pth',
+            prefix='backbone.',
+        ),
     ),
     neck=dict(
         _delete_=True,
@@ -27,16 +29,20 @@ model = dict(
         num_csp_blocks=1,
         use_depthwise=True,
         norm_cfg=dict(type='FixedStatisticsBN', momentum=0.03, eps=0.001),
-        init_cfg=dict(type='Pretrained', checkpoint=_nano, prefix='neck.'),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='data/yolox_nano_coco_mmdet.pth',
+            prefix='neck.',
+        ),
     ),
     rpn_head=dict(
         in_channels=64,
         feat_channels=64,
-        anchor_generator=dict(scales=[4], strides=strides),
+        anchor_generator=dict(scales=[4], strides=[8, 16, 32]),
     ),
     roi_head=dict(
         bbox_roi_extractor=dict(
-            out_channels=64, finest_scale=28, featmap_strides=strides
+            out_channels=64, finest_scale=28, featmap_strides=[8, 16, 32]
         ),
         bbox_head=dict(
             in_channels=64, fc_out_channels=512, reg_class_agnostic=True

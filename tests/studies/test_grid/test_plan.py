@@ -84,6 +84,14 @@ def test_a_loss_that_a_config_leaves_over_is_not_in_its_hash(repo):
     assert hashes(repo) == before
 
 
+def test_what_a_config_calls_its_own_is_not_in_its_hash(repo):
+    before = hashes(repo)
+    with (repo / 'student.py').open('a') as file:
+        file.write("_norm = dict(type='BN')\n")
+
+    assert hashes(repo) == before
+
+
 @pytest.mark.parametrize(
     ('file', 'old', 'new', 'changed'),
     [
