@@ -186,6 +186,20 @@ def test_what_two_places_ask_for_is_found_once(build_box, monkeypatch):
     assert calls == ['most_confident', 'closest', 'most_confident']
 
 
+def test_a_dense_teacher_runs_its_head_once_for_logits_and_boxes(
+    build_box, step
+):
+    distiller = build_box(
+        tiny_retinanet(), tiny_retinanet(), logit_loss=dict(type='KDLoss')
+    )
+    calls = []
+    distiller.teacher.bbox_head.register_forward_hook(
+        lambda module, args, output: calls.append(output)
+    )
+    step(distiller)
+    assert len(calls) == 1
+
+
 def test_boxes_without_deltas_are_refused(build_box):
     grid = tiny_faster_rcnn()
     grid.roi_head.bbox_head.update(with_reg=False)
