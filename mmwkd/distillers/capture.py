@@ -127,15 +127,20 @@ def capture(
         yield captured
 
     feats = only_output('neck', outputs)
-    scored: list[Tensor] = []
+    predictions = read() if read else None
+    scored: Sequence[Tensor] = ()
     if scores:
         head_outputs = only_output('dense head', outputs)
-        scored = dense_scores(detector.bbox_head, head_outputs)
+        scored = (
+            predictions.scores
+            if predictions
+            else dense_scores(detector.bbox_head, head_outputs)
+        )
     captured._record = TrainingPass(
         neck_feats=(feats,) if isinstance(feats, Tensor) else tuple(feats),
         stages=_stages_of_pass(observers),
         dense_scores=tuple(scored),
-        predictions=read() if read else None,
+        predictions=predictions,
         outputs={name: only_output(name, others) for name in others},
     )
 

@@ -209,21 +209,20 @@ class FrozenTeacher:
                 )
                 for index, stage_rois in enumerate(rois)
             )
-            scored, predictions = [], None
-            watched = {'dense head': self.detector.bbox_head} if scores else {}
-            with recorded_outputs(watched) as head_outputs:
-                if shapes is not None:  # this runs a dense head, too
-                    predictions = predict_boxes(
-                        self.detector,
-                        neck_feats,
-                        shapes,
-                        tuple(inputs.shape[-2:]),
-                    )
-                elif scores:
-                    self.detector.bbox_head(tuple(neck_feats))
-            if scores:
-                output = only_output('dense head', head_outputs)
-                scored = dense_scores(self.detector.bbox_head, output)
+            scored: Sequence[Tensor] = ()
+            predictions = None
+            if shapes is not None:
+                predictions = predict_boxes(
+                    self.detector,
+                    neck_feats,
+                    shapes,
+                    tuple(inputs.shape[-2:]),
+                )
+                if scores:  # they come from the same dense head
+                    scored = predictions.scores
+            elif scores:
+                head = self.detector.bbox_head
+                scored = dense_scores(head, head(tuple(neck_feats)))
         return TeacherPass(
             neck_feats=tuple(neck_feats),
             stages=stages,

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from importlib import import_module
 from pkgutil import resolve_name
 
 import pytest
@@ -10,7 +11,7 @@ from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmengine.logging import MessageHub
 from torch.testing import assert_close
 
-from mmwkd.distillers import places
+from mmwkd.distillers import dense_scores, places
 from mmwkd.distillers.places.box import (
     LocationBoxPlace,
     MatchedBoxPlace,
@@ -186,18 +187,25 @@ def test_what_two_places_ask_for_is_found_once(build_box, monkeypatch):
     assert calls == ['most_confident', 'closest', 'most_confident']
 
 
-def test_a_dense_teacher_runs_its_head_once_for_logits_and_boxes(
-    build_box, step
+def test_a_dense_head_runs_and_is_read_once_for_logits_and_boxes(
+    build_box, monkeypatch, step
 ):
     distiller = build_box(
         tiny_retinanet(), tiny_retinanet(), logit_loss=dict(type='KDLoss')
     )
-    calls = []
+    calls, reads = [], []
     distiller.teacher.bbox_head.register_forward_hook(
         lambda module, args, output: calls.append(output)
     )
+    for name in ('capture', 'predictions', 'teacher'):
+        monkeypatch.setattr(
+            import_module(f'mmwkd.distillers.{name}'),
+            'dense_scores',
+            lambda *args: reads.append(args) or dense_scores(*args),
+        )
     step(distiller)
     assert len(calls) == 1
+    assert len(reads) == 2  # of the student and of the teacher
 
 
 def test_boxes_without_deltas_are_refused(build_box):
