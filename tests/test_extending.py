@@ -75,6 +75,7 @@ def test_every_code_block_is_run(project, output):
         'my_box_loss.py',
         'my_place.py',
         'my_outside_teacher.py',
+        'my_outside_config.py',
         'my_distillation.py',
         'try_it.py',
     }
@@ -173,18 +174,14 @@ GENERATOR = torch.Generator().manual_seed(0)
 
 def test_a_teacher_from_outside_mmdet_teaches(project, output):
     importlib.import_module('my_outside_teacher')
-    teacher = dict(
-        type='OutsideTeacher',
-        model=f'{__name__}:Outside',
-        num_classes=3,
-        data_preprocessor=tiny_retinanet().data_preprocessor,
-    )
+    teacher = Config.fromfile('my_outside_config.py').teacher
+    teacher.config.update(model=f'{__name__}:Outside', num_classes=3)
     for student in (tiny_retinanet(), tiny_faster_rcnn()):
         distiller = MODELS.build(
             dict(
                 type='DetectorDistiller',
                 student=student,
-                teacher=dict(config=teacher, allow_random=True),
+                teacher=teacher,
                 logit_loss=dict(type='KDLoss'),
             )
         )

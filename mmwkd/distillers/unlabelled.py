@@ -46,7 +46,7 @@ def by_labels(
             f'none of the {len(labelled)} images of the batch has labels, '
             'but each batch needs one that has, on each rank: set '
             "train_dataloader.batch_sampler=None and sampler=dict(type='"
-            "GroupMultiSourceSampler', batch_size=..., source_ratio=[...])"
+            "MultiSourceSampler', batch_size=..., source_ratio=[...])"
         )
     mask = torch.tensor(labelled)
     return (

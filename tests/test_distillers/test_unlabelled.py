@@ -133,7 +133,7 @@ def test_other_detectors(build, step, student):
 
 
 def test_a_batch_without_labels_is_refused(distiller, step):
-    with pytest.raises(ValueError, match='none of the 3 .*GroupMultiSource'):
+    with pytest.raises(ValueError, match='none of the 3 .*=.MultiSourceSampler'):
         step(distiller, batch(unlabelled=[0, 1, 2]))
 
 
