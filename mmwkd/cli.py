@@ -7,6 +7,7 @@ import functools
 import inspect
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -81,9 +82,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print('interrupted', file=sys.stderr)
         return _INTERRUPTED
     except (ValueError, FloatingPointError, ImportError, OSError) as error:
+        if not isinstance(error, OSError) and _is_of_a_library(error):
+            raise
         print(f'error: {error}', file=sys.stderr)
         return _ERROR
     return 0 if training is None else _run_tool('train.py', training)
+
+
+def _is_of_a_library(error: BaseException) -> bool:
+    """Whether a package that is installed beside this one raised an error."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    file = Path(frame.f_code.co_filename)
+    return not file.is_relative_to(Path(__file__).parent) and bool(
+        {'site-packages', 'dist-packages'} & set(file.parts)
+    )
 
 
 def _overview() -> str:

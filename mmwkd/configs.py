@@ -98,8 +98,12 @@ def read_model(config: Any) -> Config:
             model.setdefault('data_preprocessor', loaded.data_preprocessor)
     else:
         model, scope = Config(dict(model=config)).model, None
-    if is_distiller(model):
-        model = model.student  # a distilled student may teach in its turn
+    if is_distiller(model):  # a distilled student may teach in its turn
+        if 'data_preprocessor' in model:
+            model.student.setdefault(
+                'data_preprocessor', model.data_preprocessor
+            )
+        model = model.student
     model = without_pretrained(copy.deepcopy(model))
     if scope is not None:
         model.setdefault('_scope_', scope)

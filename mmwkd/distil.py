@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from mmwkd.configs import (
     dataset_classes,
+    first_difference,
     is_distiller,
     read_config,
     read_model,
@@ -66,9 +67,20 @@ def write_distillation(
     console = Console(file=sys.stdout, highlight=False)
     with silent(), console.status('reading configs') as status:
         config = read_config(str(student))
-        if is_distiller(config.get('model', {})):
+        for name in ('model', 'train_dataloader'):
+            if config.get(name) is None:
+                raise ValueError(
+                    f'{student} has no {name}: give the config that trains '
+                    'the student'
+                )
+        if is_distiller(config.model):
             raise ValueError(
                 f'{student} distils already: give the config of the student'
+            )
+        folder = out.resolve().parent
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f'{folder}, the folder of --out, does not exist'
             )
         init_default_scope(config.get('default_scope', 'mmdet'))
         status.update('building both detectors')
@@ -79,11 +91,9 @@ def write_distillation(
         pair.check_images()
         status.update('looking for places to compare')
         places, refused = choose(pair)
-        text = config_text(
-            student, teacher, places, folder=out.resolve().parent
-        )
+        text = config_text(student, teacher, places, folder=folder)
         status.update('one step on images of the training data')
-        trial = try_step(_parsed(text, out.resolve().parent))
+        trial = try_step(_parsed(text, folder))
     console.print(_pair_table(pair, places, trial))
     for entry, why in refused.items():
         console.print(f'not compared, {entry}: {why}', markup=False)
@@ -233,7 +243,13 @@ def _parsed(text: str, folder: Path) -> Config:
 
 def try_step(config: Config) -> Trial:
     """Take whole steps of training, and of plain training."""
-    loader = training_loader(config)
+    try:
+        loader = training_loader(config)
+    except ValueError as error:  # such as NumPy's of an empty list
+        raise ValueError(
+            'the training data cannot be read; has train_dataloader.dataset '
+            f'images with boxes of its classes? ({error})'
+        ) from error
     hub = MessageHub.get_current_instance()
     model = copy.deepcopy(config.model)
     without_pretrained(model.student)
@@ -298,12 +314,11 @@ def _pair_table(
         type(pair.teacher.detector).__name__,
         f'teacher sha256 {pair.teacher.sha256[:8]}',
     )
-    named = trial.classes and pair.teacher.classes
     table.add_row(
         'classes',
         _some(trial.classes),
         _some(pair.teacher.classes),
-        'names and order agree' if named else 'names are not known',
+        _agreement(trial.classes, pair.teacher.classes),
     )
     for name, place in places.items():
         *sides, size = _sizes(place, pair, trial)
@@ -314,6 +329,16 @@ def _pair_table(
             notes.append(f'adapters: {"none" if plain else "1x1 convolution"}')
         table.add_row(name, *sides, ', '.join(filter(None, notes)))
     return table
+
+
+def _agreement(
+    classes: tuple[str, ...] | None, teacher_classes: tuple[str, ...] | None
+) -> str:
+    if not (classes and teacher_classes):
+        return 'names are not known'
+    if classes == teacher_classes:
+        return 'names and order agree'
+    return f'not the same: {first_difference(classes, teacher_classes)}'
 
 
 def _some(names: tuple[str, ...] | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from mmdet.registry import HOOKS, MODELS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from mmwkd.configs import is_distiller, registered_class
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
@@ -120,9 +121,15 @@ def export_student(
     exported = student_config(Config.fromfile(config))
     text = python_text(exported)
     weights = read_weights(str(checkpoint), 'checkpoint')
-    load_strictly(
-        MODELS.build(exported.model), weights, str(checkpoint), 'checkpoint'
-    )
+    init_default_scope(exported.get('default_scope') or 'mmdet')
+    model = MODELS.build(exported.model)
+    load_strictly(model, weights, str(checkpoint), 'checkpoint')
+    names = model.state_dict()
+    state = {
+        name: value
+        for name, value in weights.state_dict.items()
+        if name in names
+    }
 
     meta: dict[str, object] = dict(source_sha256=weights.sha256)
     if weights.classes is not None:
@@ -130,5 +137,5 @@ def export_student(
     with atomic_write(config_path, force=force) as file:
         file.write(text.encode())
     with atomic_write(weights_path, force=force) as file:
-        torch.save(dict(state_dict=dict(weights.state_dict), meta=meta), file)
+        torch.save(dict(state_dict=state, meta=meta), file)
     return config_path, weights_path

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 import mmwkd
@@ -105,6 +106,15 @@ def test_errors_are_a_sentence_and_ctrl_c_is_clean(run, capsys):
     assert capsys.readouterr().err == 'error: a sentence\n'
     assert run(command, ['interrupt', '--out', 'b']) == 130
     assert capsys.readouterr().err == 'interrupted\n'
+
+
+def test_an_error_of_a_library_keeps_its_traceback(run):
+    def split() -> None:
+        """Let NumPy complain."""
+        np.split(np.zeros(3), 2)
+
+    with pytest.raises(ValueError, match='equal division'):
+        run(split, [])
 
 
 def test_words_that_nothing_reads_go_to_star_parameters(run, capsys):

@@ -172,3 +172,13 @@ def test_checkpoint_of_another_student_is_refused(run, tmp_path):
 def test_plain_config_is_returned_as_it_is():
     config = Config(dict(model=tiny_faster_rcnn(), lr=3))
     assert student_config(config).to_dict() == config.to_dict()
+
+
+def test_weights_that_the_student_has_no_use_for_stay_behind(run, tmp_path):
+    config, checkpoint, student = run
+    content = torch.load(checkpoint, weights_only=False)
+    content['state_dict']['mask_head.conv.weight'] = torch.zeros(1)
+    torch.save(content, checkpoint)
+    _, weights = export_student(config, checkpoint, tmp_path / 'out')
+    exported = torch.load(weights, weights_only=False)['state_dict']
+    assert exported.keys() == student.state_dict().keys()

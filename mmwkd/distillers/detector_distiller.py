@@ -42,7 +42,11 @@ from mmwkd.distillers.places import (
 from mmwkd.distillers.plain_state import as_plain_student, from_plain_student
 from mmwkd.distillers.student_weights import without_torchvision
 from mmwkd.distillers.teacher import TEACHER_KEYS, TeacherPass, build_teacher
-from mmwkd.distillers.unlabelled import Images, by_labels
+from mmwkd.distillers.unlabelled import (
+    Images,
+    by_labels,
+    check_learns_without_labels,
+)
 from mmwkd.functional.checks import check_not_negative
 from mmwkd.random_state import restored_generators
 
@@ -183,6 +187,11 @@ class DetectorDistiller(BaseDetector):
         return self._teacher.detector
 
     @property
+    def teacher_sha256(self) -> str:
+        """Hash of the teacher's checkpoint; empty without one."""
+        return self._teacher.sha256
+
+    @property
     def places(self) -> tuple[str, ...]:
         """Where losses are configured: of 'logit', 'neck', 'roi', 'box'."""
         return tuple(self._places)
@@ -227,15 +236,20 @@ class DetectorDistiller(BaseDetector):
             return losses | self._silent_losses(batch_inputs)
         losses, step = self._observe(labelled)
         tensors = step.teacher.named_tensors()
+        undefined = list(step.teacher.undefined().values())
         unlabelled = None
         if others is not None:
+            check_learns_without_labels(self.student)
             unlabelled = self._observe(others)[1]._replace(labelled=False)
             tensors |= {
                 f'{name} (no labels)': tensor
                 for name, tensor in unlabelled.teacher.named_tensors().items()
             }
+            undefined += unlabelled.teacher.undefined().values()
         distillation = self._distil(losses, step, unlabelled)
-        self._check_finite(distillation.values(), tensors, batch_data_samples)
+        self._check_finite(
+            [*distillation.values(), *undefined], tensors, batch_data_samples
+        )
         return losses | distillation
 
     def observe(
@@ -248,29 +262,33 @@ class DetectorDistiller(BaseDetector):
             images and of the student's RoIs.
         """
         shapes = None
-        if self._needs.student_predictions:
+        needs = self._needs
+        if needs.student_predictions or needs.teacher_predictions:
             shapes = image_shapes(batch_inputs, batch_data_samples)
         with capture(
             self.student,
-            roi_stages=self._needs.rois,
-            scores=self._needs.dense_scores,
+            roi_stages=needs.rois,
+            scores=needs.dense_scores,
             image_sizes=(
-                None if shapes is None else sizes_of(shapes, batch_inputs)
+                sizes_of(shapes, batch_inputs)
+                if shapes and needs.student_predictions
+                else None
             ),
             modules=self._watched_modules(self.student),
         ) as captured:
             losses = dict(self.student.loss(batch_inputs, batch_data_samples))
         student = captured.record
-        rois = [stage.rois for stage in student.stages]
-        for place in self._places.values():
-            rois += place.rois(student)
         teacher = self._teacher.observe(
             self._to_teacher_pixels(batch_inputs, batch_data_samples),
-            rois,
-            logits=self._needs.roi_logits,
-            scores=self._needs.dense_scores,
-            shapes=shapes if self._needs.teacher_predictions else None,
+            [stage.rois for stage in student.stages],
+            logits=needs.roi_logits,
+            scores=needs.dense_scores,
+            shapes=shapes if needs.teacher_predictions else None,
             modules=self._watched_modules(self.teacher),
+            others={
+                entry: place.rois(student)
+                for entry, place in self._places.items()
+            },
         )
         _check_batch(len(batch_inputs), student, teacher)
         sizes = content_sizes(batch_inputs, batch_data_samples)

@@ -23,10 +23,12 @@ _BLOCK_ENTRIES = 2**23
 
 
 class Matches(NamedTuple):
-    """Confident predictions of a teacher, and the student's closest."""
+    """Confident predictions of a teacher, and the student's closest.
 
-    student: Predictions
-    teacher: Predictions
+    The student's predictions keep it, so it must not hold them: a cycle would
+    keep the graph of a step until Python looks for cycles.
+    """
+
     student_index: Tensor  # (N, T), of rows
     teacher_index: Tensor  # (N, T)
     teacher_logits: Tensor  # (N, T, K)
@@ -56,7 +58,7 @@ def matches(
     )
     if teacher.owned is not None:
         same_box = same_box & pick(teacher.owned, index)
-    return Matches(student, teacher, match, index, logits, same_box)
+    return Matches(match, index, logits, same_box)
 
 
 @torch.no_grad()

@@ -9,11 +9,13 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+from mmengine.logging import print_log
 from torch import Tensor
 
 # entries of the module's metadata
 _ADAPTERS = 'mmwkd_adapters'
 _BALANCE = 'mmwkd_balance'
+_TEACHER = 'mmwkd_teacher'  # hash of its checkpoint
 
 
 class OnCpuInFiles(OrderedDict[str, Tensor]):
@@ -37,7 +39,8 @@ def as_plain_student(
 ) -> None:
     """State dict hook of distillers that leaves the student, in place.
 
-    Adapters and balance go into the metadata of the distiller.
+    Adapters and balance go into the metadata of the distiller, with the
+    teacher that they are for.
     """
     student = f'{prefix}student.'
     others = tuple(
@@ -61,6 +64,7 @@ def as_plain_student(
         )
     if distiller.balance.interval:
         local_metadata[_BALANCE] = distiller.balance.state()
+    local_metadata[_TEACHER] = distiller.teacher_sha256
 
 
 def from_plain_student(
@@ -71,17 +75,26 @@ def from_plain_student(
 ) -> None:
     """Undo :func:`as_plain_student`, in place, before weights are loaded.
 
-    Adapters that did not come, or are of another pair, stay as they are.
+    Adapters that did not come, or are of another pair, stay as they are, and
+    so does the balance.
     """
     for key in [key for key in state_dict if key.startswith(prefix)]:
         name = key.removeprefix(prefix)
         state_dict[f'{prefix}student.{name}'] = value = state_dict.pop(key)
         if name.startswith('data_preprocessor.'):  # both share this module
             state_dict[key] = value
-    saved = local_metadata.get(_ADAPTERS, {})
+    sha256 = distiller.teacher_sha256
+    same_teacher = local_metadata.get(_TEACHER, sha256) == sha256
+    if not same_teacher:
+        print_log(
+            'mmwkd: the loaded weights were distilled from another teacher, '
+            'so adapters and the balance of losses start anew',
+            'current',
+        )
+    saved = local_metadata.get(_ADAPTERS, {}) if same_teacher else {}
     for name, value in distiller.adapters.state_dict().items():
         other = saved.get(name, value)
         fits = other.shape == value.shape
         state_dict[f'{prefix}adapters.{name}'] = other if fits else value
-    if _BALANCE in local_metadata:
+    if same_teacher and _BALANCE in local_metadata:
         distiller.balance.load(local_metadata[_BALANCE])

@@ -10,19 +10,21 @@ foreground categories, or K = C + 1 with background last.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
-from mmdet.models.dense_heads import DETRHead
+from mmdet.models.dense_heads import DDQDETRHead, DETRHead
 from mmdet.models.detectors import BaseDetector
 from mmdet.models.detectors.base_detr import DetectionTransformer
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmwkd.distillers.categories import (
@@ -33,6 +35,7 @@ from mmwkd.distillers.categories import (
 )
 from mmwkd.distillers.dense_boxes import check_dense_boxes, dense_boxes
 from mmwkd.distillers.pixels import sizes_of
+from mmwkd.functional.extents import padding_mask
 
 # where boxes are cut off, in sizes of their images
 _FAR = 10.0
@@ -52,8 +55,11 @@ class Predictions:
     boxes: Tensor  # (N, M, 4), corners in pixels of the batch, in the graph
     scores: tuple[Tensor, ...]  # levels (N, A, S, H, W), in the graph
     image_sizes: Tensor  # (N, 2), height and width
-    # (N, M), whether the row is one of the image's own; None for all
+    # (N, M), whether the row is one of the image's own, not of another image
+    # or of padding; None for all
     owned: Tensor | None = None
+    # (), NaN where a box is none, as it was predicted; else 0
+    undefined: Tensor | None = None
     _kept: dict[Any, Any] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -182,14 +188,16 @@ def box_predictions(
         ValueError: If heads of this type are not known.
     """
     boxes = torch.cat(dense_boxes(head, outputs), dim=1)
-    return Predictions(
-        _near(boxes, image_sizes),
-        tuple(dense_scores(head, outputs)),
-        image_sizes,
-    )
+    scores = tuple(dense_scores(head, outputs))
+    owned = None
+    if (strides := _strides(head)) is not None:
+        owned = inside_images(scores, strides, image_sizes)
+    return Predictions(boxes, scores, image_sizes, owned)
 
 
 _DENSE = box_predictions.dispatch(object)
+# it trains queries of a second kind, and predicts with others
+box_predictions.register(DDQDETRHead, _DENSE)
 
 
 @box_predictions.register
@@ -200,9 +208,7 @@ def _of_queries(
     corners = bbox_cxcywh_to_xyxy(boxes.float())
     corners = corners * _corners(image_sizes)
     # as anchors of one point
-    return Predictions(
-        _near(corners, image_sizes), (scores[..., None, None],), image_sizes
-    )
+    return Predictions(corners, (scores[..., None, None],), image_sizes)
 
 
 @box_predictions.register
@@ -221,11 +227,39 @@ def _of_rois(
     image = torch.arange(num_images, device=rois.device)[:, None]
     # all RoIs stand in each image's list, which copies nothing
     return Predictions(
-        _near(boxes.expand(num_images, -1, -1), image_sizes),
+        boxes.expand(num_images, -1, -1),
         (scores[..., None, None].expand(num_images, -1, -1, -1, -1),),
         image_sizes,
         owned=rois[:, 0] == image,
     )
+
+
+def inside_images(
+    maps: Sequence[Tensor], strides: Sequence[int], image_sizes: Tensor
+) -> Tensor:
+    """Which rows (N, M) of score maps lie in their images, not in padding.
+
+    Args:
+        maps: Scores of each level, of shape (N, A, S, H, W).
+        strides: Pixels from one point of a level to the next.
+        image_sizes: Height and width of each image, of shape (N, 2).
+    """
+    levels = []
+    for scores, stride in zip(maps, strides, strict=True):
+        padding = padding_mask(image_sizes / stride, scores[:, 0])
+        assert padding is not None  # there are extents
+        rows = ~padding.permute(0, 2, 3, 1)  # (N, H, W, 1)
+        levels.append(rows.expand(-1, -1, -1, scores.shape[1]).flatten(1))
+    return torch.cat(levels, dim=1)
+
+
+def _strides(head: Any) -> list[int] | None:
+    """Strides of a dense head's levels; None where it does not tell."""
+    for name in ('prior_generator', 'square_anchor_generator'):
+        if hasattr(head, name):
+            strides = getattr(head, name).strides
+            return [int(max(np.atleast_1d(stride))) for stride in strides]
+    return None
 
 
 def _corners(image_sizes: Tensor) -> Tensor:
@@ -240,7 +274,7 @@ def _near(boxes: Tensor, image_sizes: Tensor) -> Tensor:
     the student's own losses show it.
     """
     limits = _FAR * _corners(image_sizes)
-    boxes = boxes.float().nan_to_num()
+    boxes = boxes.nan_to_num()
     return torch.minimum(torch.maximum(boxes, -limits), limits)
 
 
@@ -261,11 +295,18 @@ def check_predictions(role: str, detector: BaseDetector) -> None:
         check_dense_boxes(head)
 
 
+class _AnsweredError(Exception):
+    """Ends a pass whose RoI head has said all that is asked for."""
+
+
 @contextmanager
 def observed_predictions(
-    detector: BaseDetector, image_sizes: Tensor
+    detector: BaseDetector, image_sizes: Tensor, *, stop: bool = False
 ) -> Iterator[Callable[[], Predictions]]:
     """Observe what a detector predicts in a pass.
+
+    With ``stop``, a RoI head is left by an :class:`_AnsweredError` when it has
+    scored its RoIs: what follows, NMS and masks, is not asked for.
 
     Yields:
         What reads the predictions of the last call of the head.
@@ -283,6 +324,8 @@ def observed_predictions(
     def on_head(module: nn.Module, args: Any, output: Any) -> None:
         # extractors also serve masks, later in the pass
         calls[:] = [(rois[0], output) if rois else output]
+        if stop and rois:
+            raise _AnsweredError
 
     def read() -> Predictions:
         if not calls:
@@ -296,7 +339,14 @@ def observed_predictions(
             outputs = [
                 layers[:, :, -detector.num_queries :] for layers in outputs[:2]
             ]
-        return box_predictions(head, outputs, image_sizes)
+        predictions = box_predictions(head, outputs, image_sizes)
+        boxes = predictions.boxes.float()
+        nan = boxes.new_tensor(torch.nan)
+        return replace(
+            predictions,
+            boxes=_near(boxes, image_sizes),
+            undefined=torch.where(boxes.isnan().any(), nan, 0),
+        )
 
     with ExitStack() as hooks:
         handle = head.register_forward_hook(on_head)
@@ -329,7 +379,7 @@ def predict_boxes(
         for shape in shapes
     ]
     sizes = sizes_of(shapes, feats[0])
-    with observed_predictions(detector, sizes) as read:
+    with observed_predictions(detector, sizes, stop=True) as read:
         if isinstance(detector, DetectionTransformer):
             inputs = detector.forward_transformer(feats, samples)
             detector.bbox_head(**inputs)
@@ -337,10 +387,22 @@ def predict_boxes(
             proposals = detector.rpn_head.predict(
                 feats, samples, rescale=False
             )
-            detector.roi_head.predict(feats, proposals, samples)
+            if not any(map(len, proposals)):  # no RoI, so no answer
+                proposals = [_whole_image(size) for size in sizes]
+            with suppress(_AnsweredError):
+                detector.roi_head.predict(feats, proposals, samples)
         else:
             detector.bbox_head(feats)
         return read()
+
+
+def _whole_image(size: Tensor) -> InstanceData:
+    """A proposal that is an image of a height and a width, of shape (2,)."""
+    return InstanceData(
+        bboxes=torch.cat([torch.zeros_like(size), size.flip(0)])[None],
+        scores=size.new_ones(1),
+        labels=size.new_zeros(1, dtype=torch.long),
+    )
 
 
 def _last(module: nn.Module) -> nn.Module:

@@ -92,7 +92,11 @@ class TeacherPass:
     """What the teacher makes of the student's images and RoIs."""
 
     neck_feats: tuple[Tensor, ...]  # L maps (N, D, H, W)
-    stages: tuple[TeacherStage, ...]  # as many as RoI sets were given
+    stages: tuple[TeacherStage, ...]  # one for each stage of the student
+    # of the sets of RoIs that a place asked for, by its entry
+    judged: Mapping[str, tuple[TeacherStage, ...]] = field(
+        default_factory=dict
+    )
     dense_scores: tuple[Tensor, ...] = ()  # L maps (N, A, S, H, W), if asked
     predictions: Predictions | None = None  # if asked for
     # of further modules, by the names they were asked for with
@@ -104,16 +108,29 @@ class TeacherPass:
             f'neck feature map {level}': feats
             for level, feats in enumerate(self.neck_feats)
         }
-        for index, stage in enumerate(self.stages):
-            tensors[f'RoI feature maps of stage {index}'] = stage.feats
-            if stage.logits is not None:
-                tensors[f'class logits of stage {index}'] = stage.logits
-            if isinstance(stage.deltas, Tensor):  # SABL predicts buckets
-                tensors[f'box deltas of stage {index}'] = stage.deltas
+        for entry, stages in {'': self.stages, **self.judged}.items():
+            of_place = f' for {entry}_loss' if entry else ''
+            for index, stage in enumerate(stages):
+                name = f'of stage {index}{of_place}'
+                tensors[f'RoI feature maps {name}'] = stage.feats
+                if stage.logits is not None:
+                    tensors[f'class logits {name}'] = stage.logits
+                if isinstance(stage.deltas, Tensor):  # SABL predicts buckets
+                    tensors[f'box deltas {name}'] = stage.deltas
         predicted = self.predictions.scores if self.predictions else ()
         for level, scores in enumerate(predicted or self.dense_scores):
             tensors[f'class scores of level {level}'] = scores
-        return tensors
+        return tensors | self.undefined()
+
+    def undefined(self) -> dict[str, Tensor]:
+        """What is NaN if it spoils a run whose losses stay finite.
+
+        A box that is none overlaps no other, so no loss shows it.
+        """
+        predicted = self.predictions
+        if predicted is None or predicted.undefined is None:
+            return {}
+        return {'predicted boxes': predicted.undefined}
 
 
 class FrozenTeacher:
@@ -181,6 +198,7 @@ class FrozenTeacher:
         scores: bool = False,
         shapes: Sequence[tuple[int, int]] | None = None,
         modules: Mapping[str, nn.Module] | None = None,
+        others: Mapping[str, Sequence[Tensor]] | None = None,
     ) -> TeacherPass:
         """Run the backbone, the neck, and the head on given RoIs.
 
@@ -194,21 +212,30 @@ class FrozenTeacher:
                 what it predicts of them.
             modules: Further modules of the teacher whose output is kept, by
                 names of the caller's choice.
+            others: Further RoIs, as ``rois``, by names of the caller's
+                choice.
         """
-        inputs, rois = self._scaled(inputs, rois)
+        groups = {'': rois, **(others or {})}
+        inputs, scaled = self._scaled(
+            inputs, [each for group in groups.values() for each in group]
+        )
+        remaining = iter(scaled)
         with recorded_outputs(modules or {}) as outputs:
             neck_feats = self.neck_feats(inputs)
-            context = self.head_context(neck_feats) if rois else None
-            stages = tuple(
-                self.roi_stage(
-                    neck_feats,
-                    matching_stage(self.detector, index),
-                    stage_rois,
-                    logits=logits,
-                    context=context,
+            context = self.head_context(neck_feats) if scaled else None
+            judged = {
+                name: tuple(
+                    self.roi_stage(
+                        neck_feats,
+                        matching_stage(self.detector, index),
+                        next(remaining),
+                        logits=logits,
+                        context=context,
+                    )
+                    for index in range(len(group))
                 )
-                for index, stage_rois in enumerate(rois)
-            )
+                for name, group in groups.items()
+            }
             scored: Sequence[Tensor] = ()
             predictions = None
             if shapes is not None:
@@ -225,7 +252,8 @@ class FrozenTeacher:
                 scored = dense_scores(head, head(tuple(neck_feats)))
         return TeacherPass(
             neck_feats=tuple(neck_feats),
-            stages=stages,
+            stages=judged.pop(''),
+            judged=judged,
             dense_scores=tuple(scored),
             predictions=predictions,
             outputs={name: only_output(name, outputs) for name in outputs},

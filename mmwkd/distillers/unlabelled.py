@@ -8,6 +8,8 @@ from itertools import compress
 from typing import NamedTuple
 
 import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.models.roi_heads import DynamicRoIHead
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -59,6 +61,23 @@ def by_labels(
             ],
         ),
     )
+
+
+def check_learns_without_labels(student: BaseDetector) -> None:
+    """Refuse a student whose training pass needs labels, or learns of none.
+
+    Raises:
+        ValueError: If it predicts masks, or adapts its assigner to the boxes
+            that it finds, as a Dynamic R-CNN does.
+    """
+    roi_head = getattr(student, 'roi_head', None)
+    masks = student.with_mask
+    if masks or isinstance(roi_head, DynamicRoIHead):
+        what = 'that predicts masks' if masks else 'with a DynamicRoIHead'
+        raise ValueError(
+            f'a student {what} cannot be distilled on images without labels: '
+            'leave them out of train_dataloader.dataset'
+        )
 
 
 def has_labels(sample: DetDataSample) -> bool:

@@ -3,6 +3,7 @@
 import logging
 from typing import Any, ClassVar
 
+from mmdet.datasets.samplers import MultiSourceSampler
 from mmdet.registry import HOOKS
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size
@@ -74,7 +75,7 @@ class DistillationWeightHook(Hook):
         if not self.by_epoch:
             return 1
         loader = runner.train_dataloader
-        if isinstance(loader.sampler, InfiniteSampler):
+        if isinstance(loader.sampler, (InfiniteSampler, MultiSourceSampler)):
             # its length is that of the whole dataset, not of a rank's share
             return max(len(loader) // get_world_size(), 1)
         return len(loader)

@@ -1,10 +1,12 @@
 """`mmwkd distil`: what it chooses, writes, prints and refuses."""
 
+import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.hub import get_config
@@ -216,3 +218,47 @@ def test_a_distiller_is_no_student(tmp_path, capsys):
     code, printed = run([*words, '--force'], capsys)
     assert code == 2
     assert 'distils already' in printed
+
+
+def test_classes_that_differ_are_not_said_to_agree(tmp_path, capsys):
+    teacher = wider(tiny_retinanet)
+    teacher.bbox_head.num_classes = 5
+    words = write_pair(tmp_path, tiny_retinanet(), teacher)
+    path = tmp_path / 'teacher.pth'
+    content = torch.load(path, weights_only=False)
+    content['meta']['dataset_meta']['classes'] = tuple('abcde')
+    torch.save(content, path)
+    code, printed = run(words, capsys)
+    assert code == 0, printed
+    assert "not the same: class 0 is 'circle' instead of 'a'" in printed
+    assert 'agree' not in printed
+
+
+@pytest.mark.parametrize('name', ['model', 'train_dataloader'])
+def test_a_config_that_does_not_train_is_named(tmp_path, capsys, name):
+    words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_retinanet))
+    config = Config.fromfile(tmp_path / 'student.py')
+    config.pop(name)
+    config.dump(tmp_path / 'student.py')
+    code, printed = run(words, capsys)
+    assert code == 2
+    assert f'student.py has no {name}' in printed
+
+
+def test_data_without_images_are_a_sentence(tmp_path, capsys):
+    words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_retinanet))
+    path = tmp_path / 'data' / 'boxes.json'
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(document, images=[], annotations=[])))
+    code, printed = run(words, capsys)
+    assert code == 2
+    assert 'error: the training data cannot be read' in printed
+    assert not (tmp_path / 'distilled.py').exists()
+
+
+def test_a_missing_folder_is_named(tmp_path, capsys):
+    words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_retinanet))
+    words[-1] = str(tmp_path / 'none' / 'distilled.py')
+    code, printed = run([*words, '--dry-run'], capsys)
+    assert code == 2
+    assert f'{tmp_path / "none"}, the folder of --out, does not' in printed

@@ -980,3 +980,21 @@ def test_data_preprocessor_may_stand_beside_the_student(teacher_checkpoint):
     preprocessor = cfg['student'].pop('data_preprocessor')
     distiller = MODELS.build(dict(cfg, data_preprocessor=preprocessor))
     assert distiller.data_preprocessor.pad_size_divisor == 32
+
+
+def test_adapters_and_balance_of_another_teacher_are_left_alone(
+    build, step, caplog
+):
+    first, second = build(balance_interval=1), build(balance_interval=1)
+    step(first)
+    for parameter in first.adapters.parameters():
+        parameter.data.fill_(0.5)
+    other = copy.deepcopy(first.state_dict())
+    other._metadata['']['mmwkd_teacher'] = 'of another file'
+    before = copy.deepcopy(second.adapters.state_dict())
+    second.load_state_dict(other)
+    assert_close(second.adapters.state_dict(), before)
+    assert second.balance.iteration == 0
+    second.load_state_dict(first.state_dict())
+    assert_close(second.adapters.state_dict(), first.adapters.state_dict())
+    assert second.balance.iteration == 1

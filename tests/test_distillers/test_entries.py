@@ -10,7 +10,10 @@ from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope, Registry
+from torch.testing import assert_close
 
+from mmwkd.distillers import Place, places
+from mmwkd.distillers.places import Needs
 from mmwkd.losses import WKDFeatureLoss
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
 from tests.test_distillers.conftest import teacher_config
@@ -284,3 +287,47 @@ def test_a_broken_box_is_named_beside_the_students_error(build):
     assert str(caught.value) == 'out of memory'
     (note,) = caught.value.__notes__
     assert sample.metainfo['img_path'] in note
+
+
+def test_an_empty_loss_is_refused_and_none_is_not(build):
+    with pytest.raises(ValueError, match='logit_loss'):
+        build(logit_loss={})
+    assert 'logit' not in build(logit_loss=None).places
+
+
+def test_an_idle_option_names_all_that_would_take_it(build):
+    with pytest.raises(
+        ValueError, match='no logit_loss between dense .* or box_loss between'
+    ):
+        build(max_locations=7)
+
+
+class Judged(Place):
+    """The teacher's logits of the first half of the student's RoIs."""
+
+    entry = 'judged'
+    compares = 'logits'
+    title = 'judged_loss'
+    needs = Needs(rois=True, roi_logits=True, teacher_predictions=True)
+
+    def rois(self, student):
+        (stage,) = student.stages
+        return [stage.rois[::2], stage.rois[1::2]]
+
+    def compare(self, step):
+        self.seen = step
+        zero = step.student.stages[0].logits.sum() * 0
+        return [dict.fromkeys(self.loss.term_names, zero)]
+
+
+def test_a_place_has_rois_of_its_own_beside_others(build, step, monkeypatch):
+    monkeypatch.setattr('mmwkd.distillers.places._KINDS', [*places._KINDS])
+    places.register_place(Judged)
+    distiller = build(judged_loss=dict(type='KDLoss'))
+    losses = step(distiller)
+    assert {'loss_wkd_roi_mean', 'loss_wkd_logit_target'} < losses.keys()
+    teacher = distiller._places['judged'].seen.teacher
+    (own,), (even, odd) = teacher.stages, teacher.judged['judged']
+    assert_close(even.logits, own.logits[::2])
+    assert_close(odd.logits, own.logits[1::2])
+    assert teacher.predictions is not None

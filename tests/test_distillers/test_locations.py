@@ -1,11 +1,15 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.testing import assert_close
 
-from mmwkd.distillers.places.location_logits import confident_locations
+from mmwkd.distillers.places.base import Step
+from mmwkd.distillers.places.location_logits import LocationLogitPlace
 from mmwkd.functional import append_background
 
 NUM_CLASSES = 3
+STRIDES = [8, 16]
 
 
 def score_maps(seed, *sizes, scores=NUM_CLASSES, anchors=2):
@@ -14,6 +18,20 @@ def score_maps(seed, *sizes, scores=NUM_CLASSES, anchors=2):
         torch.randn(2, anchors, scores, *size, generator=generator)
         for size in sizes
     ]
+
+
+def confident_locations(
+    student_maps, teacher_maps, num_classes, count, image_sizes=None
+):
+    """Logits that the place compares, and which rows are in their images."""
+    place = object.__new__(LocationLogitPlace)
+    place.num_classes, place._max_locations = num_classes, count
+    place._strides = STRIDES
+    student, teacher = (
+        SimpleNamespace(dense_scores=maps)
+        for maps in (student_maps, teacher_maps)
+    )
+    return place.logits(Step(student, teacher, image_sizes))
 
 
 def rows(maps):
@@ -96,3 +114,19 @@ def test_gradients_reach_the_picked_scores_alone(maps):
     grads = rows([m.grad for m in student_maps])
     assert_close(grads.unique(), torch.tensor([0.0, 1.0]))
     assert grads.sum() == 2 * 7 * NUM_CLASSES
+
+
+def test_padding_is_no_location(maps):
+    sizes = torch.tensor([[32.0, 40], [16, 20]])  # of 4x5 and 2x3 points
+    alone = [
+        [level[1:, ..., :2, :3], level2[1:, ..., :1, :2]]
+        for level, level2 in maps
+    ]
+    expected = confident_locations(*alone, NUM_CLASSES, 7)
+    *picked, inside = confident_locations(*maps, NUM_CLASSES, 7, sizes)
+    for logits, own in zip(picked, expected, strict=False):
+        assert_close(logits[7:], own)
+    assert inside.all()
+
+    *_, inside = confident_locations(*maps, NUM_CLASSES, 1000, sizes)
+    assert inside.unflatten(0, (2, -1)).sum(dim=1).tolist() == [52, 16]

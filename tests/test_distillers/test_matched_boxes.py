@@ -1,6 +1,8 @@
 """Boxes of predictions: of the same locations, or of those that meet."""
 
 import copy
+import gc
+import weakref
 from dataclasses import replace
 from importlib import import_module
 from pkgutil import resolve_name
@@ -288,3 +290,62 @@ def box_maps(predictions):
             0, 3, 4, 1, 2
         )
         first = last
+
+
+@pytest.mark.parametrize('matched', [True, False])
+def test_a_step_leaves_nothing_to_the_garbage_collector(
+    build_box, step, monkeypatch, matched
+):
+    teacher = tiny_faster_rcnn() if matched else tiny_retinanet()
+    distiller = build_box(
+        tiny_retinanet(), teacher, logit_loss=dict(type='KDLoss')
+    )
+    observe, seen = distiller.observe, []
+
+    def remember(*args):
+        made = observe(*args)
+        seen.append(weakref.ref(made[1].student.predictions))
+        return made
+
+    monkeypatch.setattr(distiller, 'observe', remember)
+    gc.disable()
+    try:
+        step(distiller)
+        assert seen[0]() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    'student', [tiny_retinanet, tiny_faster_rcnn], ids=['same', 'matched']
+)
+def test_a_teacher_whose_boxes_are_none_is_named(build_box, step, student):
+    distiller = build_box(student(), tiny_retinanet())
+    distiller.teacher.bbox_head.retina_reg.bias.data.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="teacher's predicted boxes"):
+        step(distiller)
+
+
+@pytest.mark.usefixtures('matching')
+def test_a_teacher_without_proposals_judges_the_whole_image(build_box, step):
+    distiller = build_box(tiny_retinanet(), tiny_faster_rcnn())
+    distiller.teacher.rpn_head.test_cfg.min_bbox_size = 1000
+    assert step(distiller)[KEY].isfinite()
+    for parameter in distiller.teacher.parameters():
+        parameter.data.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match='neck feature map 0'):
+        step(distiller)
+
+
+def test_the_masks_of_a_teacher_are_not_predicted(build_box, step):
+    teacher = tiny('mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', factor=8)
+    num_classes = teacher.roi_head.bbox_head.num_classes
+    distiller = build_box(tiny_retinanet(num_classes=num_classes), teacher)
+    distiller.teacher.roi_head.bbox_head.fc_cls.bias.data[0] = 10  # it detects
+    assert step(distiller, num_classes=num_classes)[KEY].isfinite()
+
+
+def test_queries_of_a_second_kind_are_refused(build_box):
+    model = tiny('ddq/ddq-detr-4scale_r50_8xb2-12e_coco.py', factor=8)
+    with pytest.raises(ValueError, match='DDQDETRHead'):
+        build_box(model, copy.deepcopy(model))

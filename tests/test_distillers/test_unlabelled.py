@@ -7,8 +7,12 @@ import torch
 from mmdet.datasets.transforms import PackDetInputs
 from torch.testing import assert_close
 
-from mmwkd.distillers.unlabelled import by_labels, has_labels
-from mmwkd.testing import tiny_batch, tiny_retinanet
+from mmwkd.distillers.unlabelled import (
+    by_labels,
+    check_learns_without_labels,
+    has_labels,
+)
+from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
 from tests.test_distillers.conftest import cascade_rcnn
 
 SIZES = ((64, 96),) * 3
@@ -133,7 +137,7 @@ def test_other_detectors(build, step, student):
 
 
 def test_a_batch_without_labels_is_refused(distiller, step):
-    with pytest.raises(ValueError, match='none of the 3 .*=.MultiSourceSampler'):
+    with pytest.raises(ValueError, match='none of the 3 .*=.MultiSource'):
         step(distiller, batch(unlabelled=[0, 1, 2]))
 
 
@@ -157,3 +161,24 @@ def test_targets_of_rois_without_labels_are_the_teachers(build):
     rows = place.rows(step._replace(labelled=False))
     assert_close(rows.target, rows.teacher_logits.argmax(dim=1))
     assert (rows.target != step.student.stages[-1].labels).any()
+
+
+def test_students_that_cannot_do_without_labels_are_refused(build, step):
+    dynamic = tiny_faster_rcnn()
+    dynamic.roi_head.type = 'DynamicRoIHead'
+    dynamic.train_cfg.rcnn.dynamic_rcnn = dict(
+        iou_topk=75,
+        beta_topk=10,
+        update_iter_interval=100,
+        initial_iou=0.4,
+        initial_beta=1.0,
+    )
+    dynamic.roi_head.bbox_head.loss_bbox = dict(type='SmoothL1Loss')
+    distiller = build(student=dynamic)
+    step(distiller, batch())
+    with pytest.raises(ValueError, match='DynamicRoIHead cannot be distilled'):
+        step(distiller, batch(unlabelled=[1]))
+    detector = build().student
+    detector.roi_head.mask_head = torch.nn.Identity()
+    with pytest.raises(ValueError, match='that predicts masks'):
+        check_learns_without_labels(detector)

@@ -6,6 +6,7 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
+from mmdet.datasets.samplers import MultiSourceSampler
 from mmdet.registry import MODELS
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.hooks import Hook
@@ -97,6 +98,7 @@ def test_weight_schedule_follows_the_iterations(train):
     [
         (DefaultSampler, 3),  # of 8 processes each has its share
         (InfiniteSampler, 24),  # each draws from all images
+        (MultiSourceSampler, 24),
     ],
 )
 def test_an_epoch_is_one_of_all_processes(sampler, batches, monkeypatch):

@@ -101,7 +101,7 @@ def build_places(
     places = {}
     for entry in dict.fromkeys(kind.entry for kind in _KINDS):
         cfg = config.get(f'{entry}_loss')
-        if cfg:
+        if cfg is not None:
             kind = _choose(entry, pair)
             options = {
                 name: config[name] for name in kind.options() if name in config
@@ -132,6 +132,8 @@ def _refuse_idle_options(
         if kind is None or name in read or name not in config:
             continue
         if config[name] != kind.options()[name]:
+            takers = [each.title for each in _KINDS if name in each.options()]
             raise ValueError(
-                f'{name} is set, but there is no {kind.title} to use it'
+                f'{name} is set, but there is no {" or ".join(takers)} to '
+                'use it'
             )

@@ -21,7 +21,7 @@ from mmwkd.distillers.alignment import DetectorPair, common_classes
 from mmwkd.distillers.capture import TrainingPass
 from mmwkd.distillers.categories import classifier_rows
 from mmwkd.distillers.matching import Matches, matches
-from mmwkd.distillers.predictions import prediction_head
+from mmwkd.distillers.predictions import Predictions, prediction_head
 from mmwkd.distillers.teacher import TeacherPass
 from mmwkd.losses import DistillationLoss
 
@@ -59,11 +59,17 @@ class Step(NamedTuple):
         """N."""
         return len(self.student.neck_feats[0])
 
+    @property
+    def predictions(self) -> tuple[Predictions, Predictions]:
+        """Those of student and teacher, for a place that needs both."""
+        student, teacher = self.student.predictions, self.teacher.predictions
+        assert student is not None
+        assert teacher is not None
+        return student, teacher
+
     def matches(self, num_classes: int, count: int) -> Matches:
         """Predictions of both that meet, see :func:`matches`; found once."""
-        student, teacher = self.student.predictions, self.teacher.predictions
-        assert student is not None  # the place needs them
-        assert teacher is not None  # the place needs them
+        student, teacher = self.predictions
         key = (teacher, num_classes, count)
         return student.once(key, lambda: matches(student, *key))
 
@@ -158,8 +164,8 @@ class Place(ABC):
     def rois(self, student: TrainingPass) -> list[Tensor]:
         """Sets of RoIs (R, 5) that the teacher's RoI head is to judge too.
 
-        They are judged after those that the student sampled, if any, which
-        :attr:`needs` asks for.
+        What it makes of them is ``step.teacher.judged[self.entry]``. With
+        several sets, a cascade judges each in a stage of its own.
         """
         return []
 

@@ -36,7 +36,6 @@ from mmwkd.distillers.predictions import (
     Predictions,
     check_predictions,
     deltas_of_label,
-    most_confident,
     pick,
     prediction_head,
     rows_of,
@@ -151,17 +150,18 @@ class LocationBoxPlace(LocationPlace, _PredictedBoxPlace):
 
     def compare(self, step: Step) -> list[Terms]:
         """One part for all locations together."""
-        student, teacher = step.student.predictions, step.teacher.predictions
-        assert student is not None  # the place needs them
-        assert teacher is not None
+        student, teacher = step.predictions
         _, scores = common_maps(student.scores, teacher.scores)
-        index = most_confident(scores, self._num_classes, self._max_locations)
+        index, inside = self.locations(scores, self._num_classes, step)
         logits = category_logits(rows_of(scores, index), self._num_classes)
         boxes, references = (
             rows_of(maps, index)
             for maps in common_maps(_box_maps(student), _box_maps(teacher))
         )
-        return self._compare(boxes, references, object_probability(logits))
+        weights = object_probability(logits)
+        if inside is not None:
+            weights = weights * inside
+        return self._compare(boxes, references, weights)
 
 
 def _box_maps(predictions: Predictions) -> list[Tensor]:
@@ -215,10 +215,11 @@ class MatchedBoxPlace(_PredictedBoxPlace):
 
     def compare(self, step: Step) -> list[Terms]:
         """One part for all matches together."""
+        student, teacher = step.predictions
         met = step.matches(self._num_classes, self._max_matches)
         return self._compare(
-            pick(met.student.boxes, met.student_index),
-            pick(met.teacher.boxes, met.teacher_index),
+            pick(student.boxes, met.student_index),
+            pick(teacher.boxes, met.teacher_index),
             object_probability(met.teacher_logits) * met.same_box,
         )
 

@@ -61,7 +61,8 @@ class BoxLogitPlace(ConfidentLogitPlace):
         same_box = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
         if predictions.owned is not None:
             same_box &= pick(predictions.owned, index).flatten()
-        teacher_logits = step.teacher.stages[-1].logits
+        (judged,) = step.teacher.judged[self.entry]
+        teacher_logits = judged.logits
         assert teacher_logits is not None  # the place needs them
         student_logits = category_logits(
             predictions.rows(index).flatten(0, 1), self.num_classes

@@ -18,7 +18,12 @@ from mmwkd.distillers.places.base import (
     Place,
     Step,
 )
-from mmwkd.distillers.predictions import most_confident, rows_of
+from mmwkd.distillers.predictions import (
+    inside_images,
+    most_confident,
+    pick,
+    rows_of,
+)
 from mmwkd.functional.checks import check_at_least
 from mmwkd.losses import DistillationLoss
 
@@ -40,12 +45,34 @@ class LocationPlace(Place):
         super().__init__(loss, pair)
         check_at_least(1, max_locations=max_locations)
         self._max_locations = max_locations
+        self._strides = [
+            stride for stride, _ in pair.student_probe.dense_levels
+        ]
         check_same_size(pair, self.title)
 
     @classmethod
     def check(cls, pair: DetectorPair) -> None:
         """Both dense heads must score the same locations."""
         check_dense_heads(pair)
+
+    def locations(
+        self, teacher_maps: Sequence[Tensor], num_classes: int, step: Step
+    ) -> tuple[Tensor, Tensor | None]:
+        """Rows (N, T) with the teacher's best scores of any object.
+
+        Nearly all locations of a dense head are empty, and there both
+        detectors are soon certain. Padding has no part: beside the rows is
+        which of them lie in their images, of shape (N, T), or None for all.
+        """
+        inside = None
+        if step.image_sizes is not None:
+            inside = inside_images(
+                teacher_maps, self._strides, step.image_sizes
+            )
+        index = most_confident(
+            teacher_maps, num_classes, self._max_locations, inside
+        )
+        return index, None if inside is None else pick(inside, index)
 
 
 class LocationLogitPlace(LocationPlace, ConfidentLogitPlace):
@@ -54,15 +81,21 @@ class LocationLogitPlace(LocationPlace, ConfidentLogitPlace):
     title = 'logit_loss between dense detectors'
     needs = Needs(dense_scores=True)
 
-    def logits(self, step: Step) -> tuple[Tensor, Tensor, None]:
-        """At most ``max_locations`` rows an image."""
-        logits = confident_locations(
-            step.student.dense_scores,
-            step.teacher.dense_scores,
-            self.num_classes,
-            self._max_locations,
+    def logits(self, step: Step) -> tuple[Tensor, Tensor, Tensor | None]:
+        """At most ``max_locations`` rows an image, which alone are copied."""
+        student_maps, teacher_maps = common_maps(
+            step.student.dense_scores, step.teacher.dense_scores
         )
-        return *logits, None
+        index, inside = self.locations(teacher_maps, self.num_classes, step)
+        student_logits, teacher_logits = (
+            category_logits(rows_of(maps, index), self.num_classes)
+            for maps in (student_maps, teacher_maps)
+        )
+        return (
+            student_logits.flatten(0, 1),
+            teacher_logits.flatten(0, 1),
+            None if inside is None else inside.flatten(),
+        )
 
 
 def check_dense_heads(pair: DetectorPair) -> None:
@@ -101,33 +134,13 @@ def _same_anchors(student_priors: Any, teacher_priors: Any) -> bool:
     )
 
 
-def confident_locations(
-    student_scores: Sequence[Tensor],
-    teacher_scores: Sequence[Tensor],
-    num_classes: int,
-    max_locations: int,
-) -> tuple[Tensor, Tensor]:
-    """Logits (R, K) of student and teacher where the teacher sees an object.
-
-    Nearly all locations of a dense head are empty, and there both detectors
-    are soon certain. Only the ``max_locations`` of each image with the most
-    confident foreground score of the teacher are copied out of the maps,
-    without waiting for the device. Where the images of one are padded
-    further, the rest is cut off.
-    """
-    student_maps, teacher_maps = common_maps(student_scores, teacher_scores)
-    index = most_confident(teacher_maps, num_classes, max_locations)
-    student_logits, teacher_logits = (
-        category_logits(rows_of(maps, index).flatten(0, 1), num_classes)
-        for maps in (student_maps, teacher_maps)
-    )
-    return student_logits, teacher_logits
-
-
 def common_maps(
     student: Sequence[Tensor], teacher: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The part of each level (..., H, W) that both have."""
+    """The part of each level (..., H, W) that both have.
+
+    Where the images of one are padded further, the rest is cut off.
+    """
     sizes = [
         tuple(map(min, each.shape[-2:], other.shape[-2:]))
         for each, other in zip(student, teacher, strict=True)

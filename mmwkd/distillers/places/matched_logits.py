@@ -46,9 +46,10 @@ class MatchedLogitPlace(ConfidentLogitPlace):
 
     def logits(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """At most ``max_matches`` rows an image."""
+        student, _ = step.predictions
         met = step.matches(self.num_classes, self._max_matches)
         student_logits = category_logits(
-            met.student.rows(met.student_index), self.num_classes
+            student.rows(met.student_index), self.num_classes
         )
         return (
             student_logits.flatten(0, 1),
