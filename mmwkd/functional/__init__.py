@@ -19,6 +19,7 @@ from mmwkd.functional.logit_baselines import dkd_terms, kd_term
 from mmwkd.functional.logit_distillation import target_term, transport_term
 from mmwkd.functional.sigmoid import append_background, joint_logit
 from mmwkd.functional.sinkhorn import sinkhorn_cost
+from mmwkd.functional.standardize import standardize
 
 __all__ = [
     'add_unrelated',
@@ -37,6 +38,7 @@ __all__ = [
     'pkd_term',
     'sinkhorn_cost',
     'smooth_l1_term',
+    'standardize',
     'target_term',
     'transport_term',
 ]

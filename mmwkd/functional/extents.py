@@ -51,6 +51,11 @@ def padding_mask(extents: Tensor | None, feats: Tensor) -> Tensor | None:
     return (outside_rows[:, :, None] | outside_cols[:, None])[:, None]
 
 
+def blank(padding: Tensor | None, feats: Tensor) -> Tensor:
+    """Maps (N, D, H, W) that are 0 in their padding (N, 1, H, W)."""
+    return feats if padding is None else feats.masked_fill(padding, 0)
+
+
 def cell_borders(sides: Tensor, grid: int) -> tuple[Tensor, Tensor]:
     """First position of each cell along a side, and that behind its last.
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from mmwkd.functional.blocks import in_blocks
 from mmwkd.functional.checks import check_feats, check_positive
-from mmwkd.functional.extents import content_sides, padding_mask
+from mmwkd.functional.extents import blank, content_sides, padding_mask
 from mmwkd.functional.precision import with_exact_products
+from mmwkd.functional.standardize import standardize_content
 
 
 @with_exact_products
@@ -134,42 +135,20 @@ def _num_entries(feats: Tensor, extents: Tensor | None) -> Tensor | int:
     return channels * height * width
 
 
-def _blank(padding: Tensor | None, *maps: Tensor) -> list[Tensor]:
-    """Maps that are 0 in their padding."""
-    if padding is None:
-        return list(maps)
-    return [feats.masked_fill(padding, 0) for feats in maps]
-
-
 def _squared_gap(
     student: Tensor, teacher: Tensor, padding: Tensor | None
 ) -> Tensor:
-    student, teacher = _blank(padding, student, teacher)
-    return (student - teacher).square().sum(dim=(1, 2, 3))
+    return blank(padding, student - teacher).square().sum(dim=(1, 2, 3))
 
 
 def _standardized_gap(
     student: Tensor, teacher: Tensor, padding: Tensor | None, eps: float
 ) -> Tensor:
     return _squared_gap(
-        _standardize(student, eps, padding),
-        _standardize(teacher, eps, padding),
+        standardize_content(student, eps, padding),
+        standardize_content(teacher, eps, padding),
         padding,
     )
-
-
-def _standardize(feats: Tensor, eps: float, padding: Tensor | None) -> Tensor:
-    axes = (0, 2, 3)
-    if padding is None:
-        centred = feats - feats.mean(dim=axes, keepdim=True)
-        variance = centred.square().mean(dim=axes, keepdim=True)
-        return centred * (variance + eps).rsqrt()
-    area = (~padding).sum()
-    (feats,) = _blank(padding, feats)
-    mean = feats.sum(dim=axes, keepdim=True) / area
-    (centred,) = _blank(padding, feats - mean)
-    variance = centred.square().sum(dim=axes, keepdim=True) / area
-    return centred * (variance + eps).rsqrt()
 
 
 def _divergence(

@@ -5,7 +5,7 @@ from typing import Any
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from mmwkd.functional import gaussian_wasserstein
+from mmwkd.functional import gaussian_wasserstein, standardize
 from mmwkd.functional.checks import (
     check_at_least,
     check_not_negative,
@@ -30,7 +30,11 @@ class WKDFeatureLoss(FeatureLoss):
         covariance: 'diag' or 'full'.
         grid: Number of cells along each side of a map; in a distiller 8 by
             default on FPN maps and 4 on RoIAlign maps.
-        eps: Added to the variances of 'diag'.
+        standardize: Whether every channel is first brought to mean 0 and
+            variance 1 in the batch, on both sides, see
+            :func:`mmwkd.functional.standardize`; in a distiller it is on by
+            default on FPN maps. The paper's formula has no such step.
+        eps: Added to the variances of 'diag', and of channels.
         **kwargs: Options of every loss on features.
     """
 
@@ -43,6 +47,7 @@ class WKDFeatureLoss(FeatureLoss):
         ratio: float = 2.0,
         covariance: Covariance = 'diag',
         grid: int = 1,
+        standardize: bool = False,
         eps: float = 1e-5,
         **kwargs: Any,
     ) -> None:
@@ -57,12 +62,18 @@ class WKDFeatureLoss(FeatureLoss):
         self.ratio = ratio
         self.covariance = covariance
         self.grid = grid
+        self.standardize = standardize
         self.eps = eps
 
     @classmethod
     def defaults_of(cls, entry: str) -> dict[str, Any]:
-        """Cells of the size of the smallest objects."""
-        return {'grid': 8 if entry == 'neck_loss' else 4}
+        """Cells of the size of the smallest objects, in a channel's units.
+
+        RoIAlign maps, few and of objects alone, keep those of the teacher.
+        """
+        if entry == 'neck_loss':
+            return {'grid': 8, 'standardize': True}
+        return {'grid': 4}
 
     def terms(
         self,
@@ -71,6 +82,11 @@ class WKDFeatureLoss(FeatureLoss):
         extents: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Mean and covariance term of each map, both of shape (N,)."""
+        if self.standardize:
+            student_feats, teacher_feats = (
+                standardize(feats, eps=self.eps, extents=extents)
+                for feats in (student_feats, teacher_feats.detach())
+            )
         mean_term, cov_term = gaussian_wasserstein(
             student_feats,
             teacher_feats,

@@ -236,6 +236,19 @@ def test_laws_of_sigmoids(case):
 
 
 @quick
+@given(maps())
+def test_laws_of_standardized_features(case):
+    feats, _ = case
+    standard = WF.standardize(feats)
+    assert standard.shape == feats.shape
+    assert standard.isfinite().all()
+    if len(feats):
+        assert (standard.square().mean(dim=(0, 2, 3)) <= 1 + 1e-3).all()
+    with pytest.raises(ValueError, match='floating-point'):
+        WF.standardize(feats.long())
+
+
+@quick
 @given(st.integers(1, 5))
 def test_an_unrelated_category_changes_no_other(num_categories):
     cost = 1 - cost_of(num_categories)
@@ -264,6 +277,7 @@ def test_every_function_has_its_laws():
         'joint_logit',
         'add_unrelated',
         'smooth_l1_term',
+        'standardize',
     }
     assert covered == {name for name in WF.__all__ if name.islower()}
 
