@@ -11,16 +11,34 @@ teacher = dict(
     config='configs/cocophotos/yolox-nano_pafpn64_1000_cocophotos.py',
     checkpoint='data/yolox_nano_coco_mmdet.pth',
 )
+# maps in the teacher's units, as the paper has them
+_raw = dict(cfg_options={'model.neck_loss.standardize': False})
 baseline = 'student'
 rows = {
     'student': dict(config=pair['student']),
     'wkd-ln': dict(losses='wkd', places=['logit', 'neck'], num_seeds=3),
+    'wkd-ln_raw': dict(
+        losses='wkd', places=['logit', 'neck'], num_seeds=3, **_raw
+    ),
     'kd': dict(losses='kd'),
     # boxes too, at the same locations
     'wkd-lnb': dict(
-        losses=('wkd', 'box'), places=['logit', 'neck', 'box'], num_seeds=2
+        losses=('wkd', 'box'), places=['logit', 'neck', 'box'], num_seeds=3
+    ),
+    'wkd-lnb_raw': dict(
+        losses=('wkd', 'box'),
+        places=['logit', 'neck', 'box'],
+        num_seeds=2,
+        **_raw,
     ),
     'wkd-lb': dict(losses=('wkd', 'box'), places=['logit', 'box']),
+    # the teacher runs for half of the schedule
+    'wkd-lb-fast': dict(
+        losses=('wkd', 'box'),
+        places=['logit', 'box'],
+        bases=['configs/_base_/schedules/cocophotos_stop-500.py'],
+        num_seeds=3,
+    ),
     'kd-b': dict(losses=('kd', 'box'), num_seeds=1),
     # nearly as long as wkd-ln, whose steps take 1.5 times the time
     'student_1450': dict(
@@ -33,8 +51,9 @@ rows = {
         num_seeds=3,
     ),
     'wkd-l': dict(losses='wkd', places=['logit'], num_seeds=2),
-    'dkd': dict(losses='dkd', num_seeds=1),
-    'pkd': dict(losses='pkd', places=['neck'], num_seeds=1),
+    'dkd': dict(losses='dkd', num_seeds=3),
+    'pkd': dict(losses='pkd', places=['neck'], num_seeds=3),
     'fitnet': dict(losses='fitnet', places=['neck'], num_seeds=1),
+    'cwd': dict(losses='cwd', places=['neck'], num_seeds=1),
     'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=1),
 }

@@ -8,6 +8,9 @@ pair = dict(
     teacher='configs/_base_/teachers/yolox-nano_8xb8-300e_coco.py',
 )
 _quarter = dict(cfg_options={'train_dataloader.dataset.indices': 486})
+# maps in the teacher's units, as the paper has them
+_raw = {'model.neck_loss.standardize': False}
+_raw_quarter = dict(cfg_options=_quarter['cfg_options'] | _raw)
 _unlabelled = (
     'configs/cocophotos/wkd-ln_yolox_mobilenetv2-from-nano_'
     'pafpn64_1000-unlabelled_cocophotos.py'
@@ -15,21 +18,24 @@ _unlabelled = (
 baseline = 'student'
 rows = {
     'student': dict(config=pair['student'], **_quarter),
-    'wkd-ln': dict(losses='wkd', places=['logit', 'neck'], **_quarter),
-    'wkd-lnb': dict(
+    'wkd-ln_raw': dict(losses='wkd', places=['logit', 'neck'], **_raw_quarter),
+    'wkd-lnb_raw': dict(
         losses=('wkd', 'box'),
         places=['logit', 'neck', 'box'],
         num_seeds=1,
-        **_quarter,
+        **_raw_quarter,
     ),
-    'wkd-ln-unlabelled': dict(config=_unlabelled, num_seeds=1),
+    'wkd-ln-unlabelled_raw': dict(
+        config=_unlabelled, cfg_options=_raw, num_seeds=1
+    ),
     # a batch no larger than before, so fewer images with labels
-    'wkd-ln-unlabelled_2-of-8': dict(
+    'wkd-ln-unlabelled_2-of-8_raw': dict(
         config=_unlabelled,
         cfg_options={
             'train_dataloader.batch_size': 8,
             'train_dataloader.sampler.batch_size': 8,
             'train_dataloader.sampler.source_ratio': [1, 3],
+            **_raw,
         },
         num_seeds=2,
     ),

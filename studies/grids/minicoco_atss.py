@@ -12,6 +12,8 @@ cfg_options = {
     'train_cfg.val_interval': 400,
     'param_scheduler.1.end': 400,
 }
+# maps in the teacher's units, as the paper has them
+_raw = dict(cfg_options={'model.neck_loss.standardize': False})
 _pairs = {
     name: dict(
         student=_student,
@@ -28,10 +30,11 @@ rows = {
         f'{row}_from-{name}': dict(**losses, pair=pair)
         for name, pair in _pairs.items()
         for row, losses in {
-            'wkd-f': dict(losses='wkd', places=['neck']),
+            'wkd-f_raw': dict(losses='wkd', places=['neck'], **_raw),
             'kd': dict(losses='kd'),
             'wkd-l': dict(losses='wkd', places=['logit']),
             'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
+            'wkd-ln_raw': dict(losses='wkd', places=['logit', 'neck'], **_raw),
         }.items()
     },
 }

@@ -20,11 +20,18 @@ cfg_options = {
     'param_scheduler.1.end': 400,
 }
 _logits = {'cfg_options': {'model.max_boxes': 128}}
+# maps in the teacher's units, as the paper has them
+_raw = {'model.neck_loss.standardize': False}
 rows = {
     'student': dict(config=pair['student']),
     'kd': dict(losses='kd', **_logits),
-    'wkd-f': dict(losses='wkd', places=['neck']),
+    'wkd-f_raw': dict(losses='wkd', places=['neck'], cfg_options=_raw),
     'wkd-ln': dict(losses='wkd', places=['logit', 'neck'], **_logits),
+    'wkd-ln_raw': dict(
+        losses='wkd',
+        places=['logit', 'neck'],
+        cfg_options=_logits['cfg_options'] | _raw,
+    ),
     'wkd-l': dict(losses='wkd', places=['logit'], num_seeds=1, **_logits),
     'kd_512': dict(
         losses='kd', cfg_options={'model.max_boxes': 512}, num_seeds=1

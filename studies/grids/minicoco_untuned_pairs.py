@@ -7,6 +7,8 @@ _retinanet = dict(
     student='configs/minicoco/retinanet_r18-eighth_fpn_800_minicoco.py',
     teacher='configs/_base_/teachers/retinanet_r18-half_fpn_minicoco.py',
 )
+# maps in the teacher's units, as the paper has them
+_raw = dict(cfg_options={'model.neck_loss.standardize': False})
 dataset = 'minicoco, untuned pairs'
 seeds = [0, 1, 2]
 baseline = 'retinanet_wkd-ln'
@@ -20,14 +22,16 @@ rows = {
             'cascade-rcnn_r18-half_fpn_minicoco.py',
         ),
     ),
-    'retinanet_wkd-ln': dict(
-        losses='wkd', places=['logit', 'neck'], pair=_retinanet
-    ),
-    'retinanet_wkd-lnb': dict(
-        losses=('wkd', 'box'),
-        places=['logit', 'neck', 'box'],
-        pair=_retinanet,
-    ),
+    **{
+        f'retinanet_{name}{suffix}': dict(**losses, **units, pair=_retinanet)
+        for suffix, units in {'': {}, '_raw': _raw}.items()
+        for name, losses in {
+            'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
+            'wkd-lnb': dict(
+                losses=('wkd', 'box'), places=['logit', 'neck', 'box']
+            ),
+        }.items()
+    },
     'retinanet_wkd-lb': dict(
         losses=('wkd', 'box'), places=['logit', 'box'], pair=_retinanet
     ),
