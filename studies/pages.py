@@ -101,8 +101,9 @@ AGAIN = (
 # photographs, whose students have no RoIs: wkd-ln is wkd-l with wkd-f
 PHOTOGRAPHS = 'cocophotos, YOLOX to YOLOX'
 PHOTOGRAPHED = (
-    *('student', 'student_1450', 'wkd-ln', 'wkd-lnb', 'wkd-lb', 'kd', 'kd-b'),
-    *('dkd', 'wkd-l', 'pkd', 'fitnet', 'wkd-f'),
+    *('student', 'student_1450', 'kd', 'dkd', 'pkd', 'fitnet', 'cwd'),
+    *('wkd-l', 'wkd-f', 'wkd-ln', 'wkd-lnb', 'wkd-lb', 'wkd-lb-fast', 'kd-b'),
+    *('wkd-ln_raw', 'wkd-lnb_raw'),
 )
 # losses at their defaults, and where they were run with weights of their own:
 # datasets and rows
@@ -156,7 +157,7 @@ BESIDE = {
 # a method, its teacher, and the student alone for as long
 EQUAL_TIME_ON_PHOTOGRAPHS = tuple(
     (PHOTOGRAPHS, method, 'teacher', 'student_1450')
-    for method in ('wkd-lb', 'wkd-ln', 'kd')
+    for method in ('wkd-lnb', 'wkd-ln', 'wkd-lb', 'pkd', 'kd')
 )
 EQUAL_TIME = (
     ('minicoco', 'wkd-lf', 'teacher', 'student_1360'),

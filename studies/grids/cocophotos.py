@@ -55,5 +55,5 @@ rows = {
     'pkd': dict(losses='pkd', places=['neck'], num_seeds=3),
     'fitnet': dict(losses='fitnet', places=['neck'], num_seeds=1),
     'cwd': dict(losses='cwd', places=['neck'], num_seeds=1),
-    'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=1),
+    'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=2),
 }

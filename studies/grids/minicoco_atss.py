@@ -33,7 +33,9 @@ rows = {
             'wkd-f_raw': dict(losses='wkd', places=['neck'], **_raw),
             'kd': dict(losses='kd'),
             'wkd-l': dict(losses='wkd', places=['logit']),
-            'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
+            'wkd-ln': dict(
+                losses='wkd', places=['logit', 'neck'], num_seeds=2
+            ),
             'wkd-ln_raw': dict(losses='wkd', places=['logit', 'neck'], **_raw),
         }.items()
     },

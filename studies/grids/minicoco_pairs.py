@@ -26,7 +26,6 @@ rows = {
     'student': dict(config=pair['student']),
     'kd': dict(losses='kd', **_logits),
     'wkd-f_raw': dict(losses='wkd', places=['neck'], cfg_options=_raw),
-    'wkd-ln': dict(losses='wkd', places=['logit', 'neck'], **_logits),
     'wkd-ln_raw': dict(
         losses='wkd',
         places=['logit', 'neck'],

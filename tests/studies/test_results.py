@@ -225,8 +225,8 @@ def test_photographs_have_gains_over_the_student(results, tmp_path):
     assert [line[:3] for line in gains[2:]] == [
         ['teacher', '18.7', ''],
         ['student alone', '2.0 ± 0.0 (2)', '–'],
-        ['`wkd-ln`', '4.2 ± 0.3 (2)', '+2.2'],
         ['`kd`', '3.0 ± 0.0 (2)', '+1.0'],
+        ['`wkd-ln`', '4.2 ± 0.3 (2)', '+2.2'],
     ]
 
 

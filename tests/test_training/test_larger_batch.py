@@ -4,7 +4,7 @@ Losses are means over anchors, RoIs and images, so the mean over parts is the
 mean over all if parts are of one size. Here every image has as many of each:
 images are of one size, no anchor is ignored, no proposal is suppressed, ground
 truth is no proposal, and nothing is left to draw. Normalisation, which sees
-the images of one rank, is frozen.
+the images of one rank, is frozen, and FPN maps keep the teacher's units.
 """
 
 import json
@@ -30,6 +30,7 @@ def exact_config(run_config, tmp_path):
     """Config whose losses average, starting at given weights."""
     student = run_config.model.student
     student.backbone.norm_eval = True
+    run_config.model.neck_loss.standardize = False
     rpn, proposals, rcnn = (
         student.train_cfg[name] for name in ('rpn', 'rpn_proposal', 'rcnn')
     )
