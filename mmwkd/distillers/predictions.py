@@ -341,11 +341,12 @@ def observed_predictions(
             ]
         predictions = box_predictions(head, outputs, image_sizes)
         boxes = predictions.boxes.float()
-        nan = boxes.new_tensor(torch.nan)
         return replace(
             predictions,
             boxes=_near(boxes, image_sizes),
-            undefined=torch.where(boxes.isnan().any(), nan, 0),
+            undefined=boxes.new_zeros(()).masked_fill(
+                boxes.isnan().any(), torch.nan
+            ),
         )
 
     with ExitStack() as hooks:

@@ -1,13 +1,17 @@
 """WKD-F as a registered loss."""
 
+import functools
 from typing import Any
 
+import torch
 from mmdet.registry import MODELS
 from torch import Tensor
 
 from mmwkd.functional import gaussian_wasserstein, standardize
+from mmwkd.functional.blocks import in_blocks
 from mmwkd.functional.checks import (
     check_at_least,
+    check_feats,
     check_not_negative,
     check_positive,
 )
@@ -82,17 +86,32 @@ class WKDFeatureLoss(FeatureLoss):
         extents: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Mean and covariance term of each map, both of shape (N,)."""
+        distance = functools.partial(self._distance, extents=extents)
+        maps = student_feats, teacher_feats.detach()
+        if self.standardize and self.covariance == 'diag':
+            # sums over channels, which need not all be there at once
+            terms = in_blocks(distance, 1, *maps)
+        else:
+            terms = distance(*maps)
+        mean_term, cov_term = terms.unbind(dim=1)
+        return {'mean': self.ratio * mean_term, 'cov': cov_term}
+
+    def _distance(
+        self, student: Tensor, teacher: Tensor, *, extents: Tensor | None
+    ) -> Tensor:
+        """Both terms of each map, (N, 2)."""
         if self.standardize:
-            student_feats, teacher_feats = (
+            check_feats(student, teacher)
+            student, teacher = (
                 standardize(feats, eps=self.eps, extents=extents)
-                for feats in (student_feats, teacher_feats.detach())
+                for feats in (student, teacher)
             )
-        mean_term, cov_term = gaussian_wasserstein(
-            student_feats,
-            teacher_feats,
+        terms = gaussian_wasserstein(
+            student,
+            teacher,
             grid=self.grid,
             covariance=self.covariance,
             eps=self.eps,
             extents=extents,
         )
-        return {'mean': self.ratio * mean_term, 'cov': cov_term}
+        return torch.stack(terms, dim=1)

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -37,8 +38,9 @@ from mmwkd.distillers.chance import ChanceCheck
 from mmwkd.distillers.finite import FiniteCheck
 from mmwkd.distillers.matching import closest
 from mmwkd.distillers.pixels import PixelAdapter
+from mmwkd.distillers.places.base import Step as BothPasses
 from mmwkd.distillers.places.box import recode
-from mmwkd.distillers.places.location_logits import confident_locations
+from mmwkd.distillers.places.location_logits import LocationLogitPlace
 from mmwkd.distillers.predictions import Predictions, deltas_of_label
 from tests.test_device.ledger import Ledger
 
@@ -218,6 +220,12 @@ def functions() -> dict[str, Callable[[], Step]]:
             lambda *rows: WF.paired_cka_interrelation(rows), (6, 8), (6, 8)
         ),
     }
+    cases['standardize'] = on_maps(
+        lambda s, t, **options: (
+            WF.standardize(s, **options) - WF.standardize(t, **options)
+        ),
+        4,
+    )
     for name, term in FEATURE_TERMS.items():
         for size in (4, 20):
             cases[f'{name} on maps of {size}'] = on_maps(term, size)
@@ -295,8 +303,14 @@ def modules() -> dict[str, Callable[[], Step]]:
         return lambda: adapter(images, samples)
 
     def locations() -> Step:
-        scores = [[random(2, 3, 4, size, size) for size in (8, 4)]] * 2
-        return lambda: confident_locations(*scores, 4, 50)
+        place = object.__new__(LocationLogitPlace)
+        place.num_classes, place._max_locations = 4, 50
+        place._strides = [8, 16]
+        made = SimpleNamespace(
+            dense_scores=[random(2, 3, 4, size, size) for size in (8, 4)]
+        )
+        sizes = 40 + random(2, 2)
+        return lambda: place.logits(BothPasses(made, made, sizes))[:2]
 
     def predictions(owned: bool) -> Step:
         scores = [random(2, 3, 4, size, size) for size in (8, 4)]
@@ -421,6 +435,9 @@ def memory() -> dict[str, Callable[[], Step]]:
             'WKD-F grid 1': dict(type='WKDFeatureLoss'),
             'WKD-F grid 4': dict(type='WKDFeatureLoss', grid=4),
             'WKD-F full': dict(type='WKDFeatureLoss', covariance='full'),
+            'WKD-F standardized': dict(
+                type='WKDFeatureLoss', grid=8, standardize=True
+            ),
             'FitNet': dict(type='FitNetLoss'),
             'PKD': dict(type='PKDLoss'),
             'CWD': dict(type='CWDLoss'),

@@ -68,3 +68,18 @@ def test_fpn_maps_are_standardized_by_default_and_roi_maps_are_not():
     assert not WKDFeatureLoss(
         **WKDFeatureLoss.defaults_of('roi_loss')
     ).standardize
+
+
+def test_blocks_of_channels_change_nothing(monkeypatch):
+    student, teacher = maps(0, 3, 5, 8, 8), maps(1, 3, 5, 8, 8)
+    extents = torch.tensor([[8.0, 8], [4, 6], [5, 3]])
+    results = []
+    for entries in (2**25, 2 * 3 * 64):  # of two channels
+        monkeypatch.setattr('mmwkd.functional.blocks._ENTRIES', entries)
+        student = student.detach().requires_grad_()
+        terms = WKDFeatureLoss(grid=2, standardize=True).terms(
+            student, teacher, extents
+        )
+        (terms['mean'] + 3 * terms['cov']).sum().backward()
+        results.append((terms, student.grad))
+    assert_close(*results)
