@@ -35,7 +35,6 @@ from mmwkd.configs import (
 from mmwkd.distillers import DetectorDistiller
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.places import Place, build_places
-from mmwkd.distillers.places.box import LocationBoxPlace
 from mmwkd.distillers.teacher import build_teacher
 from mmwkd.files import atomic_write
 from mmwkd.quiet import quiet
@@ -122,10 +121,9 @@ def silent() -> Iterator[None]:
 def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
     """Choose places by trying them, with the recommended losses, on a pair.
 
-    Class logits are compared wherever they can be; beside them boxes at the
-    same locations, or else maps, those of RoIs rather than those of the necks
-    (docs/results.md). Beside the places, by their entries in a distiller's
-    config, is why others cannot be compared.
+    Class logits are compared wherever they can be; of the maps, those of RoIs
+    rather than those of the necks (docs/results.md). Beside the places, by
+    their entries in a distiller's config, is why others cannot be compared.
     """
     places: dict[str, Place] = {}
     refused: dict[str, str] = {}
@@ -134,11 +132,7 @@ def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
             (places[name],) = build_places({name: loss}, pair).values()
         except ValueError as error:
             refused[name] = str(error)
-    same_locations = isinstance(places.get('box_loss'), LocationBoxPlace)
-    if not same_locations:
-        places.pop('box_loss', None)
-        refused.pop('box_loss', None)
-    if same_locations or 'roi_loss' in places:
+    if 'roi_loss' in places:
         places.pop('neck_loss', None)
     if not places:
         reasons = '; '.join(f'{name}: {why}' for name, why in refused.items())
@@ -147,12 +141,8 @@ def choose(pair: DetectorPair) -> tuple[dict[str, Place], dict[str, str]]:
 
 
 def recommended() -> dict[str, Any]:
-    """Losses by their entries, as the shipped configs have them."""
-    wkd, box = (
-        Config.fromfile(LOSSES / name).to_dict()
-        for name in ('wkd.py', 'box.py')
-    )
-    return wkd | box
+    """The losses of WKD by their entries, as the shipped configs have them."""
+    return Config.fromfile(LOSSES / 'wkd.py').to_dict()
 
 
 _CLASSIC = """\

@@ -151,9 +151,9 @@ FULL_WIDTH = [
     'faster_rcnn/wkd-lf_faster-rcnn_r18-from-r101_fpn_1x_coco',
     'cascade_rcnn/wkd-lf_cascade-rcnn_r50-from-r101_fpn_1x_coco',
     'mask_rcnn/wkd-lf_mask-rcnn_r18-from-r50_fpn_1x_coco',
-    'retinanet/wkd-lb_retinanet_r18-from-r50_fpn_1x_coco',
-    'gfl/wkd-lb_gfl_r50-from-r101_fpn_1x_coco',
-    'rtmdet/wkd-lb_rtmdet_tiny-from-s_8xb32-300e_coco',
+    'retinanet/wkd-ln_retinanet_r18-from-r50_fpn_1x_coco',
+    'gfl/wkd-ln_gfl_r50-from-r101_fpn_1x_coco',
+    'rtmdet/wkd-ln_rtmdet_tiny-from-s_8xb32-300e_coco',
 ]
 
 
@@ -177,7 +177,6 @@ PLACES = {
     'wkd-lf': {'logit_loss', 'roi_loss'},
     'wkd-lf-neck': {'logit_loss', 'roi_loss', 'neck_loss'},
     'wkd-ln': {'logit_loss', 'neck_loss'},
-    'wkd-lb': {'logit_loss', 'box_loss'},
     'kd': {'logit_loss'},
     'dkd': {'logit_loss'},
     'fitnet': {'neck_loss'},
@@ -189,13 +188,9 @@ PLACES = {
     'cwd-roi': {'roi_loss'},
     'box': {'box_loss'},
 }
-DENSE_METHODS = ('wkd-l', 'wkd-f', 'wkd-lb', 'kd')
+DENSE_METHODS = ('wkd-l', 'wkd-f', 'wkd-ln', 'kd')
 # where losses are named otherwise
-METHODS = {
-    'box': {'l1'},
-    'kd-pkd-roi': {'kd', 'pkd'},
-    'wkd-lb': {'wkd', 'l1'},
-}
+METHODS = {'box': {'l1'}, 'kd-pkd-roi': {'kd', 'pkd'}}
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,6 @@ def test_the_index_names_all_configs_of_coco():
 
 def test_configs_are_found_as_those_of_a_package():
     config = get_config(
-        'mmwkd::rtmdet/wkd-lb_rtmdet_tiny-from-s_8xb32-300e_coco.py'
+        'mmwkd::rtmdet/wkd-ln_rtmdet_tiny-from-s_8xb32-300e_coco.py'
     )
     assert config.model.type == 'DetectorDistiller'

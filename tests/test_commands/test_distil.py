@@ -56,15 +56,14 @@ def test_two_stage_detectors_are_compared_by_rois(tmp_path, capsys):
     assert 'loading annotations' not in printed
 
 
-def test_dense_detectors_are_compared_by_locations(tmp_path, capsys):
+def test_dense_detectors_are_compared_by_locations_and_necks(tmp_path, capsys):
     words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_retinanet))
     code, printed = run(words, capsys)
     assert code == 0, printed
     model = Config.fromfile(tmp_path / 'distilled.py').model
     assert model.logit_loss == dict(type='WKDLogitLoss')
-    assert model.box_loss == dict(type='BoxDistillationLoss')
-    assert 'neck_loss' not in model
-    assert 'BoxDistillationLoss on boxes between dense detectors' in printed
+    assert model.neck_loss == dict(type='WKDFeatureLoss')
+    assert 'neck maps, levels of stride 8, 16, 32, 64, 128' in printed
 
 
 def test_other_pairs_are_compared_by_what_they_share(tmp_path, capsys):

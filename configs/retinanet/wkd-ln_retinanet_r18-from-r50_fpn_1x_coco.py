@@ -1,8 +1,7 @@
 _base_ = [
-    'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
-    '../_base_/teachers/retinanet_r101_fpn_2x_coco.py',
+    'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py',
+    '../_base_/teachers/retinanet_r50_fpn_2x_coco.py',
     '../_base_/losses/wkd.py',
-    '../_base_/losses/box.py',
 ]
 
 default_hooks = dict(
@@ -16,5 +15,5 @@ model = dict(
     student=student,
     teacher=_base_.teacher,
     logit_loss=_base_.logit_loss,
-    box_loss=_base_.box_loss,
+    neck_loss=_base_.neck_loss,
 )
