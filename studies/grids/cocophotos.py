@@ -23,7 +23,7 @@ rows = {
     'kd': dict(losses='kd'),
     # boxes too, at the same locations
     'wkd-lnb': dict(
-        losses=('wkd', 'box'), places=['logit', 'neck', 'box'], num_seeds=3
+        losses=('wkd', 'box'), places=['logit', 'neck', 'box'], num_seeds=2
     ),
     'wkd-lnb_raw': dict(
         losses=('wkd', 'box'),
@@ -55,5 +55,5 @@ rows = {
     'pkd': dict(losses='pkd', places=['neck'], num_seeds=3),
     'fitnet': dict(losses='fitnet', places=['neck'], num_seeds=1),
     'cwd': dict(losses='cwd', places=['neck'], num_seeds=1),
-    'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=2),
+    'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=1),
 }
