@@ -189,8 +189,8 @@ def box_predictions(
     """
     boxes = torch.cat(dense_boxes(head, outputs), dim=1)
     scores = tuple(dense_scores(head, outputs))
-    owned = None
-    if (strides := _strides(head)) is not None:
+    owned, strides = None, _strides(head)
+    if len(strides) == len(scores):
         owned = inside_images(scores, strides, image_sizes)
     return Predictions(boxes, scores, image_sizes, owned)
 
@@ -253,13 +253,13 @@ def inside_images(
     return torch.cat(levels, dim=1)
 
 
-def _strides(head: Any) -> list[int] | None:
-    """Strides of a dense head's levels; None where it does not tell."""
+def _strides(head: Any) -> list[int]:
+    """Strides of a dense head's levels; none where it does not tell."""
     for name in ('prior_generator', 'square_anchor_generator'):
         if hasattr(head, name):
             strides = getattr(head, name).strides
             return [int(max(np.atleast_1d(stride))) for stride in strides]
-    return None
+    return []
 
 
 def _corners(image_sizes: Tensor) -> Tensor:
