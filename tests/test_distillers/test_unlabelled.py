@@ -36,7 +36,8 @@ def part(made, indices):
 @pytest.fixture
 def distiller(build):
     # batch statistics would tie the images of a batch together
-    return build().eval()
+    neck_loss = dict(type='WKDFeatureLoss', grid=2, standardize=False)
+    return build(neck_loss=neck_loss).eval()
 
 
 def own(losses):
