@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdet.registry import MODELS
-from mmengine.config import Config, DictAction
+from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.hub import get_config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
@@ -99,15 +99,19 @@ def read_model(config: Any) -> Config:
     else:
         model, scope = Config(dict(model=config)).model, None
     if is_distiller(model):  # a distilled student may teach in its turn
-        if 'data_preprocessor' in model:
-            model.student.setdefault(
-                'data_preprocessor', model.data_preprocessor
-            )
-        model = model.student
+        model = student_of(model)
     model = without_pretrained(copy.deepcopy(model))
     if scope is not None:
         model.setdefault('_scope_', scope)
     return model
+
+
+def student_of(model: ConfigDict) -> ConfigDict:
+    """Model config of a distiller's student, with its preprocessor."""
+    student = model.student
+    if 'data_preprocessor' in model:
+        student.setdefault('data_preprocessor', model.data_preprocessor)
+    return student
 
 
 def is_distiller(model: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from mmdet.registry import HOOKS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmwkd.configs import is_distiller, registered_class
+from mmwkd.configs import is_distiller, registered_class, student_of
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
 from mmwkd.distillers.places import PIECES
 from mmwkd.files import atomic_write
@@ -25,10 +25,7 @@ def student_config(config: Config) -> Config:
     config = Config(config.to_dict())
     if not is_distiller(config.model):
         return config
-    student = config.model.student
-    if 'data_preprocessor' in config.model:
-        student.setdefault('data_preprocessor', config.model.data_preprocessor)
-    config.model = student
+    config.model = student_of(config.model)
     for name in PIECES:
         config.pop(name, None)
     config.custom_hooks = [

@@ -4,9 +4,16 @@ import json
 
 import pytest
 from mmdet.registry import DATASETS
+from mmengine.config import Config
 from torch.utils.data import Subset
 
-from mmwkd.configs import class_names, dataset_classes, metainfo_classes
+from mmwkd.configs import (
+    class_names,
+    dataset_classes,
+    metainfo_classes,
+    read_model,
+)
+from mmwkd.testing import tiny_faster_rcnn
 
 CLASSES = ('cat', 'dog')
 
@@ -135,3 +142,17 @@ def test_attributes_that_are_no_datasets_hide_nothing(member):
     dataset.dataset, dataset.datasets = 'its name', ['a', 'b']
     assert dataset_classes(dataset) == CLASSES
     assert dataset_classes(Subset(Subset(dataset, [0]), [0])) == CLASSES
+
+
+@pytest.mark.parametrize('beside', ['student', 'model'])
+def test_a_distilled_student_teaches_with_its_preprocessor(tmp_path, beside):
+    student = tiny_faster_rcnn()
+    preprocessor = student.pop('data_preprocessor')
+    model = dict(type='DetectorDistiller', student=student)
+    config = dict(model=model)
+    parent = model if beside == 'student' else config
+    parent['data_preprocessor'] = preprocessor
+    Config(config).dump(tmp_path / 'distilled.py')
+    teacher = read_model(str(tmp_path / 'distilled.py'))
+    assert teacher.type == 'FasterRCNN'
+    assert teacher.data_preprocessor == preprocessor

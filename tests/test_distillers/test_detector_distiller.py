@@ -982,9 +982,7 @@ def test_data_preprocessor_may_stand_beside_the_student(teacher_checkpoint):
     assert distiller.data_preprocessor.pad_size_divisor == 32
 
 
-def test_adapters_and_balance_of_another_teacher_are_left_alone(
-    build, step, caplog
-):
+def test_adapters_and_balance_of_another_teacher_are_left_alone(build, step):
     first, second = build(balance_interval=1), build(balance_interval=1)
     step(first)
     for parameter in first.adapters.parameters():
