@@ -87,8 +87,8 @@ class DetectorDistiller(BaseDetector):
             - ``roi_loss``: Loss on the maps fed to the box head (RoIAlign
               maps).
             - ``box_loss``: Loss on boxes, such as ``BoxDistillationLoss``: of
-              foreground RoIs between two-stage detectors, of matched
-              predictions between any others.
+              foreground RoIs between two-stage detectors, of the same
+              locations between dense heads that share them.
             - ``neck_adapter``: How student channels become teacher channels
               on each level of the neck: 'auto' (default) for a 1x1
               convolution where they differ, None for never, or options of

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mmwkd.distillers.alignment import DetectorPair, check_same_size
 from mmwkd.distillers.categories import category_logits
-from mmwkd.distillers.predictions import Predictions, check_predictions, pick
+from mmwkd.distillers.predictions import Predictions, pick
 
 # two boxes are one from here on, as for mmdet's assigners and metrics
 _SAME_BOX_IOU = 0.5
@@ -23,23 +22,11 @@ _BLOCK_ENTRIES = 2**23
 
 
 class Matches(NamedTuple):
-    """Confident predictions of a teacher, and the student's closest.
-
-    The student's predictions keep it, so it must not hold them: a cycle would
-    keep the graph of a step until Python looks for cycles.
-    """
+    """Confident predictions of a teacher, and the student's closest."""
 
     student_index: Tensor  # (N, T), of rows
-    teacher_index: Tensor  # (N, T)
     teacher_logits: Tensor  # (N, T, K)
     same_box: Tensor  # (N, T), whether both are about one box
-
-
-def check_matching(pair: DetectorPair, title: str) -> None:
-    """Refuse detectors whose predictions are unknown or cannot meet."""
-    check_same_size(pair, title)
-    check_predictions('student', pair.student)
-    check_predictions('teacher', pair.teacher.detector)
 
 
 def matches(
@@ -58,7 +45,7 @@ def matches(
     )
     if teacher.owned is not None:
         same_box = same_box & pick(teacher.owned, index)
-    return Matches(match, index, logits, same_box)
+    return Matches(match, logits, same_box)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,8 +40,6 @@ from mmwkd.functional.extents import padding_mask
 # where boxes are cut off, in sizes of their images
 _FAR = 10.0
 
-_T = TypeVar('_T')
-
 
 @dataclass(frozen=True)
 class Predictions:
@@ -60,30 +58,21 @@ class Predictions:
     owned: Tensor | None = None
     # (), NaN where a box is none, as it was predicted; else 0
     undefined: Tensor | None = None
-    _kept: dict[Any, Any] = field(
+    _most_confident: dict[tuple[int, int], Tensor] = field(
         default_factory=dict, repr=False, compare=False
     )
-
-    def once(self, key: Any, make: Callable[[], _T]) -> _T:
-        """What was made of them before under the same key, or is made now.
-
-        Several places of a step may want the same rows.
-        """
-        if key not in self._kept:
-            self._kept[key] = make()
-        return self._kept[key]
 
     def most_confident(self, num_classes: int, count: int) -> Tensor:
         """Rows (N, T) with the best scores of any foreground category.
 
-        At most ``count`` of each image, the best first.
+        At most ``count`` of each image, the best first; found once.
         """
-        return self.once(
-            (num_classes, count),
-            lambda: most_confident(
-                self.scores, num_classes, count, self.owned
-            ),
-        )
+        key = (num_classes, count)
+        if key not in self._most_confident:
+            self._most_confident[key] = most_confident(
+                self.scores, *key, self.owned
+            )
+        return self._most_confident[key]
 
     def rows(self, index: Tensor) -> Tensor:
         """Scores (N, T, S) in the graph of rows (N, T)."""

@@ -23,9 +23,6 @@ _pairs = {
 }
 rows = {
     'student': dict(config=_student),
-    'box_from-retinanet': dict(
-        losses='box', num_seeds=1, pair=_pairs['retinanet']
-    ),
     **{
         f'{row}_from-{name}': dict(**losses, pair=pair)
         for name, pair in _pairs.items()

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mmwkd.distillers import predictions
+from mmwkd.distillers.predictions import most_confident
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
 
 KEY = 'loss_kd_logit_kl'
@@ -68,6 +70,17 @@ def test_row_r_of_both_is_the_same_box(build_pair):
     best = scores[1].amax(dim=1).topk(7).indices
     assert_close(rows.student_logits[7:, :3], scores[1][best])
     assert (rows.student_logits[:, 3] == 0).all()
+
+
+def test_what_is_most_confident_is_found_once(build_pair, monkeypatch, step):
+    calls = []
+    monkeypatch.setattr(
+        predictions,
+        'most_confident',
+        lambda *args: calls.append(args) or most_confident(*args),
+    )
+    step(build_pair())
+    assert len(calls) == 1
 
 
 def test_the_order_of_images_changes_nothing(build_pair):

@@ -1,6 +1,8 @@
 """Predictions of both detectors meet where they are about one box."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -290,6 +292,71 @@ def test_sigmoids_of_a_box_head_are_read_as_such(build_pair, step):
     student.roi_head.bbox_head.loss_cls.use_sigmoid = True
     distiller = build_pair(student, tiny_retinanet())
     assert step(distiller)[KEY].isfinite()
+
+
+@pytest.fixture
+def from_sigmoids(build_pair):
+    """A dense student of a teacher that cannot judge given boxes."""
+
+    def build_distiller(teacher, num_classes=3):
+        teacher.roi_head.bbox_head.loss_cls.use_sigmoid = True
+        return build_pair(tiny_retinanet(num_classes=num_classes), teacher)
+
+    return build_distiller
+
+
+def test_a_teacher_without_proposals_judges_the_whole_image(
+    from_sigmoids, step
+):
+    distiller = from_sigmoids(tiny_faster_rcnn())
+    distiller.teacher.rpn_head.test_cfg.min_bbox_size = 1000
+    assert step(distiller)[KEY].isfinite()
+    for parameter in distiller.teacher.parameters():
+        parameter.data.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match='neck feature map 0'):
+        step(distiller)
+
+
+def test_the_masks_of_a_teacher_are_not_predicted(from_sigmoids, step):
+    teacher = tiny('mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', factor=8)
+    num_classes = teacher.roi_head.bbox_head.num_classes
+    distiller = from_sigmoids(teacher, num_classes)
+    distiller.teacher.roi_head.bbox_head.fc_cls.bias.data[0] = 10  # it detects
+    assert step(distiller, num_classes=num_classes)[KEY].isfinite()
+
+
+@pytest.mark.parametrize('pair', PAIRS)
+def test_a_step_leaves_nothing_to_the_garbage_collector(
+    pair, build_pair, step, monkeypatch
+):
+    student, teacher = PAIRS[pair]
+    distiller = build_pair(student(), teacher())
+    observe, seen = distiller.observe, []
+
+    def remember(*args):
+        made = observe(*args)
+        seen.append(weakref.ref(made[1].student.predictions))
+        return made
+
+    monkeypatch.setattr(distiller, 'observe', remember)
+    gc.disable()
+    try:
+        step(distiller)
+        assert seen[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_a_teacher_whose_boxes_are_none_is_named(from_dense, step):
+    from_dense.teacher.bbox_head.retina_reg.bias.data.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="teacher's predicted boxes"):
+        step(from_dense)
+
+
+def test_queries_of_a_second_kind_are_refused(build_pair):
+    model = tiny('ddq/ddq-detr-4scale_r50_8xb2-12e_coco.py', factor=8)
+    with pytest.raises(ValueError, match='DDQDETRHead'):
+        build_pair(model, copy.deepcopy(model))
 
 
 def test_what_cannot_be_matched_is_refused(build, build_pair):

@@ -16,11 +16,7 @@ from mmwkd.distillers.places.base import (
     Step,
     Terms,
 )
-from mmwkd.distillers.places.box import (
-    LocationBoxPlace,
-    MatchedBoxPlace,
-    RoIBoxPlace,
-)
+from mmwkd.distillers.places.box import LocationBoxPlace, RoIBoxPlace
 from mmwkd.distillers.places.box_logits import BoxLogitPlace
 from mmwkd.distillers.places.location_logits import LocationLogitPlace
 from mmwkd.distillers.places.matched_logits import MatchedLogitPlace
@@ -66,7 +62,6 @@ for _kind in (
     RoIPlace,
     RoIBoxPlace,
     LocationBoxPlace,
-    MatchedBoxPlace,
 ):
     register_place(_kind)
 

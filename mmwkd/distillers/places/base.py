@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from mmwkd.distillers.alignment import DetectorPair, common_classes
 from mmwkd.distillers.capture import TrainingPass
 from mmwkd.distillers.categories import classifier_rows
-from mmwkd.distillers.matching import Matches, matches
 from mmwkd.distillers.predictions import Predictions, prediction_head
 from mmwkd.distillers.teacher import TeacherPass
 from mmwkd.losses import DistillationLoss
@@ -66,12 +65,6 @@ class Step(NamedTuple):
         assert student is not None
         assert teacher is not None
         return student, teacher
-
-    def matches(self, num_classes: int, count: int) -> Matches:
-        """Predictions of both that meet, see :func:`matches`; found once."""
-        student, teacher = self.predictions
-        key = (teacher, num_classes, count)
-        return student.once(key, lambda: matches(student, *key))
 
 
 class Place(ABC):

@@ -1,13 +1,12 @@
-"""Compare boxes: of the same RoIs or locations, or of matched predictions.
+"""Compare boxes of the same RoIs, or of the same locations.
 
-Shapes: N images, R RoIs, locations or matches, A anchors per point, (H, W) a
-level's points, C foreground categories.
+Shapes: N images, R RoIs or locations, A anchors per point, (H, W) a level's
+points, C foreground categories.
 """
 
 import math
 
 import torch
-from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.utils import reduce_mean
 from torch import Tensor
@@ -19,7 +18,6 @@ from mmwkd.distillers.alignment import (
 )
 from mmwkd.distillers.capture import RoIStage, box_heads
 from mmwkd.distillers.categories import category_logits
-from mmwkd.distillers.matching import check_matching
 from mmwkd.distillers.places.base import (
     Needs,
     Place,
@@ -36,12 +34,9 @@ from mmwkd.distillers.predictions import (
     Predictions,
     check_predictions,
     deltas_of_label,
-    pick,
-    prediction_head,
     rows_of,
 )
 from mmwkd.distillers.teacher import TeacherStage, matching_stage
-from mmwkd.functional.checks import check_at_least
 from mmwkd.losses import DistillationLoss
 
 # how far mmdet's coder stretches a RoI at most
@@ -117,36 +112,30 @@ class RoIBoxPlace(_BoxPlace):
         return weighted_means(self.loss, terms, weights, total)
 
 
-class _PredictedBoxPlace(_BoxPlace):
-    """Boxes that both predict, by what the teacher's are worth to it.
+class LocationBoxPlace(LocationPlace, _BoxPlace):
+    """Boxes of the locations where the teacher is most confident.
 
-    The student's box is coded by the teacher's, which is thereby all zeros.
+    The student's box is coded by the teacher's, which is thereby all zeros,
+    and counts by the probability that the teacher gives to any object.
     """
 
-    needs = Needs(student_predictions=True, teacher_predictions=True)
-
-    def _compare(
-        self, boxes: Tensor, references: Tensor, weights: Tensor
-    ) -> list[Terms]:
-        """One part for all boxes (N, R, 4), with weights (N, R)."""
-        deltas = offsets(boxes.flatten(0, 1), references.flatten(0, 1))
-        terms = self.loss.terms(deltas, torch.zeros_like(deltas))
-        total = reduce_mean(weights.sum())
-        return [weighted_means(self.loss, terms, weights.flatten(), total)]
-
-
-class LocationBoxPlace(LocationPlace, _PredictedBoxPlace):
-    """Boxes of the teacher's most confident locations."""
-
     title = 'box_loss between dense detectors'
+    needs = Needs(student_predictions=True, teacher_predictions=True)
     share = 0.6
 
     @classmethod
     def check(cls, pair: DetectorPair) -> None:
         """Both must predict boxes at the same locations."""
-        super().check(pair)
-        check_predictions('student', pair.student)
-        check_predictions('teacher', pair.teacher.detector)
+        try:
+            super().check(pair)
+            check_predictions('student', pair.student)
+            check_predictions('teacher', pair.teacher.detector)
+        except ValueError as error:
+            raise ValueError(
+                'box_loss compares boxes of RoIs that both detectors have, or '
+                'of dense heads that share their locations; leave it out: '
+                f'{error}'
+            ) from error
 
     def compare(self, step: Step) -> list[Terms]:
         """One part for all locations together."""
@@ -155,13 +144,16 @@ class LocationBoxPlace(LocationPlace, _PredictedBoxPlace):
         index, inside = self.locations(scores, self._num_classes, step)
         logits = category_logits(rows_of(scores, index), self._num_classes)
         boxes, references = (
-            rows_of(maps, index)
+            rows_of(maps, index).flatten(0, 1)
             for maps in common_maps(_box_maps(student), _box_maps(teacher))
         )
         weights = object_probability(logits)
         if inside is not None:
             weights = weights * inside
-        return self._compare(boxes, references, weights)
+        deltas = offsets(boxes, references)
+        terms = self.loss.terms(deltas, torch.zeros_like(deltas))
+        total = reduce_mean(weights.sum())
+        return [weighted_means(self.loss, terms, weights.flatten(), total)]
 
 
 def _box_maps(predictions: Predictions) -> list[Tensor]:
@@ -177,51 +169,6 @@ def _box_maps(predictions: Predictions) -> list[Tensor]:
         boxes.unflatten(1, size).permute(0, 3, 4, 1, 2)
         for boxes, size in zip(levels, sizes, strict=True)
     ]
-
-
-class MatchedBoxPlace(_PredictedBoxPlace):
-    """Boxes of the teacher's predictions and the student's closest.
-
-    The matches are those of ``logit_loss``, with the same weights.
-
-    Args:
-        max_matches: Predictions of the teacher for each image.
-    """
-
-    title = 'box_loss of matched predictions'
-
-    def __init__(
-        self,
-        loss: DistillationLoss,
-        pair: DetectorPair,
-        *,
-        max_matches: int = 300,
-    ) -> None:
-        super().__init__(loss, pair)
-        check_at_least(1, max_matches=max_matches)
-        self._max_matches = max_matches
-        for role, detector in (
-            ('student', pair.student),
-            ('teacher', pair.teacher.detector),
-        ):
-            head = prediction_head(detector)
-            if isinstance(head, BBoxHead):
-                _coders(role, (head,))
-
-    @classmethod
-    def check(cls, pair: DetectorPair) -> None:
-        """Predictions of both must be known."""
-        check_matching(pair, cls.title)
-
-    def compare(self, step: Step) -> list[Terms]:
-        """One part for all matches together."""
-        student, teacher = step.predictions
-        met = step.matches(self._num_classes, self._max_matches)
-        return self._compare(
-            pick(student.boxes, met.student_index),
-            pick(teacher.boxes, met.teacher_index),
-            object_probability(met.teacher_logits) * met.same_box,
-        )
 
 
 def _coders(role: str, heads: tuple) -> list[DeltaXYWHBBoxCoder]:

@@ -6,10 +6,11 @@ background included and last.
 
 from torch import Tensor
 
-from mmwkd.distillers.alignment import DetectorPair
+from mmwkd.distillers.alignment import DetectorPair, check_same_size
 from mmwkd.distillers.categories import category_logits
-from mmwkd.distillers.matching import check_matching
+from mmwkd.distillers.matching import matches
 from mmwkd.distillers.places.base import ConfidentLogitPlace, Needs, Step
+from mmwkd.distillers.predictions import check_predictions
 from mmwkd.functional.checks import check_at_least
 from mmwkd.losses import DistillationLoss
 
@@ -41,13 +42,15 @@ class MatchedLogitPlace(ConfidentLogitPlace):
 
     @classmethod
     def check(cls, pair: DetectorPair) -> None:
-        """Predictions of both must be known."""
-        check_matching(pair, cls.title)
+        """Predictions of both must be known, of the same pixels."""
+        check_same_size(pair, cls.title)
+        check_predictions('student', pair.student)
+        check_predictions('teacher', pair.teacher.detector)
 
     def logits(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """At most ``max_matches`` rows an image."""
-        student, _ = step.predictions
-        met = step.matches(self.num_classes, self._max_matches)
+        student, teacher = step.predictions
+        met = matches(student, teacher, self.num_classes, self._max_matches)
         student_logits = category_logits(
             student.rows(met.student_index), self.num_classes
         )
