@@ -39,7 +39,7 @@ class TrainingPass:
 
     neck_feats: tuple[Tensor, ...]  # L maps (N, D, H, W)
     stages: tuple[RoIStage, ...]  # one per box head, empty if not asked for
-    # of a dense head, empty if not asked for; L maps (N, A, S, H, W)
+    # of a dense head, if asked for apart; L maps (N, A, S, H, W)
     dense_scores: tuple[Tensor, ...] = ()
     predictions: Predictions | None = None  # if asked for
     # of further modules, by the names they were asked for with
@@ -127,20 +127,16 @@ def capture(
         yield captured
 
     feats = only_output('neck', outputs)
-    predictions = read() if read else None
     scored: Sequence[Tensor] = ()
     if scores:
-        head_outputs = only_output('dense head', outputs)
-        scored = (
-            predictions.scores
-            if predictions
-            else dense_scores(detector.bbox_head, head_outputs)
+        scored = dense_scores(
+            detector.bbox_head, only_output('dense head', outputs)
         )
     captured._record = TrainingPass(
         neck_feats=(feats,) if isinstance(feats, Tensor) else tuple(feats),
         stages=_stages_of_pass(observers),
         dense_scores=tuple(scored),
-        predictions=predictions,
+        predictions=read() if read else None,
         outputs={name: only_output(name, others) for name in others},
     )
 

@@ -268,7 +268,8 @@ class DetectorDistiller(BaseDetector):
         with capture(
             self.student,
             roi_stages=needs.rois,
-            scores=needs.dense_scores,
+            # else they are read with the predictions
+            scores=needs.dense_scores and not needs.student_predictions,
             image_sizes=(
                 sizes_of(shapes, batch_inputs)
                 if shapes and needs.student_predictions
@@ -282,7 +283,7 @@ class DetectorDistiller(BaseDetector):
             self._to_teacher_pixels(batch_inputs, batch_data_samples),
             [stage.rois for stage in student.stages],
             logits=needs.roi_logits,
-            scores=needs.dense_scores,
+            scores=needs.dense_scores and not needs.teacher_predictions,
             shapes=shapes if needs.teacher_predictions else None,
             modules=self._watched_modules(self.teacher),
             others={

@@ -97,7 +97,8 @@ class TeacherPass:
     judged: Mapping[str, tuple[TeacherStage, ...]] = field(
         default_factory=dict
     )
-    dense_scores: tuple[Tensor, ...] = ()  # L maps (N, A, S, H, W), if asked
+    # of a dense head, if asked for apart; L maps (N, A, S, H, W)
+    dense_scores: tuple[Tensor, ...] = ()
     predictions: Predictions | None = None  # if asked for
     # of further modules, by the names they were asked for with
     outputs: Mapping[str, Any] = field(default_factory=dict)
@@ -215,28 +216,29 @@ class FrozenTeacher:
             others: Further RoIs, as ``rois``, by names of the caller's
                 choice.
         """
-        groups = {'': rois, **(others or {})}
-        inputs, scaled = self._scaled(
-            inputs, [each for group in groups.values() for each in group]
-        )
-        remaining = iter(scaled)
+        inputs, groups = self._scaled(inputs, {'': rois, **(others or {})})
         with recorded_outputs(modules or {}) as outputs:
             neck_feats = self.neck_feats(inputs)
-            context = self.head_context(neck_feats) if scaled else None
+            context = None
+            if any(groups.values()):
+                context = self.head_context(neck_feats)
             judged = {
                 name: tuple(
                     self.roi_stage(
                         neck_feats,
                         matching_stage(self.detector, index),
-                        next(remaining),
+                        of_stage,
                         logits=logits,
                         context=context,
                     )
-                    for index in range(len(group))
+                    for index, of_stage in enumerate(group)
                 )
                 for name, group in groups.items()
             }
             scored: Sequence[Tensor] = ()
+            if scores:
+                head = self.detector.bbox_head
+                scored = dense_scores(head, head(tuple(neck_feats)))
             predictions = None
             if shapes is not None:
                 predictions = predict_boxes(
@@ -245,11 +247,6 @@ class FrozenTeacher:
                     shapes,
                     tuple(inputs.shape[-2:]),
                 )
-                if scores:  # they come from the same dense head
-                    scored = predictions.scores
-            elif scores:
-                head = self.detector.bbox_head
-                scored = dense_scores(head, head(tuple(neck_feats)))
         return TeacherPass(
             neck_feats=tuple(neck_feats),
             stages=judged.pop(''),
@@ -260,22 +257,26 @@ class FrozenTeacher:
         )
 
     def _scaled(
-        self, inputs: Tensor, rois: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
+        self, inputs: Tensor, groups: Mapping[str, Sequence[Tensor]]
+    ) -> tuple[Tensor, Mapping[str, Sequence[Tensor]]]:
         """Images of the teacher's own size, and the RoIs in them."""
         scale = self.speed.image_scale
         if scale == 1:
-            return inputs, rois
+            return inputs, groups
         height, width = (math.ceil(side * scale) for side in inputs.shape[-2:])
         scale_y, scale_x = height / inputs.shape[-2], width / inputs.shape[-1]
         resized = F.interpolate(
             inputs, (height, width), mode='bilinear', antialias=True
         )
         padding = (0, -width % _SIZE_DIVISOR, 0, -height % _SIZE_DIVISOR)
-        scaled = [each.clone() for each in rois]
-        for each in scaled:
-            each[:, 1::2] *= scale_x
-            each[:, 2::2] *= scale_y
+        scaled = {
+            name: [each.clone() for each in rois]
+            for name, rois in groups.items()
+        }
+        for rois in scaled.values():
+            for each in rois:
+                each[:, 1::2] *= scale_x
+                each[:, 2::2] *= scale_y
         return F.pad(resized, padding), scaled
 
     @torch.no_grad()

@@ -80,7 +80,7 @@ def test_rois_are_scaled_with_the_images(build, step):
     assert other.neck_feats[0].shape[-2:] == (16, 24)
     assert one.neck_feats[0].shape[-2:] == (32, 40)
     assert_close(
-        half._teacher._scaled(images, [rois])[1][0],
+        half._teacher._scaled(images, {'': [rois]})[1][''][0],
         torch.tensor([[0, 16, 16, 48, 48], [1, 0, 32, 32, 64]]).float(),
     )
     assert one.stages[0].logits.shape == other.stages[0].logits.shape

@@ -83,9 +83,7 @@ class LocationLogitPlace(LocationPlace, ConfidentLogitPlace):
 
     def logits(self, step: Step) -> tuple[Tensor, Tensor, Tensor | None]:
         """At most ``max_locations`` rows an image, which alone are copied."""
-        student_maps, teacher_maps = common_maps(
-            step.student.dense_scores, step.teacher.dense_scores
-        )
+        student_maps, teacher_maps = common_maps(*step.dense_scores)
         index, inside = self.locations(teacher_maps, self.num_classes, step)
         student_logits, teacher_logits = (
             category_logits(rows_of(maps, index), self.num_classes)
