@@ -51,7 +51,7 @@ def dense_scores(head: nn.Module, outputs: Sequence[Any]) -> list[Tensor]:
         ValueError: If no function is registered for heads of this type.
     """
     raise ValueError(
-        f'logit_loss cannot compare heads of type {type(head).__name__}: '
+        f'cannot compare heads of type {type(head).__name__}: '
         'how its scores become logits at common locations is not defined; '
         'use neck_loss, or register a function with '
         'mmwkd.distillers.dense_scores.register'

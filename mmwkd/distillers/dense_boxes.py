@@ -169,7 +169,7 @@ def _yolo_v3(head: YOLOV3Head, outputs: Sequence[Any]) -> list[Tensor]:
 dense_boxes.register(GuidedAnchorHead, _UNKNOWN)
 
 
-def check_dense_boxes(head: nn.Module) -> None:
+def check_dense_boxes(head: nn.Module | None) -> None:
     """Refuse a dense head whose boxes cannot be read."""
     if dense_boxes.dispatch(type(head)) is _UNKNOWN:
         _UNKNOWN(head, ())

@@ -17,7 +17,8 @@ from mmwkd.distillers.alignment import (
     common_classes,
 )
 from mmwkd.distillers.capture import RoIStage, box_heads
-from mmwkd.distillers.categories import category_logits
+from mmwkd.distillers.categories import category_logits, check_dense_head
+from mmwkd.distillers.dense_boxes import check_dense_boxes
 from mmwkd.distillers.places.base import (
     Needs,
     Place,
@@ -32,7 +33,6 @@ from mmwkd.distillers.places.location_logits import (
 )
 from mmwkd.distillers.predictions import (
     Predictions,
-    check_predictions,
     deltas_of_label,
     rows_of,
 )
@@ -127,15 +127,16 @@ class LocationBoxPlace(LocationPlace, _BoxPlace):
     def check(cls, pair: DetectorPair) -> None:
         """Both must predict boxes at the same locations."""
         try:
-            super().check(pair)
-            check_predictions('student', pair.student)
-            check_predictions('teacher', pair.teacher.detector)
+            for detector in (pair.student, pair.teacher.detector):
+                head = getattr(detector, 'bbox_head', None)
+                check_dense_head(head)
+                check_dense_boxes(head)
         except ValueError as error:
             raise ValueError(
                 'box_loss compares boxes of RoIs that both detectors have, or '
-                'of dense heads that share their locations; leave it out: '
-                f'{error}'
+                'of dense heads that share their locations: leave it out'
             ) from error
+        super().check(pair)
 
     def compare(self, step: Step) -> list[Terms]:
         """One part for all locations together."""

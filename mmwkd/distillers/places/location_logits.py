@@ -105,7 +105,7 @@ def check_dense_heads(pair: DetectorPair) -> None:
     teacher_levels = pair.teacher_probe.dense_levels
     if student_levels != teacher_levels:
         raise ValueError(
-            'logit_loss compares dense heads location by location, but the '
+            'dense heads are compared location by location, but the '
             f'(stride, anchors per point) of their levels are {student_levels}'
             f' in the student and {teacher_levels} in the teacher; use '
             'neck_loss, or give both the same strides and anchors'
@@ -115,7 +115,7 @@ def check_dense_heads(pair: DetectorPair) -> None:
         student.bbox_head.prior_generator, teacher.bbox_head.prior_generator
     ):
         raise ValueError(
-            'logit_loss compares dense heads anchor by anchor, but the '
+            'dense heads are compared anchor by anchor, but the '
             'anchors of student and teacher have other sizes or ratios: give '
             'both the same bbox_head.anchor_generator'
         )
