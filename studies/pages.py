@@ -146,6 +146,7 @@ GAINS = (
     'minicoco, to ATSS',
     'cocophotos, a quarter labelled',
     'cocophotos, Faster R-CNN to Faster R-CNN',
+    'cocophotos, Faster R-CNN again',
 )
 SCANNED = ('temperature', 'gamma', 'kappa', 'reg', 'num_iters')
 OURS = 'wkd-lf'

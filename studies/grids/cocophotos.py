@@ -16,7 +16,7 @@ _raw = dict(cfg_options={'model.neck_loss.standardize': False})
 baseline = 'student'
 rows = {
     'student': dict(config=pair['student']),
-    'wkd-ln': dict(losses='wkd', places=['logit', 'neck'], num_seeds=3),
+    'wkd-ln': dict(losses='wkd', places=['logit', 'neck']),
     'wkd-ln_raw': dict(
         losses='wkd', places=['logit', 'neck'], num_seeds=3, **_raw
     ),

@@ -15,21 +15,24 @@ teacher = dict(
     checkpoint='work_dirs/faster-rcnn_yolox-nano_pafpn64_3000_cocophotos/'
     'iter_3000.pth',
 )
+_from_yolox = dict(
+    losses='wkd',
+    places=['logit', 'neck'],
+    pair=dict(
+        student=pair['student'],
+        teacher='configs/_base_/teachers/yolox-nano_8xb8-300e_coco.py',
+    ),
+    num_seeds=1,
+)
 baseline = 'student'
 rows = {
     'student': dict(config=pair['student']),
     'wkd-lf': dict(losses='wkd', places=['logit', 'roi']),
     'kd': dict(losses='kd', num_seeds=2),
     # the detector of COCO itself judges the boxes
+    'wkd-ln_from-yolox-nano': _from_yolox,
+    # maps in the teacher's units, as the paper has them
     'wkd-ln_from-yolox-nano_raw': dict(
-        losses='wkd',
-        places=['logit', 'neck'],
-        pair=dict(
-            student=pair['student'],
-            teacher='configs/_base_/teachers/yolox-nano_8xb8-300e_coco.py',
-        ),
-        # maps in the teacher's units, as the paper has them
-        cfg_options={'model.neck_loss.standardize': False},
-        num_seeds=1,
+        **_from_yolox, cfg_options={'model.neck_loss.standardize': False}
     ),
 }
