@@ -33,17 +33,30 @@ class RoIStage:
     deltas: Any = None  # (R, 4 * C) or (R, 4) where the head predicts deltas
 
 
-@dataclass(frozen=True)
-class TrainingPass:
-    """What a detector's training pass produced; tensors are in its graph."""
+@dataclass(frozen=True, kw_only=True)
+class DetectorPass:
+    """What a detector made of a batch, as a student or as a teacher."""
 
     neck_feats: tuple[Tensor, ...]  # L maps (N, D, H, W)
-    stages: tuple[RoIStage, ...]  # one per box head, empty if not asked for
-    # of a dense head, if asked for apart; L maps (N, A, S, H, W)
-    dense_scores: tuple[Tensor, ...] = ()
+    # of a dense head, if asked for without predictions
+    dense_scores: tuple[Tensor, ...] = ()  # L maps (N, A, S, H, W)
     predictions: Predictions | None = None  # if asked for
     # of further modules, by the names they were asked for with
     outputs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> tuple[Tensor, ...]:
+        """Scores of the predictions, or else of the dense head."""
+        if self.predictions is not None:
+            return self.predictions.scores
+        return self.dense_scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPass(DetectorPass):
+    """What a detector's training pass produced; tensors are in its graph."""
+
+    stages: tuple[RoIStage, ...]  # one per box head, empty if not asked for
 
 
 class Capture:

@@ -26,6 +26,7 @@ from mmwkd.configs import (
     read_model,
 )
 from mmwkd.distillers.capture import (
+    DetectorPass,
     box_heads,
     only_output,
     recorded_outputs,
@@ -33,7 +34,7 @@ from mmwkd.distillers.capture import (
 )
 from mmwkd.distillers.categories import dense_scores, roi_logits
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
-from mmwkd.distillers.predictions import Predictions, predict_boxes
+from mmwkd.distillers.predictions import predict_boxes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,21 +88,15 @@ class TeacherStage:
     deltas: Any = None  # (R, 4 * C) or (R, 4), beside logits
 
 
-@dataclass(frozen=True)
-class TeacherPass:
+@dataclass(frozen=True, kw_only=True)
+class TeacherPass(DetectorPass):
     """What the teacher makes of the student's images and RoIs."""
 
-    neck_feats: tuple[Tensor, ...]  # L maps (N, D, H, W)
     stages: tuple[TeacherStage, ...]  # one for each stage of the student
     # of the sets of RoIs that a place asked for, by its entry
     judged: Mapping[str, tuple[TeacherStage, ...]] = field(
         default_factory=dict
     )
-    # of a dense head, if asked for apart; L maps (N, A, S, H, W)
-    dense_scores: tuple[Tensor, ...] = ()
-    predictions: Predictions | None = None  # if asked for
-    # of further modules, by the names they were asked for with
-    outputs: Mapping[str, Any] = field(default_factory=dict)
 
     def named_tensors(self) -> dict[str, Tensor]:
         """Its tensors by what they are called in messages."""
@@ -118,8 +113,7 @@ class TeacherPass:
                     tensors[f'class logits {name}'] = stage.logits
                 if isinstance(stage.deltas, Tensor):  # SABL predicts buckets
                     tensors[f'box deltas {name}'] = stage.deltas
-        predicted = self.predictions.scores if self.predictions else ()
-        for level, scores in enumerate(predicted or self.dense_scores):
+        for level, scores in enumerate(self.scores):
             tensors[f'class scores of level {level}'] = scores
         return tensors | self.undefined()
 

@@ -307,8 +307,7 @@ def modules() -> dict[str, Callable[[], Step]]:
         place.num_classes, place._max_locations = 4, 50
         place._strides = [8, 16]
         made = SimpleNamespace(
-            dense_scores=[random(2, 3, 4, size, size) for size in (8, 4)],
-            predictions=None,
+            scores=[random(2, 3, 4, size, size) for size in (8, 4)]
         )
         sizes = 40 + random(2, 2)
         return lambda: place.logits(BothPasses(made, made, sizes))[:2]

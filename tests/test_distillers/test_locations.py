@@ -28,8 +28,7 @@ def confident_locations(
     place.num_classes, place._max_locations = num_classes, count
     place._strides = STRIDES
     student, teacher = (
-        SimpleNamespace(dense_scores=maps, predictions=None)
-        for maps in (student_maps, teacher_maps)
+        SimpleNamespace(scores=maps) for maps in (student_maps, teacher_maps)
     )
     return place.logits(Step(student, teacher, image_sizes))
 

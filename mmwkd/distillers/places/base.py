@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from operator import or_
 from typing import Any, ClassVar, NamedTuple
@@ -59,24 +59,12 @@ class Step(NamedTuple):
         return len(self.student.neck_feats[0])
 
     @property
-    def dense_scores(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Those of student and teacher, for a place that needs them."""
-        return _scores(self.student), _scores(self.teacher)
-
-    @property
     def predictions(self) -> tuple[Predictions, Predictions]:
         """Those of student and teacher, for a place that needs both."""
         student, teacher = self.student.predictions, self.teacher.predictions
         assert student is not None
         assert teacher is not None
         return student, teacher
-
-
-def _scores(observed: TrainingPass | TeacherPass) -> Sequence[Tensor]:
-    """L maps (N, A, S, H, W), which are those of the predictions if asked."""
-    if observed.predictions is not None:
-        return observed.predictions.scores
-    return observed.dense_scores
 
 
 class Place(ABC):

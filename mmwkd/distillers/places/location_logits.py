@@ -83,7 +83,9 @@ class LocationLogitPlace(LocationPlace, ConfidentLogitPlace):
 
     def logits(self, step: Step) -> tuple[Tensor, Tensor, Tensor | None]:
         """At most ``max_locations`` rows an image, which alone are copied."""
-        student_maps, teacher_maps = common_maps(*step.dense_scores)
+        student_maps, teacher_maps = common_maps(
+            step.student.scores, step.teacher.scores
+        )
         index, inside = self.locations(teacher_maps, self.num_classes, step)
         student_logits, teacher_logits = (
             category_logits(rows_of(maps, index), self.num_classes)
