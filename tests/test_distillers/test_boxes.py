@@ -181,6 +181,15 @@ def test_cascades_learn_boxes_stage_by_stage(build_box, step):
         assert head.fc_reg.weight.grad.abs().sum() > 0
 
 
+def test_two_stages_that_cannot_be_compared_hear_why(build_box):
+    student = with_head(
+        tiny_faster_rcnn(),
+        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
+    )
+    with pytest.raises(ValueError, match="the student's .*sigmoid"):
+        build_box(student=student)
+
+
 def test_heads_without_deltas_are_refused(build_box):
     student = with_head(tiny_faster_rcnn(), with_reg=False)
     student.roi_head.bbox_head.pop('loss_bbox')

@@ -7,6 +7,7 @@ points, C foreground categories.
 import math
 
 import torch
+from mmdet.models.detectors import TwoStageDetector
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.utils import reduce_mean
 from torch import Tensor
@@ -75,6 +76,12 @@ class RoIBoxPlace(_BoxPlace):
     def check(cls, pair: DetectorPair) -> None:
         """Both detectors must have boxes of given RoIs."""
         check_roi_heads(pair)
+
+    @classmethod
+    def suits(cls, pair: DetectorPair) -> bool:
+        """Whether both have stages; what is amiss is said when it is built."""
+        detectors = pair.student, pair.teacher.detector
+        return all(isinstance(each, TwoStageDetector) for each in detectors)
 
     def compare(self, step: Step) -> list[Terms]:
         """One part for each stage of the student."""
