@@ -82,20 +82,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print('interrupted', file=sys.stderr)
         return _INTERRUPTED
     except (ValueError, FloatingPointError, ImportError, OSError) as error:
-        if not isinstance(error, OSError) and _is_of_a_library(error):
+        if not isinstance(error, OSError) and not _is_ours(error):
             raise
         print(f'error: {error}', file=sys.stderr)
         return _ERROR
     return 0 if training is None else _run_tool('train.py', training)
 
 
-def _is_of_a_library(error: BaseException) -> bool:
-    """Whether a package that is installed beside this one raised an error."""
+def _is_ours(error: BaseException) -> bool:
+    """Whether this package raised an error, not a library or users' code."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    file = Path(frame.f_code.co_filename)
-    return not file.is_relative_to(Path(__file__).parent) and bool(
-        {'site-packages', 'dist-packages'} & set(file.parts)
-    )
+    return Path(frame.f_code.co_filename).is_relative_to(Path(__file__).parent)
 
 
 def _overview() -> str:

@@ -80,9 +80,19 @@ def distil(
             'process for each GPU'
         )
     launcher = _launcher(train_options)
+    if '::' in str(student):
+        raise ValueError(
+            f'{student} is no file: write a config that inherits it, with '
+            f'_base_ = {str(student)!r} and your data'
+        )
     _check_files(
         config=student, teacher_config=teacher[0], checkpoint=teacher[1]
     )
+    for read in (student, *map(Path, teacher)):
+        if out.resolve() == read.resolve():
+            raise ValueError(
+                f'--out {out} would replace what is read: choose another name'
+            )
     if not dry_run:
         check_writable(out, force=force)
     _load()
@@ -157,12 +167,14 @@ def cost_estimate(
     _check_files(config=config, checkpoint=checkpoint)
     _load()
     from mmengine import dist
+    from mmengine.registry import init_default_scope
 
     from mmwkd.configs import read_config, teacher_options
     from mmwkd.costs.estimate import estimate_cost_matrix, join_ranks
     from mmwkd.distillers.teacher import build_teacher
 
     loaded = read_config(config, cfg_options)
+    init_default_scope(loaded.get('default_scope') or 'mmdet')
     device = join_ranks(device)
     options = teacher_options(loaded, checkpoint, name=config)
     teacher = build_teacher(options)

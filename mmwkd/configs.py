@@ -3,6 +3,7 @@
 import copy
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,34 @@ def training_loader(config: Config, *, seed: int = 0, **changes: Any) -> Any:
     options = dict(config.train_dataloader, **changes)
     options.update(num_workers=0, persistent_workers=False)
     options.pop('prefetch_factor', None)
-    return Runner.build_dataloader(options, seed=seed)
+    with refused_without_images('training'):
+        return Runner.build_dataloader(options, seed=seed)
+
+
+@contextmanager
+def refused_without_images(name: str) -> Iterator[None]:
+    """Name a dataset without images, which mmengine fails to serialise."""
+    try:
+        yield
+    except ValueError as error:
+        if 'at least one array' not in str(error):
+            raise
+        raise ValueError(
+            f'the {name} dataset has no images with boxes of its classes; '
+            'check data_root, ann_file and metainfo'
+        ) from error
+
+
+def first_batch(loader: Any) -> Any:
+    """First batch of a data loader, not yet preprocessed."""
+    batch = next(iter(loader), None)
+    if batch is None:
+        raise ValueError(
+            'the training data have fewer images than a batch of '
+            f'{loader.batch_size}, and train_dataloader.drop_last is set: '
+            'lower train_dataloader.batch_size'
+        )
+    return batch
 
 
 def teacher_options(
@@ -74,17 +102,19 @@ def read_model(config: Any) -> Config:
     It is to be built in the scope of its own file, not of the student's.
     """
     if isinstance(config, str):
+        missing = FileNotFoundError(
+            f'teacher config {config} does not exist; give a path, or '
+            "'mmdet::<folder>/<file>.py' for one that mmdet ships"
+        )
+        shipped = '::' in config
+        if not shipped and not Path(config).is_file():
+            raise missing
         try:
-            loaded = (
-                get_config(config)
-                if '::' in config
-                else Config.fromfile(config)
-            )
+            loaded = get_config(config) if shipped else Config.fromfile(config)
         except (FileNotFoundError, AssertionError) as error:
-            raise FileNotFoundError(
-                f'teacher config {config} does not exist; give a path, or '
-                "'mmdet::<folder>/<file>.py' for one that mmdet ships"
-            ) from error
+            if not shipped:
+                raise
+            raise missing from error
         except ImportError as error:
             raise ImportError(
                 f'teacher config {config} imports what is not installed '

@@ -25,11 +25,13 @@ from torch import Tensor, nn
 
 from mmwkd.configs import (
     dataset_classes,
+    first_batch,
     first_difference,
     is_distiller,
     read_config,
     read_model,
     training_loader,
+    type_name,
     without_pretrained,
 )
 from mmwkd.distillers import DetectorDistiller
@@ -39,6 +41,7 @@ from mmwkd.distillers.teacher import build_teacher
 from mmwkd.files import atomic_write
 from mmwkd.quiet import quiet
 
+_SAFE = 'SafeCheckpointHook'
 LOSSES = Path(__file__).parent / '.mim' / 'configs' / '_base_' / 'losses'
 
 
@@ -81,7 +84,7 @@ def write_distillation(
             raise FileNotFoundError(
                 f'{folder}, the folder of --out, does not exist'
             )
-        init_default_scope(config.get('default_scope', 'mmdet'))
+        init_default_scope(config.get('default_scope') or 'mmdet')
         status.update('building both detectors')
         options = dict(config=teacher[0], checkpoint=teacher[1])
         pair = DetectorPair(
@@ -90,7 +93,7 @@ def write_distillation(
         pair.check_images()
         status.update('looking for places to compare')
         places, refused = choose(pair)
-        text = config_text(student, teacher, places, folder=folder)
+        text = config_text(student, teacher, places, config, folder=folder)
         status.update('one step on images of the training data')
         trial = try_step(_parsed(text, folder))
     console.print(_pair_table(pair, places, trial))
@@ -149,12 +152,10 @@ _CLASSIC = """\
 # Written by `mmwkd distil`: change what you like.
 _base_ = {base!r}  # the student: its data, schedule and hooks
 
-custom_imports = dict(imports=['mmwkd'])
-# neither a kill nor a full disk costs a checkpoint
-default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))
-model = dict(
+custom_imports = dict(imports={imports!r})
+{hook}model = dict(
     _delete_=True,
-    type='DetectorDistiller',
+    type='{scope}DetectorDistiller',
     student=_base_.model,
     teacher=dict(
         config={config!r},
@@ -173,7 +174,6 @@ from mmengine.config import read_base
 
 with read_base():
     from .{base} import *""",
-    'default_hooks = dict(': 'default_hooks.update(',
     '    _delete_=True,\n': '',
     '_base_.model': 'model',
 }
@@ -183,10 +183,14 @@ def config_text(
     student: Path,
     teacher: tuple[str, str],
     places: Mapping[str, Place],
+    config: Config,
     *,
     folder: Path,
 ) -> str:
-    """Write the config that a person would write, in the student's style."""
+    """Write the config that a person would write, in the student's style.
+
+    The student is a path and the config that was read from it.
+    """
     own, pure = student.resolve(), Config._is_lazy_import(str(student))
     base = own.stem if pure else os.path.relpath(own, folder)
     if pure and (own.parent != folder or not base.isidentifier()):
@@ -205,12 +209,37 @@ def config_text(
         f'    {name}=dict(type={type(place.loss).__name__!r}),'
         for name, place in places.items()
     ]
+    imports = config.get('custom_imports', {}).get('imports', [])
+    imports = [imports] if isinstance(imports, str) else list(imports)
+    scope = '' if config.get('default_scope') == 'mmdet' else 'mmdet.'
     return template.format(
         base=base,
+        imports=[*imports, 'mmwkd'],
+        scope=scope,
+        hook=_hook_text(config, scope, pure=pure),
         config=teacher[0],
         checkpoint=teacher[1],
         losses='\n'.join(losses),
     )
+
+
+def _hook_text(config: Config, scope: str, *, pure: bool) -> str:
+    """What makes a student's checkpoint hook a safe one, if it is mmengine's.
+
+    Options that the student gives it stay.
+    """
+    hooks = config.get('default_hooks') or {}
+    checkpoint = hooks.get('checkpoint', {})
+    if checkpoint is None or type_name(
+        {'type': 'CheckpointHook', **checkpoint}
+    ) not in ('CheckpointHook', 'SafeCheckpointHook'):
+        return ''  # a choice of the student's own
+    line = f"default_hooks = dict(checkpoint=dict(type='{scope}{_SAFE}'))"
+    if pure and checkpoint:
+        line = f"default_hooks['checkpoint']['type'] = '{scope}{_SAFE}'"
+    elif pure and hooks:
+        line = f"default_hooks['checkpoint'] = dict(type='{scope}{_SAFE}')"
+    return f'# neither a kill nor a full disk costs a checkpoint\n{line}\n'
 
 
 def _what(place: Place) -> str:
@@ -233,13 +262,7 @@ def _parsed(text: str, folder: Path) -> Config:
 
 def try_step(config: Config) -> Trial:
     """Take whole steps of training, and of plain training."""
-    try:
-        loader = training_loader(config)
-    except ValueError as error:  # such as NumPy's of an empty list
-        raise ValueError(
-            'the training data cannot be read; has train_dataloader.dataset '
-            f'images with boxes of its classes? ({error})'
-        ) from error
+    loader = training_loader(config)
     hub = MessageHub.get_current_instance()
     model = copy.deepcopy(config.model)
     without_pretrained(model.student)
@@ -258,7 +281,7 @@ def try_step(config: Config) -> Trial:
     finally:
         hub.pop_info('loop_stage')
         hub.pop_info('dataset_meta')
-    data = distiller.data_preprocessor(next(iter(loader)), training=True)
+    data = distiller.data_preprocessor(first_batch(loader), training=True)
     rows = None
     if 'logit' in distiller.places:
         with torch.no_grad():

@@ -1,5 +1,6 @@
 """Command lines that are made from functions."""
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import pytest
 import mmwkd
 from mmwkd.cli import COMMANDS, main
 from mmwkd.extras import needs_extra
+from mmwkd.functional.checks import check_positive
 
 # the others are mmdet's own
 PARSED = [name for name in COMMANDS if name not in ('train', 'test')]
@@ -55,7 +57,7 @@ def command(
     if file == 'interrupt':
         raise KeyboardInterrupt
     if file == 'error':
-        raise ValueError('a sentence')
+        check_positive(size=0)
     print(file, other, out, options.size, force)
 
 
@@ -103,18 +105,30 @@ def test_bad_command_lines_end_with_2(run, words, capsys):
 
 def test_errors_are_a_sentence_and_ctrl_c_is_clean(run, capsys):
     assert run(command, ['error', '--out', 'b']) == 2
-    assert capsys.readouterr().err == 'error: a sentence\n'
+    assert capsys.readouterr().err == 'error: size must be positive, got 0\n'
     assert run(command, ['interrupt', '--out', 'b']) == 130
     assert capsys.readouterr().err == 'interrupted\n'
 
 
-def test_an_error_of_a_library_keeps_its_traceback(run):
-    def split() -> None:
-        """Let NumPy complain."""
-        np.split(np.zeros(3), 2)
+def split() -> None:
+    """Let NumPy complain."""
+    np.split(np.zeros(3), 2)
 
-    with pytest.raises(ValueError, match='equal division'):
-        run(split, [])
+
+def unpack() -> None:
+    """Be wrong, as code of a user's may be."""
+    _, _ = [1, 2, 3]
+
+
+def parse() -> None:
+    """Let the standard library complain."""
+    json.loads('{')
+
+
+@pytest.mark.parametrize('function', [split, unpack, parse])
+def test_an_error_of_others_keeps_its_traceback(run, function):
+    with pytest.raises(ValueError, match=r'equal division|unpack|Expecting'):
+        run(function, [])
 
 
 def test_words_that_nothing_reads_go_to_star_parameters(run, capsys):

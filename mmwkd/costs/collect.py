@@ -22,7 +22,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from mmwkd.configs import dataset_classes, type_name
+from mmwkd.configs import (
+    dataset_classes,
+    refused_without_images,
+    type_name,
+)
 from mmwkd.cost_options import CollectOptions, Split
 from mmwkd.costs.statistics import ClassStatistics, hash_key, sample_keys
 from mmwkd.distillers.alignment import check_roi_head
@@ -56,15 +60,8 @@ def build_dataset(config: Config, split: Split) -> BaseDataset:
         copy.deepcopy(config[f'{split}_dataloader'].dataset),
         annotated_pipeline(_first_pipeline(test.dataset)),
     )
-    try:
+    with refused_without_images(split):
         return DATASETS.build(node)
-    except ValueError as error:
-        if 'at least one array' not in str(error):
-            raise
-        # that is how mmengine fails to serialise the annotations of no image
-        raise ValueError(
-            f'the {split} dataset has no images; check data_root and ann_file'
-        ) from error
 
 
 def annotated_pipeline(

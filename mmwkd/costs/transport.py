@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from torch import Tensor
 
 from mmwkd.configs import (
     dataset_classes,
+    first_batch,
     is_distiller,
     training_loader,
     type_name,
@@ -187,6 +189,8 @@ def subject_of(
             'WKDLogitLoss, the one that transports'
         )
     set_random_seed(seed)
+    init_default_scope(config.get('default_scope') or 'mmdet')
+    model.setdefault('data_preprocessor', config.get('data_preprocessor'))
     distiller = MODELS.build(model)
     if checkpoint is None:
         distiller.init_weights()
@@ -203,7 +207,7 @@ def subject_of(
     loss.check_classes(classes)
     # again: building a student draws more or less with other weights
     set_random_seed(seed)
-    logits = observe_logits(distiller, next(iter(loader)), num_rois)
+    logits = observe_logits(distiller, first_batch(loader), num_rois)
     return TransportSubject(*logits, loss, (*classes, BACKGROUND))
 
 

@@ -50,10 +50,12 @@ rows = {
         },
         num_seeds=4,
     ),
-    'wkd-l': dict(losses='wkd', places=['logit'], num_seeds=2),
+    'wkd-l': dict(losses='wkd', places=['logit'], num_seeds=3),
     'dkd': dict(losses='dkd', num_seeds=3),
     'pkd': dict(losses='pkd', places=['neck'], num_seeds=3),
-    'fitnet': dict(losses='fitnet', places=['neck'], num_seeds=1),
-    'cwd': dict(losses='cwd', places=['neck'], num_seeds=1),
-    'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=1),
+    # the places of wkd-ln, with the best of the others at each
+    'kd-pkd': dict(losses=('kd', 'pkd'), places=['logit', 'neck'], num_seeds=3),
+    'fitnet': dict(losses='fitnet', places=['neck'], num_seeds=3),
+    'cwd': dict(losses='cwd', places=['neck'], num_seeds=3),
+    'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=3),
 }

@@ -10,6 +10,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.hub import get_config
+from mmengine.registry import init_default_scope
 
 from mmwkd.cli import main
 from mmwkd.testing import tiny_faster_rcnn, tiny_retinanet
@@ -19,6 +20,7 @@ from tests.test_commands.pairs import write_pair
 @pytest.fixture(autouse=True)
 def _wide_terminal(monkeypatch):
     monkeypatch.setenv('COLUMNS', '200')
+    init_default_scope('mmdet')  # a student's own is kept
 
 
 def run(words, capsys):
@@ -118,6 +120,101 @@ def test_a_student_in_pure_python_keeps_its_style(tmp_path, capsys):
     assert f'set --out {tmp_path}' in printed
 
 
+def as_pure_python(path, **changes):
+    config = Config.fromfile(path)
+    config.update(changes)
+    config.dump(path)
+    path.write_text('from mmdet.models import FPN\n' + path.read_text())
+
+
+@pytest.mark.parametrize('pure', [False, True])
+@pytest.mark.parametrize(
+    ('hooks', 'checkpoint'),
+    [
+        (
+            dict(checkpoint=dict(type='CheckpointHook', interval=7)),
+            dict(type='SafeCheckpointHook', interval=7),
+        ),
+        (
+            dict(timer=dict(type='IterTimerHook')),
+            dict(type='SafeCheckpointHook'),
+        ),
+        ({}, dict(type='SafeCheckpointHook')),
+        # of the student's own choice
+        (dict(checkpoint=None), None),
+        (
+            dict(checkpoint=dict(type='EMAHook', momentum=0.1)),
+            dict(type='EMAHook', momentum=0.1),
+        ),
+    ],
+)
+def test_options_of_the_checkpoint_hook_stay(
+    tmp_path, capsys, hooks, checkpoint, pure
+):
+    words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_retinanet))
+    path = tmp_path / 'student.py'
+    config = Config.fromfile(path)
+    config.pop('default_hooks')
+    if hooks:
+        config.default_hooks = hooks
+    config.dump(path)
+    if pure:
+        as_pure_python(path)
+    code, printed = run(words, capsys)
+    assert code == 0, printed
+    written = Config.fromfile(tmp_path / 'distilled.py')
+    assert written.default_hooks.get('checkpoint') == checkpoint
+
+
+def test_what_the_student_imports_is_imported(tmp_path, capsys, monkeypatch):
+    words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_retinanet))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'shapes_of_mine.py').write_text(
+        'from mmdet.datasets import CocoDataset\n'
+        'from mmdet.registry import DATASETS\n'
+        "@DATASETS.register_module(name='MyShapes', force=True)\n"
+        'class MyShapes(CocoDataset):\n    """A dataset of a user\'s."""\n'
+    )
+    path = tmp_path / 'student.py'
+    config = Config.fromfile(path)
+    config.custom_imports = dict(imports='shapes_of_mine')
+    config.train_dataloader.dataset.type = 'MyShapes'
+    config.dump(path)
+    code, printed = run(words, capsys)
+    assert code == 0, printed
+    written = Config.fromfile(tmp_path / 'distilled.py')
+    assert written.custom_imports.imports == ['shapes_of_mine', 'mmwkd']
+
+
+def test_students_of_another_scope_train(tmp_path, capsys, monkeypatch):
+    words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_retinanet))
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / 'student.py'
+    config = Config.fromfile(path)
+    config.default_scope = 'mmengine'
+    config.model._scope_ = 'mmdet'
+    dataset = config.train_dataloader.dataset
+    for part in (dataset, *dataset.pipeline):
+        part.type = f'mmdet.{part.type}'
+    config.dump(path)
+    options = ['--train', '--work-dir', 'run']
+    code, printed = run([*words, *options], capsys)
+    assert code == 0, printed
+    assert (tmp_path / 'run' / 'iter_2.pth').exists()
+
+
+@pytest.mark.parametrize('index', [1, 3, 4])
+def test_nothing_that_is_read_is_replaced(tmp_path, capsys, index):
+    words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_retinanet))
+    before = Path(words[index]).read_bytes()
+    words[-1] = str(tmp_path / '.' / Path(words[index]).name)
+    code, printed = run([*words, '--force'], capsys)
+    assert code == 2
+    assert 'would replace what is read' in printed
+    assert Path(words[index]).read_bytes() == before
+
+
 def test_written_configs_are_kept_unless_forced(tmp_path, capsys):
     words = write_pair(tmp_path, tiny_faster_rcnn(), wider(tiny_faster_rcnn))
     (tmp_path / 'distilled.py').write_text('mine')
@@ -213,8 +310,9 @@ def test_other_classes_are_refused(tmp_path, capsys):
 def test_a_distiller_is_no_student(tmp_path, capsys):
     words = write_pair(tmp_path, tiny_faster_rcnn(), wider(tiny_faster_rcnn))
     assert run(words, capsys)[0] == 0
-    words[1] = str(tmp_path / 'distilled.py')
-    code, printed = run([*words, '--force'], capsys)
+    words[1] = words[-1]
+    words[-1] = str(tmp_path / 'again.py')
+    code, printed = run(words, capsys)
     assert code == 2
     assert 'distils already' in printed
 
@@ -251,8 +349,33 @@ def test_data_without_images_are_a_sentence(tmp_path, capsys):
     path.write_text(json.dumps(dict(document, images=[], annotations=[])))
     code, printed = run(words, capsys)
     assert code == 2
-    assert 'error: the training data cannot be read' in printed
+    assert 'error: the training dataset has no images' in printed
     assert not (tmp_path / 'distilled.py').exists()
+
+
+def test_fewer_images_than_a_batch_are_a_sentence(tmp_path, capsys):
+    words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_retinanet))
+    path = tmp_path / 'student.py'
+    config = Config.fromfile(path)
+    config.train_dataloader.update(batch_size=9, drop_last=True)
+    config.dump(path)
+    code, printed = run(words, capsys)
+    assert code == 2
+    assert 'fewer images than a batch of 9' in printed
+
+
+def test_a_student_must_be_a_file(capsys):
+    name = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+    code, printed = run(['distil', name, '--teacher', 'a', 'b'], capsys)
+    assert code == 2
+    assert f"_base_ = '{name}'" in printed
+
+
+def test_a_broken_teacher_config_is_not_said_to_be_missing(tmp_path, capsys):
+    words = write_pair(tmp_path, tiny_retinanet(), wider(tiny_retinanet))
+    (tmp_path / 'teacher.py').write_text("assert False, 'set DATA_ROOT'\n")
+    with pytest.raises(AssertionError, match='set DATA_ROOT'):
+        main(words)
 
 
 def test_a_missing_folder_is_named(tmp_path, capsys):
