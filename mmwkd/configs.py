@@ -1,6 +1,7 @@
 """Read what configs say of models, and their lists of classes."""
 
 import copy
+import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -93,7 +94,24 @@ def teacher_options(
 
 
 def config_name(config: Any) -> str:
-    return config if isinstance(config, str) else f'a {config.get("type")}'
+    """A config's path, or what it is of, for messages."""
+    if isinstance(config, Mapping):
+        return f'a {type_name(config)}'
+    return str(config)
+
+
+def check_detector(name: str, config: Any) -> None:
+    """Refuse what is no config of a detector."""
+    if not isinstance(config, Mapping):
+        raise ValueError(
+            f'{name} must be the config of a detector, got {config!r}'
+        )
+    if 'type' not in config:
+        raise ValueError(
+            f'{name} must be the config of a detector, got one without type '
+            f'that has {", ".join(map(str, config)) or "nothing"}; of a whole '
+            'config, give its model'
+        )
 
 
 def read_model(config: Any) -> Config:
@@ -101,7 +119,8 @@ def read_model(config: Any) -> Config:
 
     It is to be built in the scope of its own file, not of the student's.
     """
-    if isinstance(config, str):
+    if isinstance(config, (str, os.PathLike)):
+        config = os.fspath(config)
         missing = FileNotFoundError(
             f'teacher config {config} does not exist; give a path, or '
             "'mmdet::<folder>/<file>.py' for one that mmdet ships"
@@ -127,6 +146,7 @@ def read_model(config: Any) -> Config:
         if 'data_preprocessor' in loaded:
             model.setdefault('data_preprocessor', loaded.data_preprocessor)
     else:
+        check_detector('teacher.config', config)
         model, scope = Config(dict(model=config)).model, None
     if is_distiller(model):  # a distilled student may teach in its turn
         model = student_of(model)

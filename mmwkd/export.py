@@ -13,8 +13,8 @@ from mmengine.registry import init_default_scope
 
 from mmwkd.configs import is_distiller, registered_class, student_of
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
-from mmwkd.distillers.places import PIECES
-from mmwkd.files import atomic_write
+from mmwkd.distillers.places import pieces
+from mmwkd.files import atomic_write, check_writable
 
 
 def student_config(config: Config) -> Config:
@@ -26,7 +26,7 @@ def student_config(config: Config) -> Config:
     if not is_distiller(config.model):
         return config
     config.model = student_of(config.model)
-    for name in PIECES:
+    for name in pieces():
         config.pop(name, None)
     config.custom_hooks = [
         plain
@@ -115,7 +115,10 @@ def export_student(
     name = Path(config).stem
     config_path = Path(out_dir) / f'{name}_student.py'
     weights_path = Path(out_dir) / f'{name}_student.pth'
-    exported = student_config(Config.fromfile(config))
+    loaded = Config.fromfile(config)
+    if 'model' not in loaded:
+        raise ValueError(f'{config} has no model')
+    exported = student_config(loaded)
     text = python_text(exported)
     weights = read_weights(str(checkpoint), 'checkpoint')
     init_default_scope(exported.get('default_scope') or 'mmdet')
@@ -131,6 +134,9 @@ def export_student(
     meta: dict[str, object] = dict(source_sha256=weights.sha256)
     if weights.classes is not None:
         meta['dataset_meta'] = dict(classes=weights.classes)
+    # neither beside one of another run
+    for path in (config_path, weights_path):
+        check_writable(path, force=force)
     with atomic_write(config_path, force=force) as file:
         file.write(text.encode())
     with atomic_write(weights_path, force=force) as file:

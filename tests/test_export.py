@@ -149,6 +149,22 @@ def test_what_cannot_be_written_is_named(run, tmp_path, value):
     assert repr(value) in str(caught.value)
 
 
+def test_files_of_two_runs_are_not_mixed(run, tmp_path):
+    config, checkpoint, _ = run
+    paths = export_student(config, checkpoint, tmp_path)
+    paths[0].unlink()
+    with pytest.raises(FileExistsError, match='run_student.pth exists'):
+        export_student(config, checkpoint, tmp_path)
+    assert not paths[0].exists()
+
+
+def test_a_config_without_model_is_named(run, tmp_path):
+    config, checkpoint, _ = run
+    Config(dict(lr=3)).dump(config)
+    with pytest.raises(ValueError, match=r'run\.py has no model'):
+        export_student(config, checkpoint, tmp_path)
+
+
 def test_existing_files_are_kept_unless_forced(run, tmp_path):
     config, checkpoint, _ = run
     paths = export_student(config, checkpoint, tmp_path)

@@ -120,7 +120,7 @@ class CostMatrix:
         if not path.is_file():
             raise FileNotFoundError(
                 f'cost matrix {path} does not exist; write one with '
-                "tools/estimate_cost_matrix.py, or set cost='classifier'"
+                "`mmwkd cost estimate`, or set cost='classifier'"
             )
         try:
             with np.load(path, allow_pickle=False) as archive:

@@ -39,6 +39,7 @@ from mmwkd.functional import (
     confusion_interrelation,
     paired_cka_interrelation,
 )
+from mmwkd.functional.checks import check_at_least
 from mmwkd.version import __version__
 
 
@@ -88,6 +89,16 @@ def estimate_cost_matrix(
 
     The config has the datasets; the name of the teacher's is recorded.
     """
+    check_at_least(
+        1,
+        min_samples=options.min_samples,
+        batch_size=collect.batch_size,
+        max_images=1 if collect.max_images is None else collect.max_images,
+    )
+    check_at_least(2, cap=options.cap)
+    check_at_least(
+        0, negatives=collect.negatives, num_workers=collect.num_workers
+    )
     estimator = ESTIMATORS[options.estimator]
     interrelation = classifier_interrelation(classifier_weight(teacher))
     measured: dict[str, Any] = {}
@@ -104,6 +115,13 @@ def estimate_cost_matrix(
             cap=options.cap if estimator.keeps_samples else 0,
         )
         enough = statistics.counts >= options.min_samples
+        if enough.sum() < 2:
+            raise ValueError(
+                f'{int(enough.sum())} categories have {options.min_samples} '
+                'samples or more, two are needed: the most that one has is '
+                f'{int(statistics.counts.max())}; check the annotations, '
+                'min_samples, min_size and max_images'
+            )
         interrelation = interrelation_of(
             estimator, statistics, enough, fallback=interrelation
         )
@@ -159,11 +177,6 @@ def interrelation_of(
     """
     assert estimator.formula is not None
     found = enough.nonzero().flatten()  # (S,)
-    if len(found) < 2:
-        raise ValueError(
-            f'{len(found)} categories have enough samples, two are needed: '
-            'check the annotations, min_size and max_images'
-        )
     matrix = estimator.formula(statistics, found)
     result = fallback.to(matrix, copy=True)
     result[found[:, None], found] = matrix

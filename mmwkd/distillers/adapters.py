@@ -35,20 +35,16 @@ def build_adapter(
         return nn.Identity()
     if cfg == 'auto':
         return nn.Conv2d(student_channels, teacher_channels, 1)
-    if isinstance(cfg, str):
+    if not isinstance(cfg, Mapping):
         raise ValueError(f"{name} must be 'auto', None or a dict, got {cfg!r}")
-    kernel_size = cfg.get('kernel_size', 1)
-    options = {
-        'kernel_size': kernel_size,
-        'padding': kernel_size // 2,
-        'act_cfg': None,
-        **cfg,
-    }
+    # positions stay where they are, which torch refuses with a stride
+    options = {'kernel_size': 1, 'padding': 'same', 'act_cfg': None, **cfg}
     try:
         return ConvModule(student_channels, teacher_channels, **options)
-    except TypeError as error:
+    except (TypeError, ValueError, AssertionError) as error:
         raise ValueError(
-            f'{name} takes the options of mmcv.cnn.ConvModule: {error}'
+            f'{name} takes the options of mmcv.cnn.ConvModule, got '
+            f'{dict(cfg)}: {error}'
         ) from error
 
 

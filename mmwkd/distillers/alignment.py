@@ -86,7 +86,9 @@ class Probe:
             image = parameter.new_zeros(1, channels, _PROBE_SIZE, _PROBE_SIZE)
             try:
                 return channels, self._run(self.detector.extract_feat, image)
-            except ValueError as error:
+            except torch.cuda.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
                 refusals.append(error)
         raise refusals[0]
 
@@ -96,8 +98,11 @@ class Probe:
         self.detector.eval()
         try:
             return run(*args)
-        except RuntimeError as error:
-            raise ValueError(
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as error:
+            # no ValueError, which would say that a place suits other pairs
+            raise RuntimeError(
                 f'the {type(self.detector).__name__} could not be run on a '
                 f'blank image of {_PROBE_SIZE} pixels to learn the shapes of '
                 f'its features: {error}'

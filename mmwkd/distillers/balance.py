@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 
 from mmwkd.distillers.plain_state import OnCpuInFiles
-from mmwkd.functional.checks import check_not_negative
+from mmwkd.functional.checks import check_at_least
 
 _STATE = ('log_student', 'log_terms', 'log_peaks', 'counts')
 
@@ -22,7 +22,7 @@ _MEAN = 10  # measurements that the moving mean is over
 
 # gradients of a mean over many positions, which float16 would round to 0
 _SCALE_OF_HALF = 1024.0
-_MAX_LOG_RATIO = math.log(1e4)
+_MAX_LOG_FACTOR = math.log(1e4)
 _MAX_CHANGE = math.log(10)  # a batch that goes wild is one of ten
 
 # Heads start with small weights, which let next to no gradient through. Once
@@ -72,7 +72,7 @@ class GradientBalance(nn.Module):
         features: Collection[str] = (),
     ) -> None:
         super().__init__()
-        check_not_negative(balance_interval=interval)
+        check_at_least(0, balance_interval=interval)
         self.interval = interval
         self.iteration = 0
         self.frozen = False
@@ -121,7 +121,8 @@ class GradientBalance(nn.Module):
         log_ratios = log_student - log_terms
         # no ground truth, no gradient; half precision may overflow; and
         # rounding is all that there is between equal detectors
-        usable = log_ratios.isfinite() & (log_ratios < _MAX_LOG_RATIO)
+        log_factors = log_ratios + self.log_shares
+        usable = log_ratios.isfinite() & (log_factors < _MAX_LOG_FACTOR)
         self.counts += usable
         weights = 1 / self.counts.clamp(1, _MEAN)
         limits = torch.where(self.counts > _MEAN, _MAX_CHANGE, math.inf)

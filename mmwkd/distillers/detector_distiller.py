@@ -18,7 +18,7 @@ from mmdet.structures import OptSampleList, SampleList
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
-from mmwkd.configs import metainfo_classes
+from mmwkd.configs import check_detector, metainfo_classes
 from mmwkd.distillers.adapters import zero_of
 from mmwkd.distillers.alignment import DetectorPair
 from mmwkd.distillers.balance import GradientBalance
@@ -127,10 +127,7 @@ class DetectorDistiller(BaseDetector):
         init_cfg: dict[str, Any] | None = None,
         **config: Any,
     ) -> None:
-        if not isinstance(student, Mapping):
-            raise ValueError(
-                f'student must be the config of a detector, got {student!r}'
-            )
+        check_detector('student', student)
         _check_entries(config, student)
         student = without_torchvision(dict(student))
         if data_preprocessor is not None:
@@ -491,7 +488,7 @@ def _check_same_preprocessor(own: Any, beside: Any) -> None:
     )
     if one != other:
         raise ValueError(
-            f'model.data_preprocessor is {beside}, but the student has its '
-            f'own, {own}; only one can be used: leave out '
-            'model.data_preprocessor or that of model.student'
+            f'the data_preprocessor of the config, or of its model, is '
+            f'{beside}, but the student has its own, {own}; only one can be '
+            'used: leave out one of the two'
         )

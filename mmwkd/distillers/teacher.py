@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import Any
 
 import torch
@@ -59,10 +60,10 @@ class TeacherSpeed:
                 "teacher.autocast must be 'float16', 'bfloat16' or None, got "
                 f'{self.autocast!r}'
             )
-        if not 0 < self.image_scale <= 1:
+        scale = self.image_scale
+        if not isinstance(scale, Real) or not 0 < scale <= 1:
             raise ValueError(
-                'teacher.image_scale must lie in (0, 1], got '
-                f'{self.image_scale!r}'
+                f'teacher.image_scale must lie in (0, 1], got {scale!r}'
             )
 
 

@@ -4,6 +4,9 @@ Shapes: R RoIs, K categories, background included; N maps, D channels, (H, W)
 positions.
 """
 
+import math
+from numbers import Integral, Real
+
 import torch
 from torch import Tensor
 
@@ -11,6 +14,7 @@ from torch import Tensor
 def check_positive(**options: float) -> None:
     """Refuse an option that is 0, negative or not a number."""
     for name, value in options.items():
+        _check_number(name, value)
         if not value > 0:
             raise ValueError(f'{name} must be positive, got {value}')
 
@@ -18,15 +22,24 @@ def check_positive(**options: float) -> None:
 def check_not_negative(**options: float) -> None:
     """Refuse an option that is negative or not a number."""
     for name, value in options.items():
+        _check_number(name, value)
         if not value >= 0:
             raise ValueError(f'{name} must not be negative, got {value}')
 
 
-def check_at_least(minimum: float, **options: float) -> None:
-    """Refuse an option that is below a minimum or not a number."""
+def check_at_least(minimum: int, **options: int) -> None:
+    """Refuse a count that is below a minimum or not a whole number."""
     for name, value in options.items():
+        if not isinstance(value, Integral):
+            raise ValueError(f'{name} must be a whole number, got {value!r}')
         if not value >= minimum:
             raise ValueError(f'{name} must be at least {minimum}, got {value}')
+
+
+def _check_number(name: str, value: object) -> None:
+    # YAML reads 1e-3 as a text
+    if not isinstance(value, Real) or value == math.inf:
+        raise ValueError(f'{name} must be a finite number, got {value!r}')
 
 
 def check_floating_point(**tensors: Tensor) -> None:

@@ -172,7 +172,8 @@ class SafeCheckpointHook(CheckpointHook):
     @property
     def _pattern(self) -> re.Pattern[str]:
         """Names of checkpoints, with their number as the group."""
-        before, after = map(re.escape, self.filename_tmpl.split('{}'))
+        parts = re.split(r'\{[^}]*\}', self.filename_tmpl, maxsplit=1)
+        before, after = map(re.escape, parts)
         return re.compile(rf'{before}(\d+){after}')
 
 

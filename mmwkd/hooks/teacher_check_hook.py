@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sized
+from numbers import Real
 from typing import Any, ClassVar, cast
 
 import torch
@@ -32,12 +33,12 @@ class TeacherCheckHook(Hook):
     plain_hook: ClassVar[str | None] = None
 
     def __init__(self, *, min_ap: float) -> None:
-        if not 0 <= min_ap <= 1:
+        if not isinstance(min_ap, Real) or not 0 <= min_ap <= 1:
             raise ValueError(
                 'min_ap is a mAP as CocoMetric logs it, from 0 to 1; got '
-                f'{min_ap}'
+                f'{min_ap!r}'
             )
-        self.min_ap = min_ap
+        self.min_ap: float = min_ap
 
     def before_train(self, runner: Runner) -> None:
         """Score the teacher; refuse one that is not good enough."""

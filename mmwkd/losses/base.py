@@ -231,6 +231,8 @@ class FeatureLoss(DistillationLoss):
         self, *, levels: Sequence[int] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        if not isinstance(levels, Sequence | None):
+            raise ValueError(f'levels must be a list of numbers, got {levels}')
         if levels is not None and len(set(levels)) != len(levels):
             raise ValueError(f'levels must be unique, got {list(levels)}')
         self.levels = None if levels is None else tuple(levels)

@@ -1,5 +1,6 @@
 """WKD-L as a registered loss."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,7 +67,7 @@ class WKDLogitLoss(LogitLoss):
     def __init__(
         self,
         *,
-        cost: str = 'classifier',
+        cost: str | os.PathLike[str] = 'classifier',
         separate_target: bool = True,
         temperature: float = 2.0,
         gamma: float = 2.5,
@@ -79,6 +80,11 @@ class WKDLogitLoss(LogitLoss):
         check_positive(temperature=temperature, kappa=kappa, reg=reg)
         check_not_negative(gamma=gamma)
         check_at_least(1, num_iters=num_iters)
+        if not isinstance(cost, str | os.PathLike):
+            raise ValueError(
+                "cost must be 'classifier' or the path of a cost matrix, got "
+                f'{cost!r}'
+            )
         self.cost = cost
         self.separate_target = separate_target
         self.temperature = temperature

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from mmengine.config import Config, DictAction
 
-from mmwkd.distillers.places import PIECES
+from mmwkd.distillers.places import pieces
 from studies.grid.grid import TEACHER, Distillation, Grid
 
 Role = Literal['teacher', 'baseline', 'method']
@@ -221,7 +221,7 @@ def _resolve(
     trained = {
         k: v
         for k, v in content.items()
-        if k not in PIECES and not k.startswith('_')
+        if k not in pieces() and not k.startswith('_')
     }
     text = json.dumps([trained, digests], sort_keys=True, default=str)
     return _Resolved(

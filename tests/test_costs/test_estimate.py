@@ -24,9 +24,7 @@ from mmwkd.costs import CostMatrix
 from mmwkd.costs.estimate import (
     ESTIMATORS,
     estimate_cost_matrix,
-    interrelation_of,
 )
-from mmwkd.costs.statistics import ClassStatistics
 from mmwkd.functional import classifier_interrelation
 from mmwkd.testing import tiny_faster_rcnn
 
@@ -133,14 +131,36 @@ def test_categories_with_few_samples_take_the_classifier(
     assert abs(matrix.interrelation - expected.numpy())[:3, :3].max() > 0.01
 
 
-def test_too_few_categories_are_refused():
-    enough = torch.tensor([False, True, False])
-    with pytest.raises(ValueError, match='1 categories have enough samples'):
-        interrelation_of(
-            ESTIMATORS['centroid'],
-            ClassStatistics(3, 2),
-            enough,
-            fallback=torch.eye(3),
+def test_too_few_categories_are_refused_with_what_was_found(config, teacher):
+    with pytest.raises(ValueError, match='0 .* have 99 samples .* one has is'):
+        estimate_cost_matrix(
+            config,
+            teacher,
+            EstimateOptions(min_samples=99),
+            CollectOptions(num_workers=0, negatives=0),
+        )
+
+
+@pytest.mark.parametrize(
+    ('estimate', 'collect', 'message'),
+    [
+        (dict(min_samples=0), {}, 'min_samples must be at least 1'),
+        (dict(cap=1), {}, 'cap must be at least 2'),
+        ({}, dict(max_images=-3), 'max_images must be at least 1, got -3'),
+        ({}, dict(batch_size=0), 'batch_size must be at least 1'),
+        ({}, dict(negatives=-1), 'negatives must be at least 0'),
+        ({}, dict(num_workers=-1), 'num_workers must be at least 0'),
+    ],
+)
+def test_counts_that_make_no_sense_are_named(
+    config, teacher, estimate, collect, message
+):
+    with pytest.raises(ValueError, match=message):
+        estimate_cost_matrix(
+            config,
+            teacher,
+            EstimateOptions(**estimate),
+            CollectOptions(**collect),
         )
 
 

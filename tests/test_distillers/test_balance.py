@@ -73,6 +73,15 @@ def test_loss_weight_multiplies(build):
     assert shares(distiller)['roi'] == pytest.approx(0.25 * 1.5, rel=1e-4)
 
 
+@pytest.mark.parametrize('weight', [1e-3, 1e-6])
+def test_a_small_loss_weight_is_not_taken_for_rounding(weight):
+    maps = [torch.ones(2, requires_grad=True)]
+    balance = GradientBalance({'neck': weight}, {'neck': ''}, 20)
+    own, term = 100 * maps[0].sum(), weight * maps[0].sum()
+    balance.measure({'loss_cls': own}, {'neck': {'loss': term}}, maps)
+    assert balance.factors()['neck'].item() == pytest.approx(100)
+
+
 def test_a_loss_weight_of_0_is_an_exact_0(build, step):
     roi_loss = dict(type='WKDFeatureLoss', loss_weight=0.0)
     losses = step(build(balance_interval=1, roi_loss=roi_loss))

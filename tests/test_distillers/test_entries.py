@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmdet.models.dense_heads import RetinaHead
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
@@ -33,6 +34,31 @@ from tests.test_distillers.conftest import teacher_config
         (
             dict(teacher=[dict(config='a.py')] * 2),
             r'must be one dict .* got \[.*a.py',
+        ),
+        (
+            dict(student=dict(model={}, train_cfg={})),
+            r'student .* has model, train_cfg; of a whole config',
+        ),
+        (
+            dict(teacher=dict(config=dict(model={}), allow_random=True)),
+            r'teacher\.config .* has model; of a whole config',
+        ),
+        (dict(balance_interval='20'), "whole number, got '20'"),
+        (dict(neck_adapter=True), "'auto', None or a dict, got True"),
+        (
+            dict(neck_adapter=dict(stride=2)),
+            "neck_adapter .*'stride': 2.*: padding=",
+        ),
+        (dict(neck_adapter=dict(norm_cfg='BN')), 'neck_adapter .*norm_cfg'),
+        (
+            dict(
+                teacher=dict(
+                    config=tiny_faster_rcnn(),
+                    allow_random=True,
+                    image_scale='half',
+                )
+            ),
+            r"image_scale must lie in \(0, 1\], got 'half'",
         ),
     ],
 )
@@ -331,3 +357,28 @@ def test_a_place_has_rois_of_its_own_beside_others(build, step, monkeypatch):
     assert_close(even.logits, own.logits[::2])
     assert_close(odd.logits, own.logits[1::2])
     assert teacher.predictions is not None
+
+
+@pytest.mark.parametrize(
+    ('error', 'said'),
+    [
+        (torch.cuda.OutOfMemoryError('out of memory'), '^out of memory$'),
+        (ValueError('mine'), 'blank image .*: mine$'),
+        (RuntimeError('no such op on a CPU'), 'blank image .*: no such op'),
+    ],
+)
+def test_an_error_while_shapes_are_learnt_chooses_no_other_place(
+    build, monkeypatch, error, said
+):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(RetinaHead, 'forward', fail)
+    detector = tiny_retinanet()
+    with pytest.raises(RuntimeError, match=said):
+        build(
+            student=detector,
+            teacher=dict(config=detector, allow_random=True),
+            neck_loss=None,
+            roi_loss=None,
+        )

@@ -195,6 +195,11 @@ def test_losses_are_registered():
     [
         (WKDLogitLoss, dict(temperature=0), 'temperature must be positive'),
         (WKDLogitLoss, dict(kappa=-1), 'kappa must be positive, got -1'),
+        (WKDLogitLoss, dict(loss_weight='1e-3'), "finite number, got '1e-3'"),
+        (WKDLogitLoss, dict(loss_weight=math.inf), 'finite number, got inf'),
+        (WKDLogitLoss, dict(num_iters=2.5), r'whole number, got 2\.5'),
+        (WKDLogitLoss, dict(cost=None), 'cost must be .* got None'),
+        (WKDFeatureLoss, dict(levels=2), 'levels must be a list .* got 2'),
         (WKDLogitLoss, dict(gamma=-1), 'gamma must not be negative'),
         (WKDLogitLoss, dict(num_iters=0), 'num_iters must be at least 1'),
         (

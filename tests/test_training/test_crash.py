@@ -214,6 +214,18 @@ def safe_run(train, run_config, tmp_path):
     return train(tmp_path / 'run')
 
 
+def test_numbers_of_checkpoints_may_be_padded(train, run_config, tmp_path):
+    run_config.default_hooks.checkpoint.update(
+        type='SafeCheckpointHook', filename_tmpl='epoch_{:03d}.pth'
+    )
+    run_config.train_cfg.update(max_epochs=1)
+    train(tmp_path / 'run')
+    run_config.train_cfg.update(max_epochs=2)
+    resumed = train(tmp_path / 'run', resume=True)
+    assert resumed._load_from.endswith('epoch_001.pth')
+    assert Path(resumed.work_dir, 'epoch_002.pth').exists()
+
+
 def test_damage_is_found_before_anything_is_loaded(safe_run, train):
     latest = Path(safe_run.work_dir, 'epoch_2.pth')
     break_file(latest, 'checksum')

@@ -214,6 +214,8 @@ def test_a_plain_detector_is_refused(train):
 def test_an_ap_in_per_cent_is_refused():
     with pytest.raises(ValueError, match='from 0 to 1; got 20'):
         TeacherCheckHook(min_ap=20)
+    with pytest.raises(ValueError, match=r"from 0 to 1; got '0\.2'"):
+        TeacherCheckHook(min_ap='0.2')
 
 
 @pytest.mark.parametrize('is_trained', [False, True])

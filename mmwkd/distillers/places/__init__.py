@@ -29,12 +29,12 @@ __all__ = [
     'LogitPlace',
     'LogitRows',
     'Needs',
-    'PIECES',
     'Place',
     'Step',
     'Terms',
     'build_places',
     'entries',
+    'pieces',
     'register_place',
 ]
 
@@ -65,12 +65,11 @@ for _kind in (
 ):
     register_place(_kind)
 
-# what leaf configs put a distiller together from, and leave over
-PIECES = (
-    'student',
-    'teacher',
-    *dict.fromkeys(f'{kind.entry}_loss' for kind in _KINDS),
-)
+
+def pieces() -> tuple[str, ...]:
+    """What leaf configs put a distiller together from, and leave over."""
+    losses = dict.fromkeys(f'{kind.entry}_loss' for kind in _KINDS)
+    return ('student', 'teacher', *losses)
 
 
 def entries() -> dict[str, type[Place] | None]:
