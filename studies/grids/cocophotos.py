@@ -54,7 +54,9 @@ rows = {
     'dkd': dict(losses='dkd', num_seeds=3),
     'pkd': dict(losses='pkd', places=['neck'], num_seeds=3),
     # the places of wkd-ln, with the best of the others at each
-    'kd-pkd': dict(losses=('kd', 'pkd'), places=['logit', 'neck'], num_seeds=3),
+    'kd-pkd': dict(
+        losses=('kd', 'pkd'), places=['logit', 'neck'], num_seeds=3
+    ),
     'fitnet': dict(losses='fitnet', places=['neck'], num_seeds=3),
     'cwd': dict(losses='cwd', places=['neck'], num_seeds=3),
     'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=3),
