@@ -103,6 +103,11 @@ for _kind in (GuidedAnchorHead, MaskFormerHead):
 
 def check_dense_head(head: nn.Module | None) -> None:
     """Refuse a head (None if there is none) whose scores cannot be read."""
+    if head is None:
+        raise ValueError(
+            'a detector without a head of boxes cannot be compared by what '
+            'it predicts; use neck_loss'
+        )
     if dense_scores.dispatch(type(head)) is _UNKNOWN:
         _UNKNOWN(head, ())
 

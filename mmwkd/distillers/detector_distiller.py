@@ -7,7 +7,7 @@ included and last.
 import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import Any, ClassVar
 
@@ -176,6 +176,9 @@ class DetectorDistiller(BaseDetector):
         self._factor = 1.0
         self._check_finite = FiniteCheck()
         self._dataset_checked = False
+        self.data_preprocessor.register_forward_pre_hook(
+            partial(_check_labels, self.student)
+        )
         self._register_state_dict_hook(as_plain_student)
 
     @property
@@ -236,7 +239,6 @@ class DetectorDistiller(BaseDetector):
         undefined = list(step.teacher.undefined().values())
         unlabelled = None
         if others is not None:
-            check_learns_without_labels(self.student)
             unlabelled = self._observe(others)[1]._replace(labelled=False)
             tensors |= {
                 f'{name} (no labels)': tensor
@@ -444,6 +446,15 @@ def _mean(
         }
         for entry, place_terms in terms.items()
     }
+
+
+def _check_labels(
+    student: BaseDetector, preprocessor: nn.Module, args: tuple[Any, ...]
+) -> None:
+    """Refuse images without labels before they are preprocessed."""
+    data = args[0] if args else None
+    if preprocessor.training and isinstance(data, Mapping):
+        check_learns_without_labels(student, data.get('data_samples'))
 
 
 def _check_batch(

@@ -101,7 +101,9 @@ def _files_of(data_samples: Any) -> str:
     """Names of the files of a batch, as far as its samples tell them."""
     if not isinstance(data_samples, Sequence):
         return 'of this batch'
-    return ', '.join(
-        str(getattr(sample, 'metainfo', {}).get('img_path', 'of unknown file'))
-        for sample in data_samples
-    )
+    names = []
+    for sample in data_samples:
+        metainfo = getattr(sample, 'metainfo', {})
+        number = metainfo.get('img_id', 'of unknown file')
+        names.append(str(metainfo.get('img_path', number)))
+    return ', '.join(names)

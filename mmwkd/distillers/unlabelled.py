@@ -5,10 +5,11 @@ Shapes: N images, B boxes.
 
 from collections.abc import Sequence
 from itertools import compress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmdet.models.detectors import BaseDetector
+from mmdet.models.losses import GHMC, GHMR
 from mmdet.models.roi_heads import DynamicRoIHead
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
@@ -27,8 +28,8 @@ def by_labels(
 ) -> tuple[Images, Images | None]:
     """Split a batch into images with labels and images without.
 
-    An image is unlabelled if its pipeline loads no boxes: mmdet then packs
-    ground truth without ``bboxes``. One whose annotations list no box is
+    An image is unlabelled if its pipeline loads no annotations: mmdet then
+    packs ground truth without fields. One whose annotations list no box is
     labelled, as one that shows nothing.
 
     Returns:
@@ -45,8 +46,9 @@ def by_labels(
         return Images(inputs, data_samples), None
     if not any(labelled):
         raise ValueError(
-            f'none of the {len(labelled)} images of the batch has labels, '
-            'but each batch needs one that has, on each rank: set '
+            f'none of the {len(labelled)} images of the batch has labels: '
+            'has its pipeline LoadAnnotations? Where images without labels '
+            'are meant, each batch needs one that has, on each rank: set '
             "train_dataloader.batch_sampler=None and sampler=dict(type='"
             "MultiSourceSampler', batch_size=..., source_ratio=[...])"
         )
@@ -63,17 +65,33 @@ def by_labels(
     )
 
 
-def check_learns_without_labels(student: BaseDetector) -> None:
-    """Refuse a student whose training pass needs labels, or learns of none.
+def check_learns_without_labels(
+    student: BaseDetector, data_samples: Any
+) -> None:
+    """Refuse images without labels for a student that cannot take them.
+
+    Before they are preprocessed, as some preprocessors pad masks.
 
     Raises:
-        ValueError: If it predicts masks, or adapts its assigner to the boxes
-            that it finds, as a Dynamic R-CNN does.
+        ValueError: If some images of a batch have no labels, and the student
+            learns masks, or keeps statistics of the boxes that it finds, as
+            a Dynamic R-CNN and a GHM loss do.
     """
-    roi_head = getattr(student, 'roi_head', None)
-    masks = student.with_mask
-    if masks or isinstance(roi_head, DynamicRoIHead):
-        what = 'that predicts masks' if masks else 'with a DynamicRoIHead'
+    if not isinstance(data_samples, Sequence):
+        return
+    labelled = [each for each in data_samples if has_labels(each)]
+    if len(labelled) in (0, len(data_samples)):
+        return
+    what = None
+    truths = (getattr(each, 'gt_instances', None) for each in labelled)
+    if student.with_mask or any(hasattr(each, 'masks') for each in truths):
+        what = 'that learns masks'
+    for module in student.modules():
+        if isinstance(module, DynamicRoIHead):
+            what = 'with a DynamicRoIHead'
+        if isinstance(module, GHMC | GHMR) and module.momentum:
+            what = 'whose GHM loss has a momentum'
+    if what is not None:
         raise ValueError(
             f'a student {what} cannot be distilled on images without labels: '
             'leave them out of train_dataloader.dataset'
@@ -83,7 +101,7 @@ def check_learns_without_labels(student: BaseDetector) -> None:
 def has_labels(sample: DetDataSample) -> bool:
     """Whether the ground truth of an image was loaded."""
     instances = getattr(sample, 'gt_instances', None)
-    return not isinstance(instances, InstanceData) or 'bboxes' in instances
+    return not isinstance(instances, InstanceData) or any(instances.keys())
 
 
 def _with_empty_labels(sample: DetDataSample, inputs: Tensor) -> DetDataSample:

@@ -46,18 +46,27 @@ class DistillationWeightHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Refuse a model that cannot be scheduled."""
         distiller_of(runner, self).set_distillation_weight(1.0)
+        if sum(isinstance(each, type(self)) for each in runner.hooks) > 1:
+            raise ValueError(
+                'the run has several hooks of type DistillationWeightHook, of '
+                'which the last would win: give one of them warmup and stop'
+            )
         # not an error: trying a long schedule for a few iterations is fine
         end = runner.max_iters / self._unit(runner)
-        for name in ('warmup', 'stop'):
-            value = getattr(self, name)
-            if value is not None and value > end:
-                print_log(
-                    f'mmwkd: {name} ({value:g}) lies beyond the end of '
-                    f'training ({end:g} '
-                    f'{"epochs" if self.by_epoch else "iterations"})',
-                    'current',
-                    level=logging.WARNING,
-                )
+        unit = 'epochs' if self.by_epoch else 'iterations'
+        messages = [
+            f'{name} ({value:g}) lies beyond the end of training ({end:g} '
+            f'{unit})'
+            for name, value in (('warmup', self.warmup), ('stop', self.stop))
+            if value is not None and value > end
+        ]
+        if self.stop is not None and self.stop <= self.warmup:
+            messages.append(
+                f'distillation stops at {self.stop:g} {unit}, and never has '
+                'its full weight'
+            )
+        for message in messages:
+            print_log(f'mmwkd: {message}', 'current', level=logging.WARNING)
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None

@@ -13,7 +13,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmwkd.configs import dataset_classes
 from mmwkd.distillers import DetectorDistiller
+from mmwkd.distillers.predictions import prediction_head
 from mmwkd.hooks.distiller import distiller_of
 from mmwkd.random_state import restored_generators
 
@@ -52,6 +54,15 @@ class TeacherCheckHook(Hook):
                 'val_cfg'
             )
         distiller.check_dataset()  # says more than a low AP would
+        classes = dataset_classes(runner.val_dataloader.dataset)
+        head = prediction_head(distiller.teacher)
+        known = getattr(head, 'num_classes', None)
+        if classes and known not in (None, len(classes)):
+            raise ValueError(
+                'TeacherCheckHook scores the teacher on the validation data, '
+                f'which have {len(classes)} classes, but the teacher has '
+                f'{known}: leave the hook out'
+            )
         runner.logger.info('mmwkd: scoring the teacher before training')
         with restored_generators():
             ap = teacher_ap(
@@ -84,6 +95,8 @@ def teacher_ap(
     evaluator.metrics = [copy.copy(metric) for metric in evaluator.metrics]
     for metric in evaluator.metrics:
         metric.results = []
+        if 'bbox' in getattr(metric, 'metrics', ()):
+            metric.metrics = ['bbox']  # a teacher need not predict masks
     num_detections = 0
     for batch in dataloader:
         samples = distiller.teacher.test_step(batch)

@@ -382,3 +382,10 @@ def test_an_error_while_shapes_are_learnt_chooses_no_other_place(
             neck_loss=None,
             roi_loss=None,
         )
+
+
+def test_a_loss_must_have_the_terms_that_it_names(build, step, monkeypatch):
+    distiller = build(logit_loss=None, roi_loss=None)
+    monkeypatch.setattr(WKDFeatureLoss, 'term_names', ('mean', 'other'))
+    with pytest.raises(ValueError, match='terms mean, cov, .* mean, other$'):
+        step(distiller)

@@ -132,6 +132,27 @@ def test_a_stop_that_never_comes_is_said(monkeypatch):
     assert 'stop (400) lies beyond the end of training (30 iter' in text
 
 
+@pytest.mark.parametrize('options', [dict(stop=0), dict(warmup=3, stop=1)])
+def test_a_weight_that_is_never_whole_is_said(monkeypatch, options):
+    said = []
+    monkeypatch.setattr(
+        distillation_weight_hook,
+        'print_log',
+        lambda text, *a, **b: said.append(text),
+    )
+    runner = MagicMock(max_iters=30, model=MagicMock(spec=DetectorDistiller))
+    hook = DistillationWeightHook(by_epoch=False, **options)
+    hook.before_train(runner)
+    (text,) = said
+    assert f'stops at {options["stop"]} iterations, and never has' in text
+
+
+def test_two_weight_hooks_are_refused(train):
+    second = dict(SCHEDULE, warmup=0)
+    with pytest.raises(ValueError, match='of which the last would win'):
+        train(custom_hooks=[SCHEDULE, second])
+
+
 def test_weight_hook_refuses_a_plain_detector(train):
     with pytest.raises(ValueError, match='the model is a FasterRCNN'):
         train(

@@ -4,6 +4,8 @@ import copy
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmwkd.distillers import DetectorDistiller
 from mmwkd.hooks import TeacherCheckHook
 from mmwkd.testing import tiny_faster_rcnn
 from studies.toydata.minicoco.categories import CLASSES
@@ -67,6 +70,22 @@ def test_score_is_that_of_plain_mmdet(
     ap = plain_ap(run_config, trained_teacher, ann_file)
     assert ap > 0.2
     assert f'box mAP {ap:.3f} on the validation images' in refusal()
+
+
+def test_boxes_alone_are_scored(refusal):
+    """A Mask R-CNN may learn of a teacher that has no masks."""
+    metric = {'val_evaluator.metric': ['bbox', 'segm']}
+    assert 'on the validation images' in refusal(**metric)
+
+
+def test_a_teacher_of_other_classes_is_not_scored(monkeypatch):
+    teacher = SimpleNamespace(bbox_head=SimpleNamespace(num_classes=80))
+    distiller = MagicMock(spec=DetectorDistiller, teacher=teacher)
+    dataset = SimpleNamespace(metainfo=dict(classes=('cat', 'dog')))
+    runner = MagicMock(iter=0, model=distiller)
+    runner.val_dataloader.dataset = dataset
+    with pytest.raises(ValueError, match='have 2 classes, .* teacher has 80'):
+        TeacherCheckHook(min_ap=0).before_train(runner)
 
 
 def test_a_good_teacher_may_teach(train, trained_teacher):

@@ -174,6 +174,12 @@ class Place(ABC):
     def losses(self, step: Step) -> Terms:
         """Terms of the loss, averaged over parts, by their keys in a log."""
         parts = self.compare(step)
+        if set(parts[0]) != set(self.loss.term_names):
+            raise ValueError(
+                f'{type(self.loss).__name__} has the terms '
+                f'{", ".join(parts[0])}, but its term_names are '
+                f'{", ".join(self.loss.term_names)}'
+            )
         return {
             self.key(name): torch.stack([part[name] for part in parts]).mean()
             for name in parts[0]

@@ -67,14 +67,18 @@ class RoIPlace(Place):
     def compare(self, step: Step) -> list[Terms]:
         """One part for each stage of the student."""
         return [
-            self._compare_stage(f'roi_{index}', *stages)
+            self._compare_stage(f'roi_{index}', *stages, step.labelled)
             for index, stages in enumerate(
                 zip(step.student.stages, step.teacher.stages, strict=True)
             )
         ]
 
     def _compare_stage(
-        self, adapter: str, student: RoIStage, teacher: TeacherStage
+        self,
+        adapter: str,
+        student: RoIStage,
+        teacher: TeacherStage,
+        labelled: bool,
     ) -> Terms:
         module = self.adapters[adapter]
         if len(student.rois) == 0:
@@ -82,7 +86,9 @@ class RoIPlace(Place):
             zero = student.feats.sum() + zero_of(module)
             return dict.fromkeys(self.loss.term_names, zero)
         terms = self.loss.terms(module(student.feats), teacher.feats)
-        weights = self.loss.roi_weights(
-            student.labels, student.label_weights, self._background
-        )
+        weights = student.label_weights
+        if labelled:
+            weights = self.loss.roi_weights(
+                student.labels, weights, self._background
+            )
         return weighted_means(self.loss, terms, weights, weights.sum())
