@@ -278,11 +278,6 @@ def check_predictions(role: str, detector: BaseDetector) -> None:
     """Refuse a detector whose predictions cannot be read."""
     head = prediction_head(detector)
     if isinstance(head, BBoxHead):
-        if not getattr(detector, 'with_rpn', True):
-            raise ValueError(
-                f'the {role} is a {type(detector).__name__} without an RPN, '
-                'which predicts no boxes of its own; use neck_loss'
-            )
         check_loss_cls(role, head.loss_cls, sigmoids=True)
     elif box_predictions.dispatch(type(head)) is _DENSE:
         check_dense_head(head)

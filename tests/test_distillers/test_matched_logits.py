@@ -373,3 +373,17 @@ def test_what_cannot_be_matched_is_refused(build, build_pair):
             neck_loss=None,
             roi_loss=None,
         )
+
+
+def test_a_teacher_without_proposals_of_its_own_is_refused(build_pair):
+    teacher = tiny_faster_rcnn()
+    teacher.type = 'FastRCNN'
+    teacher.pop('rpn_head')
+    teacher.train_cfg = dict(rcnn=teacher.train_cfg.rcnn)
+    teacher.test_cfg = dict(rcnn=teacher.test_cfg.rcnn)
+    # with sigmoids, it cannot judge the student's boxes either
+    teacher.roi_head.bbox_head.loss_cls = dict(
+        type='CrossEntropyLoss', use_sigmoid=True
+    )
+    with pytest.raises(ValueError, match='FastRCNN without an RPN'):
+        build_pair(tiny_retinanet(), teacher)

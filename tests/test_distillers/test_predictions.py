@@ -77,7 +77,9 @@ def test_boxes_of_dense_heads_are_those_that_mmdet_decodes(config):
 def test_heads_of_unknown_kind_are_refused():
     with pytest.raises(ValueError, match='type Linear box by box: .*register'):
         dense_boxes(torch.nn.Linear(1, 1), ())
-    with pytest.raises(ValueError, match='without a head of boxes .*; use neck_loss'):
+    with pytest.raises(
+        ValueError, match='without a head of boxes .*; use neck_loss'
+    ):
         check_predictions('teacher', SimpleNamespace())
     head = MODELS.get('GARetinaHead')
     guided = head.__new__(head)  # it chooses its anchors itself

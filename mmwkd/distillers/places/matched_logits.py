@@ -45,7 +45,13 @@ class MatchedLogitPlace(ConfidentLogitPlace):
         """Predictions of both must be known, of the same pixels."""
         check_same_size(pair, cls.title)
         check_predictions('student', pair.student)
-        check_predictions('teacher', pair.teacher.detector)
+        teacher = pair.teacher.detector
+        check_predictions('teacher', teacher)
+        if not getattr(teacher, 'with_rpn', True):
+            raise ValueError(
+                f'the teacher is a {type(teacher).__name__} without an RPN, '
+                'which predicts no boxes of its own; use neck_loss'
+            )
 
     def logits(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """At most ``max_matches`` rows an image."""
