@@ -102,7 +102,7 @@ AGAIN = (
 PHOTOGRAPHS = 'cocophotos, YOLOX to YOLOX'
 METHODS_ON_PHOTOGRAPHS = (
     *('student', 'student_1450', 'kd', 'dkd', 'pkd', 'fitnet', 'cwd'),
-    *('wkd-l', 'wkd-f', 'wkd-ln'),
+    *('wkd-l', 'wkd-f', 'wkd-ln', 'kd-pkd', 'kd-wkd-f'),
 )
 PHOTOGRAPHED = (
     *METHODS_ON_PHOTOGRAPHS,

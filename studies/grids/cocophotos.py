@@ -50,14 +50,21 @@ rows = {
         },
         num_seeds=4,
     ),
-    'wkd-l': dict(losses='wkd', places=['logit'], num_seeds=3),
+    'wkd-l': dict(losses='wkd', places=['logit'], num_seeds=2),
     'dkd': dict(losses='dkd', num_seeds=3),
     'pkd': dict(losses='pkd', places=['neck'], num_seeds=3),
     # the places of wkd-ln, with the best of the others at each
     'kd-pkd': dict(
         losses=('kd', 'pkd'), places=['logit', 'neck'], num_seeds=3
     ),
-    'fitnet': dict(losses='fitnet', places=['neck'], num_seeds=3),
-    'cwd': dict(losses='cwd', places=['neck'], num_seeds=3),
+    # and with KD in place of WKD-L alone
+    'kd-wkd-f': dict(
+        losses='wkd',
+        places=['logit', 'neck'],
+        cfg_options={'model.logit_loss.type': 'KDLoss'},
+        num_seeds=3,
+    ),
+    'fitnet': dict(losses='fitnet', places=['neck'], num_seeds=2),
+    'cwd': dict(losses='cwd', places=['neck'], num_seeds=2),
     'wkd-f': dict(losses='wkd', places=['neck'], num_seeds=3),
 }
