@@ -79,6 +79,8 @@ class SafeCheckpointHook(CheckpointHook):
     ) -> None:
         """Take out what mmengine does not restore."""
         self._resumed = checkpoint.get(PROGRESS) if runner._resume else None
+        if runner._resume:
+            _check_same_parameters(runner, checkpoint)
 
     def before_save_checkpoint(
         self, runner: Runner, checkpoint: dict[str, Any]
@@ -175,6 +177,24 @@ class SafeCheckpointHook(CheckpointHook):
         parts = re.split(r'\{[^}]*\}', self.filename_tmpl, maxsplit=1)
         before, after = map(re.escape, parts)
         return re.compile(rf'{before}(\d+){after}')
+
+
+def _check_same_parameters(runner: Runner, checkpoint: dict[str, Any]) -> None:
+    """Refuse to resume a run that trained other parameters."""
+    saved = (checkpoint.get('optimizer') or {}).get('param_groups')
+    own = getattr(runner.optim_wrapper, 'param_groups', None)
+    if saved is None or own is None:
+        return
+    before, now = (
+        sum(len(group['params']) for group in groups)
+        for groups in (saved, own)
+    )
+    if before != now:
+        raise ValueError(
+            f'the run cannot be resumed: its checkpoint has trained {before} '
+            f'parameters, and now there are {now}, as with other losses: '
+            'start a run with load_from in place of --resume'
+        )
 
 
 _BACKEND = 'mmwkd_checkpoint'

@@ -214,6 +214,14 @@ def safe_run(train, run_config, tmp_path):
     return train(tmp_path / 'run')
 
 
+def test_a_run_of_other_parameters_is_not_resumed(safe_run, train):
+    adapter = {'model.neck_adapter': dict(norm_cfg=dict(type='BN'))}
+    with pytest.raises(
+        ValueError, match='now there are .* load_from in place'
+    ):
+        train(safe_run.work_dir, resume=True, **adapter)
+
+
 def test_numbers_of_checkpoints_may_be_padded(train, run_config, tmp_path):
     run_config.default_hooks.checkpoint.update(
         type='SafeCheckpointHook', filename_tmpl='epoch_{:03d}.pth'
