@@ -115,13 +115,19 @@ def test_an_epoch_is_one_of_all_processes(sampler, batches, monkeypatch):
     model.set_distillation_weight.assert_called_once_with(0.0)
 
 
-def test_a_stop_that_never_comes_is_said(monkeypatch):
-    said = []
+@pytest.fixture
+def said(monkeypatch):
+    """What the hook logs."""
+    texts = []
     monkeypatch.setattr(
         distillation_weight_hook,
         'print_log',
-        lambda text, *a, **b: said.append(text),
+        lambda text, *a, **b: texts.append(text),
     )
+    return texts
+
+
+def test_a_stop_that_never_comes_is_said(said):
     runner = MagicMock(max_iters=30, model=MagicMock(spec=DetectorDistiller))
 
     DistillationWeightHook(stop=30, by_epoch=False).before_train(runner)
@@ -133,13 +139,7 @@ def test_a_stop_that_never_comes_is_said(monkeypatch):
 
 
 @pytest.mark.parametrize('options', [dict(stop=0), dict(warmup=3, stop=1)])
-def test_a_weight_that_is_never_whole_is_said(monkeypatch, options):
-    said = []
-    monkeypatch.setattr(
-        distillation_weight_hook,
-        'print_log',
-        lambda text, *a, **b: said.append(text),
-    )
+def test_a_weight_that_is_never_whole_is_said(said, options):
     runner = MagicMock(max_iters=30, model=MagicMock(spec=DetectorDistiller))
     hook = DistillationWeightHook(by_epoch=False, **options)
     hook.before_train(runner)
