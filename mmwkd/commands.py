@@ -167,14 +167,13 @@ def cost_estimate(
     _check_files(config=config, checkpoint=checkpoint)
     _load()
     from mmengine import dist
-    from mmengine.registry import init_default_scope
 
-    from mmwkd.configs import read_config, teacher_options
+    from mmwkd.configs import enter_scope, read_config, teacher_options
     from mmwkd.costs.estimate import estimate_cost_matrix, join_ranks
     from mmwkd.distillers.teacher import build_teacher
 
     loaded = read_config(config, cfg_options)
-    init_default_scope(loaded.get('default_scope') or 'mmdet')
+    enter_scope(loaded)
     device = join_ranks(device)
     options = teacher_options(loaded, checkpoint, name=config)
     teacher = build_teacher(options)

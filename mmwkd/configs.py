@@ -11,7 +11,7 @@ from typing import Any
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.hub import get_config
-from mmengine.registry import Registry
+from mmengine.registry import Registry, init_default_scope
 from mmengine.runner import Runner
 
 
@@ -66,6 +66,25 @@ def first_batch(loader: Any) -> Any:
     return batch
 
 
+def enter_scope(config: Config) -> None:
+    """Build what follows in a config's scope, or else in mmdet's."""
+    init_default_scope(config.get('default_scope') or 'mmdet')
+
+
+def imported(config: Config) -> list[str]:
+    """Modules that a config's ``custom_imports`` name."""
+    imports = config.get('custom_imports', {}).get('imports', [])
+    return [imports] if isinstance(imports, str) else list(imports)
+
+
+def model_of(config: Config) -> ConfigDict:
+    """A copy of a config's model, with the preprocessor beside it."""
+    model = copy.deepcopy(config.model)
+    if config.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', config.data_preprocessor)
+    return model
+
+
 def teacher_options(
     config: Config, checkpoint: str | None, *, name: str
 ) -> dict[str, Any]:
@@ -79,10 +98,7 @@ def teacher_options(
     if is_distiller(config.model):
         options = copy.deepcopy(dict(config.model.teacher))
     else:
-        model = copy.deepcopy(config.model)
-        if 'data_preprocessor' in config:
-            model.setdefault('data_preprocessor', config.data_preprocessor)
-        options = dict(config=model)
+        options = dict(config=model_of(config))
     if checkpoint is not None:
         options['checkpoint'] = checkpoint
         options.pop('allow_random', None)
@@ -142,9 +158,7 @@ def read_model(config: Any) -> Config:
             ) from error
         if 'model' not in loaded:
             raise ValueError(f'teacher config {config} has no model')
-        model, scope = loaded.model, loaded.get('default_scope')
-        if 'data_preprocessor' in loaded:
-            model.setdefault('data_preprocessor', loaded.data_preprocessor)
+        model, scope = model_of(loaded), loaded.get('default_scope')
     else:
         check_detector('teacher.config', config)
         model, scope = Config(dict(model=config)).model, None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import sys
 import tempfile
@@ -18,16 +17,18 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 from mmwkd.configs import (
     dataset_classes,
+    enter_scope,
     first_batch,
     first_difference,
+    imported,
     is_distiller,
+    model_of,
     read_config,
     read_model,
     training_loader,
@@ -41,7 +42,6 @@ from mmwkd.distillers.teacher import build_teacher
 from mmwkd.files import atomic_write
 from mmwkd.quiet import quiet
 
-_SAFE = 'SafeCheckpointHook'
 LOSSES = Path(__file__).parent / '.mim' / 'configs' / '_base_' / 'losses'
 
 
@@ -84,7 +84,7 @@ def write_distillation(
             raise FileNotFoundError(
                 f'{folder}, the folder of --out, does not exist'
             )
-        init_default_scope(config.get('default_scope') or 'mmdet')
+        enter_scope(config)
         status.update('building both detectors')
         options = dict(config=teacher[0], checkpoint=teacher[1])
         pair = DetectorPair(
@@ -209,12 +209,10 @@ def config_text(
         f'    {name}=dict(type={type(place.loss).__name__!r}),'
         for name, place in places.items()
     ]
-    imports = config.get('custom_imports', {}).get('imports', [])
-    imports = [imports] if isinstance(imports, str) else list(imports)
     scope = '' if config.get('default_scope') == 'mmdet' else 'mmdet.'
     return template.format(
         base=base,
-        imports=[*imports, 'mmwkd'],
+        imports=[*imported(config), 'mmwkd'],
         scope=scope,
         hook=_hook_text(config, scope, pure=pure),
         config=teacher[0],
@@ -229,17 +227,17 @@ def _hook_text(config: Config, scope: str, *, pure: bool) -> str:
     Options that the student gives it stay.
     """
     hooks = config.get('default_hooks') or {}
-    checkpoint = hooks.get('checkpoint', {})
-    if checkpoint is None or type_name(
-        {'type': 'CheckpointHook', **checkpoint}
-    ) not in ('CheckpointHook', 'SafeCheckpointHook'):
+    checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook'))
+    known = ('CheckpointHook', 'SafeCheckpointHook')
+    if checkpoint is None or type_name(checkpoint) not in known:
         return ''  # a choice of the student's own
-    line = f"default_hooks = dict(checkpoint=dict(type='{scope}{_SAFE}'))"
-    if pure and checkpoint:
-        line = f"default_hooks['checkpoint']['type'] = '{scope}{_SAFE}'"
-    elif pure and hooks:
-        line = f"default_hooks['checkpoint'] = dict(type='{scope}{_SAFE}')"
-    return f'# neither a kill nor a full disk costs a checkpoint\n{line}\n'
+    change = (
+        'default_hooks.update(' if pure and hooks else 'default_hooks = dict('
+    )
+    return (
+        '# neither a kill nor a full disk costs a checkpoint\n'
+        f"{change}checkpoint=dict(type='{scope}SafeCheckpointHook'))\n"
+    )
 
 
 def _what(place: Place) -> str:
@@ -264,9 +262,8 @@ def try_step(config: Config) -> Trial:
     """Take whole steps of training, and of plain training."""
     loader = training_loader(config)
     hub = MessageHub.get_current_instance()
-    model = copy.deepcopy(config.model)
+    model = model_of(config)
     without_pretrained(model.student)
-    model.setdefault('data_preprocessor', config.get('data_preprocessor'))
     distiller: DetectorDistiller = MODELS.build(model)
     distiller.init_weights()
     device = 'cuda' if torch.cuda.is_available() else 'cpu'

@@ -9,9 +9,14 @@ from typing import Any
 import torch
 from mmdet.registry import HOOKS, MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
-from mmwkd.configs import is_distiller, registered_class, student_of
+from mmwkd.configs import (
+    enter_scope,
+    imported,
+    is_distiller,
+    registered_class,
+    student_of,
+)
 from mmwkd.distillers.checkpoint import load_strictly, read_weights
 from mmwkd.distillers.places import pieces
 from mmwkd.files import atomic_write, check_writable
@@ -40,11 +45,10 @@ def student_config(config: Config) -> Config:
             if (plain := _plain_hook(hook)) is not None
         }
     # plain mmdet need not have mmwkd
-    imports = config.get('custom_imports', {}).get('imports', [])
-    imports = [imports] if isinstance(imports, str) else imports
-    config.setdefault('custom_imports', {}).update(
-        imports=[name for name in imports if name.partition('.')[0] != 'mmwkd']
-    )
+    others = [
+        name for name in imported(config) if name.partition('.')[0] != 'mmwkd'
+    ]
+    config.setdefault('custom_imports', {}).update(imports=others)
     return config
 
 
@@ -121,7 +125,7 @@ def export_student(
     exported = student_config(loaded)
     text = python_text(exported)
     weights = read_weights(str(checkpoint), 'checkpoint')
-    init_default_scope(exported.get('default_scope') or 'mmdet')
+    enter_scope(exported)
     model = MODELS.build(exported.model)
     load_strictly(model, weights, str(checkpoint), 'checkpoint')
     names = model.state_dict()

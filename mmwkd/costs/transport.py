@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from torch import Tensor
 
 from mmwkd.configs import (
     dataset_classes,
+    enter_scope,
     first_batch,
     is_distiller,
+    model_of,
     training_loader,
     type_name,
 )
@@ -189,9 +190,8 @@ def subject_of(
             'WKDLogitLoss, the one that transports'
         )
     set_random_seed(seed)
-    init_default_scope(config.get('default_scope') or 'mmdet')
-    model.setdefault('data_preprocessor', config.get('data_preprocessor'))
-    distiller = MODELS.build(model)
+    enter_scope(config)
+    distiller = MODELS.build(model_of(config))
     if checkpoint is None:
         distiller.init_weights()
     else:

@@ -37,9 +37,17 @@ def build_adapter(
         return nn.Conv2d(student_channels, teacher_channels, 1)
     if not isinstance(cfg, Mapping):
         raise ValueError(f"{name} must be 'auto', None or a dict, got {cfg!r}")
-    # positions stay where they are, which torch refuses with a stride
-    options = {'kernel_size': 1, 'padding': 'same', 'act_cfg': None, **cfg}
     try:
+        # positions stay where they are, which torch refuses with a stride
+        padding: str | int = 'same'
+        if cfg.get('padding_mode', 'zeros') not in ('zeros', 'circular'):
+            padding = cfg.get('kernel_size', 1) // 2  # mmcv pads, by numbers
+        options = {
+            'kernel_size': 1,
+            'padding': padding,
+            'act_cfg': None,
+            **cfg,
+        }
         return ConvModule(student_channels, teacher_channels, **options)
     except (TypeError, ValueError, AssertionError) as error:
         raise ValueError(

@@ -7,7 +7,7 @@ included and last.
 import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial, reduce
+from functools import reduce
 from operator import or_
 from typing import Any, ClassVar
 
@@ -44,8 +44,8 @@ from mmwkd.distillers.student_weights import without_torchvision
 from mmwkd.distillers.teacher import TEACHER_KEYS, TeacherPass, build_teacher
 from mmwkd.distillers.unlabelled import (
     Images,
+    LabelCheck,
     by_labels,
-    check_learns_without_labels,
 )
 from mmwkd.functional.checks import check_not_negative
 from mmwkd.random_state import restored_generators
@@ -177,7 +177,7 @@ class DetectorDistiller(BaseDetector):
         self._check_finite = FiniteCheck()
         self._dataset_checked = False
         self.data_preprocessor.register_forward_pre_hook(
-            partial(_check_labels, self.student)
+            LabelCheck(self.student)
         )
         self._register_state_dict_hook(as_plain_student)
 
@@ -446,15 +446,6 @@ def _mean(
         }
         for entry, place_terms in terms.items()
     }
-
-
-def _check_labels(
-    student: BaseDetector, preprocessor: nn.Module, args: tuple[Any, ...]
-) -> None:
-    """Refuse images without labels before they are preprocessed."""
-    data = args[0] if args else None
-    if preprocessor.training and isinstance(data, Mapping):
-        check_learns_without_labels(student, data.get('data_samples'))
 
 
 def _check_batch(

@@ -3,7 +3,7 @@
 Shapes: N images, B boxes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from mmdet.models.losses import GHMC, GHMR
 from mmdet.models.roi_heads import DynamicRoIHead
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Images(NamedTuple):
@@ -65,37 +65,46 @@ def by_labels(
     )
 
 
-def check_learns_without_labels(
-    student: BaseDetector, data_samples: Any
-) -> None:
-    """Refuse images without labels for a student that cannot take them.
+class LabelCheck:
+    """Refuses images without labels for a student that cannot take them.
 
-    Before they are preprocessed, as some preprocessors pad masks.
+    A forward pre-hook of the data preprocessor, since some pad masks. A
+    student cannot take them that learns masks, or keeps statistics of the
+    boxes that it finds, as a Dynamic R-CNN and a GHM loss do.
 
-    Raises:
-        ValueError: If some images of a batch have no labels, and the student
-            learns masks, or keeps statistics of the boxes that it finds, as
-            a Dynamic R-CNN and a GHM loss do.
+    Args:
+        student: The student, as it was built.
     """
-    if not isinstance(data_samples, Sequence):
-        return
-    labelled = [each for each in data_samples if has_labels(each)]
-    if len(labelled) in (0, len(data_samples)):
-        return
-    what = None
-    truths = (getattr(each, 'gt_instances', None) for each in labelled)
-    if student.with_mask or any(hasattr(each, 'masks') for each in truths):
-        what = 'that learns masks'
-    for module in student.modules():
-        if isinstance(module, DynamicRoIHead):
-            what = 'with a DynamicRoIHead'
-        if isinstance(module, GHMC | GHMR) and module.momentum:
-            what = 'whose GHM loss has a momentum'
-    if what is not None:
-        raise ValueError(
-            f'a student {what} cannot be distilled on images without labels: '
-            'leave them out of train_dataloader.dataset'
-        )
+
+    def __init__(self, student: BaseDetector) -> None:
+        self._what = 'that learns masks' if student.with_mask else None
+        for module in student.modules():
+            if isinstance(module, DynamicRoIHead):
+                self._what = 'with a DynamicRoIHead'
+            if isinstance(module, GHMC | GHMR) and module.momentum:
+                self._what = 'whose GHM loss has a momentum'
+
+    def __call__(self, preprocessor: nn.Module, args: tuple[Any, ...]) -> None:
+        """Look at a batch of training, if some of its images have labels."""
+        data = args[0] if args else None
+        if not (preprocessor.training and isinstance(data, Mapping)):
+            return
+        samples = data.get('data_samples')
+        if not isinstance(samples, Sequence):
+            return
+        labelled = [each for each in samples if has_labels(each)]
+        if len(labelled) in (0, len(samples)):
+            return
+        what = self._what
+        truths = (getattr(each, 'gt_instances', None) for each in labelled)
+        # an RTMDet-Ins does not say that it has masks
+        if what is None and any(hasattr(each, 'masks') for each in truths):
+            what = 'that learns masks'
+        if what is not None:
+            raise ValueError(
+                f'a student {what} cannot be distilled on images without '
+                'labels: leave them out of train_dataloader.dataset'
+            )
 
 
 def has_labels(sample: DetDataSample) -> bool:

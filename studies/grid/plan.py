@@ -218,10 +218,11 @@ def _resolve(
     digests = _check_files(where, content, files)
     # a loss that the model does not have makes no other training, nor does
     # what a config calls its own
+    left_over = pieces()
     trained = {
         k: v
         for k, v in content.items()
-        if k not in pieces() and not k.startswith('_')
+        if k not in left_over and not k.startswith('_')
     }
     text = json.dumps([trained, digests], sort_keys=True, default=str)
     return _Resolved(

@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope, Registry
 from torch.testing import assert_close
 
 from mmwkd.distillers import Place, places
+from mmwkd.distillers.adapters import build_adapter
 from mmwkd.distillers.places import Needs
 from mmwkd.losses import WKDFeatureLoss
 from mmwkd.testing import tiny_batch, tiny_faster_rcnn, tiny_retinanet
@@ -389,3 +390,17 @@ def test_a_loss_must_have_the_terms_that_it_names(build, step, monkeypatch):
     monkeypatch.setattr(WKDFeatureLoss, 'term_names', ('mean', 'other'))
     with pytest.raises(ValueError, match='terms mean, cov, .* mean, other$'):
         step(distiller)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(kernel_size=3),
+        dict(kernel_size=(1, 3), dilation=2),
+        dict(kernel_size=3, padding_mode='reflect'),  # which mmcv pads
+        dict(kernel_size=3, padding_mode='circular'),
+    ],
+)
+def test_adapters_leave_positions_where_they_are(options):
+    adapter = build_adapter('neck_adapter', 4, 6, options)
+    assert adapter(torch.zeros(2, 4, 8, 9)).shape == (2, 6, 8, 9)

@@ -185,9 +185,13 @@ def test_students_that_cannot_do_without_labels_are_refused(build, step):
 def test_masks_are_refused_before_they_are_padded(build, step, with_mask):
     student = tiny_faster_rcnn()
     student.data_preprocessor.pad_mask = True
-    distiller = build(student=student)
     if with_mask:  # an RTMDet-Ins has masks, and does not say so
-        distiller.student.roi_head.mask_head = torch.nn.Identity()
+        student.roi_head.mask_head = dict(
+            type='FCNMaskHead', in_channels=16, num_classes=3
+        )
+        student.train_cfg.rcnn.mask_size = 28
+    distiller = build(student=student)
+    assert distiller.student.with_mask == with_mask
     made = batch(unlabelled=[1])
     for sample in made['data_samples'][::2]:
         count = len(sample.gt_instances)

@@ -68,8 +68,11 @@ for _kind in (
 
 def pieces() -> tuple[str, ...]:
     """What leaf configs put a distiller together from, and leave over."""
-    losses = dict.fromkeys(f'{kind.entry}_loss' for kind in _KINDS)
-    return ('student', 'teacher', *losses)
+    return ('student', 'teacher', *_loss_names())
+
+
+def _loss_names() -> list[str]:
+    return list(dict.fromkeys(f'{kind.entry}_loss' for kind in _KINDS))
 
 
 def entries() -> dict[str, type[Place] | None]:
@@ -77,7 +80,7 @@ def entries() -> dict[str, type[Place] | None]:
 
     Names of losses, and of options of places with the kind that takes them.
     """
-    losses = dict.fromkeys(f'{kind.entry}_loss' for kind in _KINDS)
+    losses: dict[str, type[Place] | None] = dict.fromkeys(_loss_names())
     return losses | {name: kind for kind in _KINDS for name in kind.options()}
 
 
@@ -103,7 +106,7 @@ def build_places(
             loss = build_loss(f'{entry}_loss', cfg, kind.compares)
             places[entry] = kind(loss, pair, **options)
     if not places:
-        names = [name for name, kind in entries().items() if kind is None]
+        names = _loss_names()
         raise ValueError(
             'no distillation loss is configured: set '
             f'{", ".join(names[:-1])} or {names[-1]}'
